@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Capabilities of a program file, and the extended attribute security.capability that holds them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class FileCaps(tuple[int, int, bool, int]):
+    """Capabilities of a program file: (permitted, inheritable, effective bit, uid of the namespace root they are for)."""
+
+    __slots__ = ()
+
+    def __new__(cls, permitted: int, inheritable: int = 0, effective: bool = False, rootid: int = 0) -> Self:
+        return super().__new__(cls, (permitted, inheritable, effective, rootid))
+
+    @property
+    def permitted(self) -> int:
+        return self[0]
+
+    @property
+    def inheritable(self) -> int:
+        return self[1]
+
+    @property
+    def effective(self) -> bool:
+        return self[2]
+
+    @property
+    def rootid(self) -> int:
+        return self[3]
+
+
+def parse_file_caps(raw: bytes) -> FileCaps | None:
+    """Decode the extended attribute security.capability: revisions 1, 2 and 3 (with a rootid) of capabilities(7).
+
+    None when it is not one; the kernel refuses to store such a value, and to execute a file that has it (EINVAL).
+    """
+    words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
+    revision = words[0] >> 24 if words else 0
+    if len(raw) != {1: 12, 2: 20, 3: 24}.get(revision):
+        return None
+    permitted, inheritable = words[1], words[2]
+    if revision > 1:
+        permitted |= words[3] << 32
+        inheritable |= words[4] << 32
+    rootid = words[5] if revision == 3 else 0
+    return FileCaps(permitted, inheritable, bool(words[0] & 1), rootid)
