@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import errno
 
-from remainroot.file_caps import FileCaps as FileCaps
-from remainroot.file_caps import parse_file_caps as parse_file_caps
+from remainroot import file_caps as _file_caps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
         securebits: int
         no_new_privs: bool
 
+
+FileCaps = _file_caps.FileCaps
+parse_file_caps = _file_caps.parse_file_caps
 
 KEEP = 0xFFFFFFFF
 """-1 as uid_t or gid_t: keep that id (setresuid(2), chown(2)), or no id at all."""
@@ -191,19 +193,19 @@ class Credentials:
             _invalid()  # EINVAL, before any question of permission: no such id in this namespace
         if self.effective & _SETUID:
             return self._with_uids(uid, uid, uid)
-        if uid != self.uid and uid != self.suid:
+        if uid not in (self.uid, self.suid):
             _refuse()  # EPERM: unprivileged, and neither the real nor the saved id
         return self._with_uids(self.uid, uid, self.suid)
 
     def setreuid(self, ruid: int, euid: int) -> Credentials:
         """setreuid(2); the saved id follows where the real id is set, or the effective id leaves the old real id."""
         if not self.effective & _SETUID:
-            if ruid != KEEP and ruid != self.uid and ruid != self.euid:
+            if ruid not in (KEEP, self.uid, self.euid):
                 _refuse()  # EPERM: the real id may become the real or effective id only
-            if euid != KEEP and euid != self.uid and euid != self.euid and euid != self.suid:
+            if euid not in (KEEP, self.uid, self.euid, self.suid):
                 _refuse()  # EPERM: the effective id may become any of the three
         new_euid = self.euid if euid == KEEP else euid
-        follows = ruid != KEEP or (euid != KEEP and euid != self.uid)
+        follows = ruid != KEEP or (euid not in (KEEP, self.uid))
         new_ruid = self.uid if ruid == KEEP else ruid
         return self._with_uids(new_ruid, new_euid, new_euid if follows else self.suid)
 
@@ -240,7 +242,7 @@ class Credentials:
     def setfsuid(self, uid: int) -> Credentials:
         """setfsuid(2): never fails; unchanged where the id is not allowed."""
         allowed = uid in (self.uid, self.euid, self.suid, self.fsuid) or self.effective & _SETUID
-        if uid == KEEP or uid == self.fsuid or not allowed:
+        if uid in (KEEP, self.fsuid) or not allowed:
             return self
         effective = self.effective
         if not self.securebits & SECBIT_NO_SETUID_FIXUP:
@@ -259,19 +261,19 @@ class Credentials:
             _invalid()
         if self.effective & _SETGID:
             return self.replace(gid=gid, egid=gid, sgid=gid, fsgid=gid)
-        if gid != self.gid and gid != self.sgid:
+        if gid not in (self.gid, self.sgid):
             _refuse()
         return self.replace(egid=gid, fsgid=gid)
 
     def setregid(self, rgid: int, egid: int) -> Credentials:
         """setregid(2)."""
         if not self.effective & _SETGID:
-            if rgid != KEEP and rgid != self.gid and rgid != self.egid:
+            if rgid not in (KEEP, self.gid, self.egid):
                 _refuse()
-            if egid != KEEP and egid != self.gid and egid != self.egid and egid != self.sgid:
+            if egid not in (KEEP, self.gid, self.egid, self.sgid):
                 _refuse()
         new_egid = self.egid if egid == KEEP else egid
-        follows = rgid != KEEP or (egid != KEEP and egid != self.gid)
+        follows = rgid != KEEP or (egid not in (KEEP, self.gid))
         new_rgid = self.gid if rgid == KEEP else rgid
         new_sgid = new_egid if follows else self.sgid
         return self.replace(gid=new_rgid, egid=new_egid, sgid=new_sgid, fsgid=new_egid)

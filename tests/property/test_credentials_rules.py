@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rules of `remainroot.credentials` against the kernel itself.
+
+A forked child makes generated calls for real and reports errno and credentials after each; the same calls are made on
+a `Credentials` that starts where the child did. REMAINROOT_EXAMPLES sets how many sequences each test tries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remainroot import credentials
+from remainroot.credentials import ALL_CAPS, KEEP, Credentials, parse_file_caps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Step = tuple[str, tuple[Any, ...]]
+
+EXAMPLES = int(os.environ.get("REMAINROOT_EXAMPLES", "200"))
+SOURCE = Path(__file__).parent.parent / "fixtures" / "show_credentials.c"
+
+pytestmark = [
+    pytest.mark.property,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make these calls of the kernel"),
+]
+bounded = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+# The kernel's side
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _ids(name: str) -> Callable[..., int]:
+    return lambda *ids: int(getattr(_libc, name)(*map(ctypes.c_uint32, ids)))
+
+
+def _prctl(option: int, *args: int) -> int:
+    return int(_libc.prctl(option, *(ctypes.c_ulong(arg) for arg in (*args, 0, 0, 0, 0)[:4])))
+
+
+def _setgroups(gids: tuple[int, ...]) -> int:
+    return int(_libc.setgroups(ctypes.c_size_t(len(gids)), (ctypes.c_uint32 * len(gids))(*gids)))
+
+
+def _capset(effective: int, permitted: int, inheritable: int) -> int:
+    sets = [(each >> shift) & 0xFFFFFFFF for shift in (0, 32) for each in (effective, permitted, inheritable)]
+    return int(_libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), struct.pack("=6I", *sets)))
+
+
+KERNEL: dict[str, Callable[..., int]] = {
+    **{name: _ids(name) for name in ("setuid", "setreuid", "setresuid", "setfsuid")},
+    **{name: _ids(name) for name in ("setgid", "setregid", "setresgid", "setfsgid")},
+    "setgroups": _setgroups,
+    "capset": _capset,
+    "drop_bound": lambda cap: _prctl(24, cap),
+    "has_bound": lambda cap: _prctl(23, cap),
+    "set_keepcaps": lambda value: _prctl(8, value),
+    "set_securebits": lambda value: _prctl(28, value),
+    "set_no_new_privs": lambda: _prctl(38, 1),
+    "has_ambient": lambda cap: _prctl(47, 1, cap),
+    "raise_ambient": lambda cap: _prctl(47, 2, cap),
+    "lower_ambient": lambda cap: _prctl(47, 3, cap),
+    "clear_ambient": lambda: _prctl(47, 4),
+}
+ANSWERS = {"has_bound", "has_ambient"}
+
+
+def parse_status(text: str, securebits: int) -> Credentials:
+    """Read credentials from /proc/PID/status, which lacks the securebits only."""
+    lines = dict(line.split(":", 1) for line in text.splitlines())
+    uids, gids, groups = ([int(word) for word in lines[name].split()] for name in ("Uid", "Gid", "Groups"))
+    masks = [int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
+    return Credentials(*uids, *gids, tuple(groups), *masks, securebits, lines["NoNewPrivs"].strip() == "1")
+
+
+def real_credentials() -> Credentials:
+    """Ask the kernel for this process's credentials."""
+    return parse_status(Path("/proc/self/status").read_text(), _prctl(27))
+
+
+def perform(steps: list[Step]) -> Iterator[tuple[int, Credentials]]:
+    """Make the calls for real. For each: errno or 0 (for a question its answer, negative for errno), what is left."""
+    for name, args in steps:
+        ctypes.set_errno(0)
+        result = KERNEL[name](*args)
+        error = ctypes.get_errno() if result == -1 and not name.startswith("setfs") else 0
+        yield (-error or result) if name in ANSWERS else error, real_credentials()
+
+
+def imagine(creds: Credentials, steps: list[Step]) -> Iterator[tuple[int, Credentials]]:
+    """Make the calls on a value, with the same results."""
+    for name, args in steps:
+        result = 0
+        try:
+            answer = getattr(creds, name)(*args)
+        except OSError as error:
+            assert error.errno is not None
+            result = -error.errno if name in ANSWERS else error.errno
+        else:
+            if name in ANSWERS:
+                result = int(answer)
+            else:
+                assert isinstance(answer, Credentials)
+                assert (answer is creds) == (answer == creds)
+                creds = answer
+        yield result, creds
+
+
+def in_child(work: Callable[[], object], *, stay: bool = False) -> tuple[str, int]:
+    """Run in a fork: what it prints on descriptor 1 or returns (as JSON), and its pid (0 once it is gone)."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.dup2(write, 1)
+            text = json.dumps(work())
+            os.write(1, text.encode())
+            status = 0
+            if stay:
+                os.close(1)
+                os.close(write)
+                signal.pause()
+        except BaseException as error:  # noqa: BLE001 - the parent must see it, and this copy of pytest end here
+            os.write(1, repr(error).encode())
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as output:
+        text = output.read()
+    if stay:
+        return text, pid
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
+    return text, 0
+
+
+# What to call
+
+ids = st.sampled_from([0, 0, 1, 2, 1000, 65534, 0xFFFFFFFE, KEEP])
+known_ids = st.sampled_from([0, 1, 2, 1000])
+# Those that decide in the rules, some that only must follow, and none that the kernel knows (41, 63).
+caps = st.sampled_from([0, 1, 3, 5, 6, 7, 7, 8, 8, 9, 13, 21, 23, 27, 32, 40, 41, 63])
+START = real_credentials()
+masks = st.one_of(
+    st.sampled_from([0, START.permitted, START.permitted & ~(1 << credentials.CAP_SETPCAP), (1 << 64) - 1]),
+    st.sets(caps).map(lambda some: sum(1 << cap for cap in some)),
+)
+subsets = st.tuples(masks, masks, masks).map(lambda some: (some[0] & some[1], some[1], some[2] & some[1]))
+secure_bits = st.one_of(
+    st.sampled_from([0, 1, 2, 4, 5, 0x10, 0x20, 0x40, 0xC0, 0x100, 0x300, 0x500, 0xFFF, 0x1000]),
+    st.integers(0, 0xFFF),
+)
+
+
+def call(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(name), st.tuples(*args))
+
+
+steps = st.one_of(
+    call("setuid", ids),
+    call("setreuid", ids, ids),
+    call("setresuid", ids, ids, ids),
+    call("setresuid", ids, ids, ids),
+    call("setfsuid", ids),
+    call("setgid", ids),
+    call("setregid", ids, ids),
+    call("setresgid", ids, ids, ids),
+    call("setfsgid", ids),
+    call("setgroups", st.lists(ids, max_size=4).map(tuple)),
+    call("setgroups", st.lists(known_ids, max_size=4).map(tuple)),
+    call("capset", masks, masks, masks),
+    subsets.map(lambda some: ("capset", some)),
+    subsets.map(lambda some: ("capset", some)),
+    call("drop_bound", caps),
+    call("has_bound", caps),
+    call("set_keepcaps", st.sampled_from([0, 1, 1, 2])),
+    call("set_securebits", secure_bits),
+    call("set_no_new_privs"),
+    call("has_ambient", caps),
+    call("raise_ambient", caps),
+    call("lower_ambient", caps),
+    call("clear_ambient"),
+)
+# A capability gets ambient by two calls that fit; chance alone makes them rare.
+ambient = caps.map(
+    lambda cap: [("capset", (START.effective, START.permitted, 1 << cap)), ("raise_ambient", (cap,))]
+)
+sequences = st.builds(lambda first, rest: first + rest, st.just([]) | ambient, st.lists(steps, max_size=16))
+
+
+def plain(results: Iterator[tuple[int, Credentials]]) -> list[tuple[int, list[Any]]]:
+    return [(result, [*creds._fields]) for result, creds in results]
+
+
+@bounded
+@given(sequences)
+def test_every_call_leaves_what_the_kernel_leaves(sequence: list[Step]) -> None:
+    told, _ = in_child(lambda: plain(perform(sequence)))
+    real = json.loads(told)
+    imagined = json.loads(json.dumps(plain(imagine(START, sequence))))
+    for step, is_real, is_ours in zip(sequence, real, imagined, strict=True):
+        names = ("result", *Credentials.FIELDS)
+        assert dict(zip(names, [is_ours[0], *is_ours[1]], strict=True)) == dict(
+            zip(names, [is_real[0], *is_real[1]], strict=True)
+        ), step
+
+
+# Programs
+
+REVISION_2, REVISION_3 = 0x02000000, 0x03000000
+
+
+def file_caps_value(permitted: int, inheritable: int, effective: int, rootid: int | None) -> bytes:
+    """Make a value of security.capability: revision 3 where there is a rootid, else 2."""
+    words = [permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF, permitted >> 32, inheritable >> 32]
+    if rootid is None:
+        return struct.pack("<5I", REVISION_2 | effective, *words)
+    return struct.pack("<6I", REVISION_3 | effective, *words, rootid)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The fixture program, where set-id bits count."""
+    path = tmp_path_factory.mktemp("exec") / "show_credentials"
+    subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-o", path, SOURCE], check=True)
+    assert not os.statvfs(path).f_flag & os.ST_NOSUID, f"{path} is on a nosuid mount: set TMPDIR elsewhere"
+    return str(path)
+
+
+file_caps_values = st.builds(
+    file_caps_value,
+    masks.map(lambda mask: mask & ALL_CAPS),
+    masks.map(lambda mask: mask & ALL_CAPS),
+    st.integers(0, 1),
+    st.sampled_from([None, None, 0, 1000]),
+)
+
+
+@settings(bounded)
+@given(
+    sequence=sequences,
+    owner=st.tuples(known_ids, known_ids),
+    mode=st.sampled_from([0, 0, 0o4000, 0o2000, 0o6000]),
+    value=st.one_of(st.none(), st.none(), file_caps_values),
+)
+def test_execve_leaves_what_the_kernel_leaves(
+    program: str, sequence: list[Step], owner: tuple[int, int], mode: int, value: bytes | None
+) -> None:
+    creds = [START, *(left for _, left in imagine(START, sequence))][-1]
+    assert_exec_agrees(program, creds, sequence, owner, mode, value)
+
+
+def assert_exec_agrees(
+    program: str, creds: Credentials, sequence: list[Step], owner: tuple[int, int], mode: int, value: bytes | None
+) -> None:
+    """Compare one execve with `creds.exec`, `creds` being what the sequence leaves."""
+    os.chown(program, *owner)
+    os.chmod(program, 0o755 | mode)
+    if value is not None:
+        os.setxattr(program, "security.capability", value)
+
+    descriptor = os.open(program, os.O_PATH | os.O_CLOEXEC)
+
+    def become() -> object:
+        for _ in perform(sequence):
+            pass
+        try:
+            os.execve(descriptor, ["show_credentials"], {})
+        except OSError as error:
+            return error.errno
+
+    told, _ = in_child(become)
+    os.close(descriptor)
+    if value is not None:
+        os.removexattr(program, "security.capability")
+
+    try:
+        ours = creds.exec(
+            uid=owner[0] if mode & 0o4000 else KEEP,
+            gid=owner[1] if mode & 0o2000 else KEEP,
+            file_caps=None if value is None else parse_file_caps(value),
+        )
+    except OSError as error:
+        assert told == str(error.errno)
+        return
+    assert told.startswith("Name:"), errno.errorcode[int(told)]
+    lines = dict(line.split(":", 1) for line in told.splitlines())
+    real = parse_status(told, int(lines["Securebits"]))
+    for name in Credentials.FIELDS:
+        assert (name, getattr(ours.creds, name)) == (name, getattr(real, name))
+    assert ours.secure == bool(int(lines["Secure"]))
+
+
+# One task acting on another
+
+
+def _errno_of(work: Callable[[], object]) -> int:
+    try:
+        work()
+    except OSError as error:
+        assert error.errno is not None
+        return error.errno
+    return 0
+
+
+@settings(bounded, max_examples=max(1, EXAMPLES // 2))
+@given(ours=sequences, theirs=sequences)
+def test_permission_on_another_task_is_the_kernels(ours: list[Step], theirs: list[Step]) -> None:
+    caller, target = ([START, *(left for _, left in imagine(START, each))][-1] for each in (ours, theirs))
+
+    def wait_as_target() -> object:
+        return [error for error, _ in perform(theirs)]
+
+    def act() -> object:
+        for _ in perform(ours):
+            pass
+        everywhere = os.sched_getaffinity(0)
+        return [
+            _errno_of(lambda: os.kill(pid, 0)),
+            _errno_of(lambda: os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))),
+            _errno_of(lambda: os.sched_setaffinity(pid, everywhere)),
+            _errno_of(lambda: resource.prlimit(pid, resource.RLIMIT_CORE)),
+        ]
+
+    _, pid = in_child(wait_as_target, stay=True)
+    try:
+        told, _ = in_child(act)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    allowed = [
+        caller.may_signal(target),
+        caller.may_set_scheduling(target),
+        caller.may_set_scheduling(target),
+        caller.may_set_limits(target),
+    ]
+    assert json.loads(told) == [0 if yes else errno.EPERM for yes in allowed]
