@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Credentials of one task, and the kernel's rules for changing them: pure values, no process needed.
 
-A `Credentials` never changes. Each rule (`setuid`, `capset`, `exec`, ...) returns the credentials that the kernel
-would leave, or raises `OSError` with the errno it would give, checks in the kernel's order. A rule that changes
-nothing returns the very same object. The rules are those of Linux 6.18, read as seen from inside the initial user
-namespace, where every id except -1 exists and uid 0 is root; the manual pages named beside them are credentials(7),
-capabilities(7) and the page of each call. What a rule cannot know (RLIMIT_NPROC, a nosuid mount, a tracer, other
-security modules) is its caller's business.
+A `Credentials` never changes. Each rule (`setuid`, `capset`, `exec`, ...) returns the credentials that the
+kernel would leave, or raises `OSError` with the errno it would give, its checks in the kernel's order. A rule
+that changes nothing returns the very same object. The rules are those of Linux 6.18 in the initial user
+namespace, where every id but -1 exists and uid 0 is root; the manual pages named are credentials(7),
+capabilities(7) and the page of each call. What a rule cannot know (RLIMIT_NPROC, a nosuid mount, a tracer,
+other security modules) is its caller's business.
 
 Ids are unsigned 32-bit numbers, with `KEEP` for -1; capability sets are masks, bit N for capability number N.
 """
@@ -70,9 +70,9 @@ FS_CAPS = (
     | 1 << CAP_MKNOD
     | 1 << CAP_MAC_OVERRIDE
 )
-"""The capabilities that come and go with a file-system uid of 0 (capabilities(7), effect of user ID changes)."""
+"""What comes and goes with a file-system uid of 0 (capabilities(7), effect of user ID changes)."""
 
-# capabilities(7), the securebits flags: SECURE_* are bit numbers, SECBIT_* masks; each flag's lock is the next bit
+# capabilities(7), the securebits: SECURE_* are bit numbers, SECBIT_* masks; a flag's lock is the next bit
 SECURE_NOROOT, SECURE_NOROOT_LOCKED = 0, 1
 SECURE_NO_SETUID_FIXUP, SECURE_NO_SETUID_FIXUP_LOCKED = 2, 3
 SECURE_KEEP_CAPS, SECURE_KEEP_CAPS_LOCKED = 4, 5
@@ -116,14 +116,17 @@ class ExecResult(tuple["Credentials", bool]):
     __slots__ = ()
 
     def __new__(cls, creds: Credentials, secure: bool) -> Self:
+        """Pair them."""
         return super().__new__(cls, (creds, secure))
 
     @property
     def creds(self) -> Credentials:
+        """What the new program starts with."""
         return self[0]
 
     @property
     def secure(self) -> bool:
+        """Whether its dynamic linker must distrust the environment."""
         return self[1]
 
 
@@ -163,7 +166,8 @@ class Credentials:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"credentials do not change: {name}")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"credentials do not change: {name}")
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Credentials) and self._fields == other._fields)
@@ -198,7 +202,7 @@ class Credentials:
         return self._with_uids(self.uid, uid, self.suid)
 
     def setreuid(self, ruid: int, euid: int) -> Credentials:
-        """setreuid(2); the saved id follows where the real id is set, or the effective id leaves the old real id."""
+        """setreuid(2): saved follows effective if real is set, or effective set to other than the real id."""
         if not self.effective & _SETUID:
             if ruid not in (KEEP, self.uid, self.euid):
                 _refuse()  # EPERM: the real id may become the real or effective id only
@@ -228,7 +232,7 @@ class Credentials:
         permitted, effective, ambient = self.permitted, self.effective, self.ambient
         if not self.securebits & SECBIT_NO_SETUID_FIXUP:
             if 0 in (self.uid, self.euid, self.suid) and 0 not in (uid, euid, suid):
-                # 1. The last id 0 goes: all sets are cleared, save ambient only if the keep-capabilities flag is set.
+                # 1. The last id 0 goes: keep-capabilities saves the first two sets, nothing saves ambient.
                 if not self.securebits & SECBIT_KEEP_CAPS:
                     permitted = effective = 0
                 ambient = 0
@@ -313,7 +317,7 @@ class Credentials:
         effective &= ALL_CAPS
         permitted &= ALL_CAPS
         inheritable &= ALL_CAPS
-        # Without CAP_SETPCAP, what becomes inheritable must have been permitted; with it, within the bounding set too.
+        # What becomes inheritable must be within the bounding set and, without CAP_SETPCAP, be permitted.
         if not self.effective & _SETPCAP and inheritable & ~(self.inheritable | self.permitted):
             _refuse()
         if inheritable & ~(self.inheritable | self.bounding):
@@ -336,7 +340,7 @@ class Credentials:
         return bool(self.bounding & _cap_bit(cap))
 
     def raise_ambient(self, cap: int) -> Credentials:
-        """PR_CAP_AMBIENT_RAISE: EPERM unless permitted and inheritable, and not forbidden by the securebits."""
+        """PR_CAP_AMBIENT_RAISE: EPERM unless permitted and inheritable, and where securebits forbid it."""
         bit = _cap_bit(cap)
         if not self.permitted & self.inheritable & bit or self.securebits & SECBIT_NO_CAP_AMBIENT_RAISE:
             _refuse()
@@ -371,7 +375,7 @@ class Credentials:
             _refuse()  # a locked flag does not change, and a lock does not open
         if value & ~(SECURE_ALL_BITS | SECURE_ALL_LOCKS):
             _refuse()
-        # Without CAP_SETPCAP only the flags that bind nobody but the task itself; no change at all is refused, too.
+        # Without CAP_SETPCAP only the flags that programs impose on themselves; no change is refused as well.
         others = changed & ~(SECURE_ALL_UNPRIVILEGED | SECURE_ALL_UNPRIVILEGED << 1)
         if not self.effective & _SETPCAP and (others or not changed):
             _refuse()
@@ -407,15 +411,18 @@ class Credentials:
         )
 
     def may_set_scheduling(self, target: Credentials) -> bool:
-        """setpriority(2), sched_setaffinity(2), ...: effective id equals the target's real or effective one, and the
-        target is permitted no capability that the caller is not; or CAP_SYS_NICE (capabilities(7)).
+        """setpriority(2), sched_setaffinity(2), ioprio_set(2): an owner without more capabilities.
+
+        Our effective id is the target's real or effective one and it is permitted nothing that we are not,
+        or we have CAP_SYS_NICE.
         """
         owner = self.euid in (target.uid, target.euid) and not target.permitted & ~self.permitted
         return owner or self.capable(CAP_SYS_NICE)
 
     def may_set_limits(self, target: Credentials) -> bool:
-        """prlimit(2) on another task: its three user ids equal our real one, its three group ids our real one, or
-        CAP_SYS_RESOURCE. On itself a task needs none of this: the caller's to know.
+        """prlimit(2) on another task: its ids are all equal to our real ones, or CAP_SYS_RESOURCE.
+
+        On itself a task needs none of this: the caller's to know.
         """
         return (
             self.uid == target.uid == target.euid == target.suid
@@ -423,17 +430,17 @@ class Credentials:
         ) or self.capable(CAP_SYS_RESOURCE)
 
     def exec(self, *, uid: int = KEEP, gid: int = KEEP, file_caps: FileCaps | None = None) -> ExecResult:
-        """execve(2) of a file that is set-user-id `uid`, set-group-id `gid` (and group-executable), with `file_caps`.
+        """execve(2) of a file set-user-id `uid`, set-group-id `gid` (group-executable too), with `file_caps`.
 
-        Leave out what the file does not have, and all three for a file on a nosuid mount. For a script they are those
-        of the interpreter. EPERM where the file insists on capabilities that cannot be granted.
+        Leave out what the file does not have, and all three on a nosuid mount. For a script they are those of
+        the interpreter. EPERM where the file insists on capabilities that cannot be granted.
         """
         # execve(2): the set-id bits are ignored under no_new_privs.
         euid = self.euid if uid == KEEP or self.no_new_privs else uid
         egid = self.egid if gid == KEEP or self.no_new_privs else gid
 
         permitted, all_effective = 0, False
-        # File capabilities count for their own namespace's root only. Those under no_new_privs are cut down below.
+        # File capabilities count for their own namespace's root only; no_new_privs cuts them down below.
         has_file_caps = file_caps is not None and file_caps[3] == 0
         if file_caps is not None and has_file_caps:
             forced, inherited, all_effective, _rootid = file_caps
@@ -441,8 +448,8 @@ class Credentials:
             if all_effective and forced & ALL_CAPS & ~permitted:
                 _refuse()  # capabilities(7), safety checking for capability-dumb binaries
 
-        # capabilities(7), capabilities and execution of programs by root: root needs no file capabilities, but they
-        # win over set-user-id root.
+        # capabilities(7), capabilities and execution of programs by root: it needs no file capabilities, but
+        # they win over set-user-id root.
         file_caps_win = has_file_caps and euid == 0 and self.uid != 0
         if not self.securebits & SECBIT_NOROOT and not file_caps_win:
             if euid == 0 or self.uid == 0:
@@ -466,13 +473,13 @@ class Credentials:
             ambient=ambient,
             securebits=self.securebits & ~SECBIT_KEEP_CAPS,  # the one flag that execve(2) clears
         )
-        # getauxval(3), AT_SECURE: ids differ, or a task that is not root came by capabilities other than ambient.
+        # getauxval(3), AT_SECURE: ids differ, or a task not of root came by capabilities other than ambient.
         secure = id_changed or euid != self.uid or egid != self.gid
         return ExecResult(creds, secure or (self.uid != 0 and (all_effective or bool(permitted & ~ambient))))
 
 
 def root(groups: Iterable[int] = ()) -> Credentials:
-    """Root as a login leaves it: ids 0, every capability permitted, effective and within bounds, none inheritable."""
+    """Root as a login leaves it: ids 0, every capability permitted, effective and bounding, no other."""
     ids = (0,) * 8
     return Credentials(*ids, tuple(sorted(groups)), 0, ALL_CAPS, ALL_CAPS, ALL_CAPS, 0, 0, False)
 

@@ -9,34 +9,39 @@ if TYPE_CHECKING:
 
 
 class FileCaps(tuple[int, int, bool, int]):
-    """Capabilities of a program file: (permitted, inheritable, effective bit, uid of the namespace root they are for)."""
+    """Capabilities of a program file: (permitted, inheritable, effective, rootid): masks, flag, uid."""
 
     __slots__ = ()
 
     def __new__(cls, permitted: int, inheritable: int = 0, effective: bool = False, rootid: int = 0) -> Self:
+        """Make one; by default for the root of this namespace."""
         return super().__new__(cls, (permitted, inheritable, effective, rootid))
 
     @property
     def permitted(self) -> int:
+        """What the program gets, within the bounding set."""
         return self[0]
 
     @property
     def inheritable(self) -> int:
+        """What it gets if the task has it inheritable."""
         return self[1]
 
     @property
     def effective(self) -> bool:
+        """Whether all it gets is effective from the start; then the execve fails if it cannot get all."""
         return self[2]
 
     @property
     def rootid(self) -> int:
+        """The uid that is root in the user namespace these are for."""
         return self[3]
 
 
 def parse_file_caps(raw: bytes) -> FileCaps | None:
-    """Decode the extended attribute security.capability: revisions 1, 2 and 3 (with a rootid) of capabilities(7).
+    """Decode the extended attribute security.capability of capabilities(7): revisions 1, 2 and 3.
 
-    None when it is not one; the kernel refuses to store such a value, and to execute a file that has it (EINVAL).
+    None when it is not one; the kernel refuses to store that, and to execute a file with it (EINVAL).
     """
     words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
     revision = words[0] >> 24 if words else 0
