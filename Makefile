@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# On a fresh Debian machine, as root: `make demo` shows the thing, `make test` proves it. Both can be run again.
+
+# Debian's own interpreter: an unprivileged user, and a user namespace, can run it wherever the clone lies.
+PYTHON ?= /usr/bin/python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: demo test lint check-apt clean
+
+demo:
+	@sh tools/setup-apt.sh demo
+	@PYTHON=$(PYTHON) sh tools/demo.sh
+
+test: $(VENV)/installed lint
+	REMAINROOT_MUST_WORK=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+check-apt:
+	@sh tools/setup-apt.sh test
+
+# The stamp is older than pyproject.toml when dependencies may have changed.
+$(VENV)/installed: pyproject.toml | check-apt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
