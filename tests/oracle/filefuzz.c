@@ -423,8 +423,18 @@ int main(int argc, char **argv)
     close(fd);
     show(sc5(__NR_fchownat, AT_FDCWD, "d1", 42, 33, 0), "start chown d1");
     show(sc3(__NR_fchmodat, AT_FDCWD, "d1", 02777), "start chmod d1");
+    static const struct { const char *path; unsigned mode, uid, gid; } START[] = {
+        {"c", 0100666, 42, 33}, {"d0/a", 0106777, 42, 1000}, {"d0/b", 0100666, 0, 33}, {"d1/a", 0102766, 1000, 42},
+        {"d1/c", 0010666, 1000, 1000}, {"u\xc3\xa9", 0100666, 100000, 0xFFFFFFFEu},
+    };
+    for (unsigned i = 0; i < sizeof START / sizeof START[0]; i++) {
+        sc4(__NR_mknodat, AT_FDCWD, START[i].path, START[i].mode & FMT, 0);
+        show(sc5(__NR_fchownat, AT_FDCWD, START[i].path, START[i].uid, START[i].gid, 0), "start chown %s", START[i].path);
+        show(sc3(__NR_fchmodat, AT_FDCWD, START[i].path, START[i].mode & 07777), "start chmod %s", START[i].path);
+        look(AT_FDCWD, START[i].path, 0);
+    }
     become(argv[3]);
-    steps(60);
+    steps(80);
     for (unsigned i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
         look(AT_FDCWD, NAMES[i], 0);
         look(AT_FDCWD, NAMES[i], 1);

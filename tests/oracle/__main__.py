@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``python -m tests.oracle``: thousands of seeds on demand.
+
+python -m tests.oracle --engine notify --program credfuzz --seeds 0:1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from itertools import product
+from typing import TYPE_CHECKING
+
+from tests.oracle import runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def seeds(text: str) -> range:
+    """``7`` or ``0:1000``."""
+    first, _, last = text.partition(":")
+    return range(int(first), int(last) if last else int(first) + 1)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m tests.oracle", description=__doc__)
+    made.add_argument(
+        "--engine", action="append", choices=(*runner.ENGINES, "oracle"), help="repeatable; default notify"
+    )
+    made.add_argument(
+        "--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz"
+    )
+    made.add_argument("--seeds", type=seeds, default=range(10), metavar="A:B")
+    made.add_argument("--variant", action="append", choices=tuple(runner.VARIANTS))
+    made.add_argument(
+        "--mode", action="append", choices=runner.FILE_MODES, help="filefuzz: who acts; default all"
+    )
+    made.add_argument(
+        "--base", action="append", help="filefuzz: a directory of the filesystem to use; default /tmp"
+    )
+    made.add_argument("--extras", action="store_true", help="credfuzz: compare /proc/self/status too")
+    made.add_argument("--context", type=int, default=3, help="lines around a difference")
+    made.add_argument("--stop-after", type=int, default=10, metavar="N", help="end after N differences")
+    made.add_argument("--timeout", type=float, default=60.0, help="seconds for one run")
+    made.add_argument("--brief", action="store_true", help="only the first differing pair of lines")
+    made.add_argument("--show", action="store_true", help="print what each side printed, compare nothing")
+    return made
+
+
+def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
+    for seed, program, variant in product(
+        args.seeds, args.program or ["credfuzz"], args.variant or ["native"]
+    ):
+        if program == "filefuzz":
+            for mode, base in product(args.mode or runner.FILE_MODES, args.base or ["/tmp"]):
+                yield runner.Case(program, seed, variant, mode=mode, base=base)
+        else:
+            yield runner.Case(program, seed, variant, extras=args.extras)
+
+
+def brief(case: runner.Case, engine: str, want: runner.Result, got: runner.Result) -> str:
+    """Two lines, and the line before them, which usually holds the call."""
+    at = runner.first_difference(want, got) or 0
+
+    def line(side: runner.Result, index: int) -> str:
+        return side.lines[index] if 0 <= index < len(side.lines) else f"(ends, status {side.status})"
+
+    return f"{case} under {engine}\n    {line(want, at - 1)}\n  - {line(want, at)}\n  + {line(got, at)}"
+
+
+def main() -> int:
+    args = parser().parse_args()
+    count: Counter[str] = Counter()
+    with runner.Oracle(args.timeout) as oracle:
+        for case in cases(args):
+            want = oracle.run_oracle(case)
+            if args.show:
+                print("\n".join(want.lines))
+            for engine in args.engine or ["notify"]:
+                got = oracle.run_oracle(case) if engine == "oracle" else oracle.run_under(engine, case)
+                count["runs"] += 1
+                if args.show:
+                    print(f"--- {engine}: status {got.status}\n" + "\n".join(got.lines) + got.stderr)
+                    continue
+                report = runner.difference(case, engine, want, got, args.context)
+                if report is None:
+                    continue
+                count["differences"] += 1
+                print(brief(case, engine, want, got) if args.brief else report, flush=True)
+                if count["differences"] >= args.stop_after:
+                    print(f"stopped: {count['runs']} runs, {count['differences']} differences")
+                    return 1
+    print(f"{count['runs']} runs, {count['differences']} differences")
+    return 1 if count["differences"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

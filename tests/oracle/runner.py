@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run the oracle programs as real root and under the shim, and compare what they print.
+
+Real root, with every id mapped, is the oracle. The same program with the same seed then runs under
+``remainroot`` inside a user namespace that maps one uid and one gid. The outputs must be equal byte for byte.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from typing import Self
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+PROGRAMS = ("credfuzz", "filefuzz", "probe")
+VARIANTS: dict[str, list[str]] = {
+    "native": [],
+    "static": ["-static"],
+    "m32": ["-m32"],
+    "m32-static": ["-m32", "-static"],
+}
+FILE_MODES = ("root", "fsuid", "euid", "full", "mixed")
+ENGINES = ("notify", "trace", "ptrace")
+SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
+
+
+class OracleError(Exception):
+    """The comparison could not be made: no compiler, no real root, a failed build."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sequence: what to run, apart from where."""
+
+    program: str
+    seed: int
+    variant: str = "native"
+    mode: str = "root"  # filefuzz: who acts
+    base: str = "/tmp"  # filefuzz: the filesystem
+    extras: bool = False  # credfuzz: also compare /proc/self/status
+
+    def __str__(self) -> str:
+        tail = f" {self.mode} {self.base}" if self.program == "filefuzz" else " x" if self.extras else ""
+        return f"{self.program} seed {self.seed} {self.variant}{tail}"
+
+
+@dataclass
+class Result:
+    """What one run printed, and how it ended: a status, minus a signal, or None for a run that hung."""
+
+    lines: list[str]
+    status: int | None
+    stderr: str
+    command: list[str] = field(default_factory=list)
+
+
+def why_no_oracle() -> str | None:
+    """Why this process is no oracle, or None where it is real root with every id mapped."""
+    if os.geteuid() != 0:
+        return "not root"
+    with open("/proc/self/uid_map") as file:
+        if file.read().split() != ["0", "0", "4294967295"]:
+            return "the ids of this user namespace are not all mapped"
+    if shutil.which("gcc") is None:
+        return "no gcc"
+    return None
+
+
+def capability_mask() -> int:
+    """The capabilities that the oracle holds; root of a new user namespace holds them all."""
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("CapBnd:"):
+                return int(line.split()[1], 16)
+    raise OracleError("no CapBnd in /proc/self/status")
+
+
+class Oracle:
+    """Builds the programs into a directory of its own and runs them; a context manager."""
+
+    def __init__(self, timeout: float = 60.0) -> None:
+        why = why_no_oracle()
+        if why is not None:
+            raise OracleError(why)
+        self.timeout = timeout
+        self._dir = tempfile.mkdtemp(prefix="oracle.")
+        os.chmod(self._dir, 0o755)
+        self._built: dict[tuple[str, str], str] = {}
+        self._mask = f"{capability_mask():x}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+    def build(self, program: str, variant: str) -> str:
+        """Compile once; raise OracleError with the compiler's words."""
+        built = self._built.get((program, variant))
+        if built is not None:
+            return built
+        out = os.path.join(self._dir, f"{program}-{variant}")
+        source = os.path.join(HERE, f"{program}.c")
+        flags = ["-O1", "-g", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
+        done = subprocess.run(
+            ["gcc", *flags, *VARIANTS[variant], "-o", out, source],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise OracleError(f"cannot build {program} ({variant}):\n{done.stderr}")
+        os.chmod(out, 0o755)
+        self._built[program, variant] = out
+        return out
+
+    def _run(self, case: Case, prefix: list[str]) -> Result:
+        program = self.build(case.program, case.variant)
+        work = tempfile.mkdtemp(prefix="fuzz.", dir=case.base)
+        os.chmod(work, 0o777 if case.program == "filefuzz" else 0o755)
+        argv = [*prefix, program]
+        if case.program == "credfuzz":
+            argv += [str(case.seed), work, self._mask, *(["x"] if case.extras else [])]
+        elif case.program == "filefuzz":
+            argv += [str(case.seed), work, case.mode]
+        else:
+            argv += [work]
+        try:
+            return self._collect(argv, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _collect(self, argv: list[str], work: str) -> Result:
+        """Run to the end or the timeout, output into files so that no orphan can keep a pipe open."""
+        env = {
+            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+            "PYTHONPATH": ROOT,
+            "HOME": "/",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=env,
+                extra_groups=[],
+                start_new_session=True,
+            )
+            status: int | None
+            try:
+                status = child.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                status = None
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            out.seek(0)
+            err.seek(0)
+            printed = out.read().decode("utf-8", "backslashreplace")
+            lines = [line.replace(work, "WORK") for line in printed.split("\n")]
+            return Result(lines, status, err.read().decode("utf-8", "backslashreplace"), argv)
+
+    def run_oracle(self, case: Case) -> Result:
+        """As real root, directly."""
+        return self._run(case, [])
+
+    def run_under(self, engine: str, case: Case, options: tuple[str, ...] = ()) -> Result:
+        """Under the shim, in a user namespace that maps one uid and one gid."""
+        shim = [sys.executable, "-m", "remainroot", "--engine", engine, *options, "--"]
+        return self._run(case, SINGLE_MAPPING + shim)
+
+    def run_bare(self, case: Case) -> Result:
+        """In the same namespace without the shim: what a comparison must notice."""
+        return self._run(case, list(SINGLE_MAPPING))
+
+
+def first_difference(want: Result, got: Result) -> int | None:
+    """The index of the first line that differs, or None where the runs are equal."""
+    if want.lines == got.lines and want.status == got.status:
+        return None
+    for index, (a, b) in enumerate(zip(want.lines, got.lines, strict=False)):
+        if a != b:
+            return index
+    return min(len(want.lines), len(got.lines))
+
+
+def difference(case: Case, engine: str, want: Result, got: Result, context: int = 3) -> str | None:
+    """A report of how two runs differ, or None."""
+    at = first_difference(want, got)
+    if at is None:
+        return None
+    head = [f"{case} under {engine}: first difference at line {at + 1}"]
+    if want.status != got.status:
+        head.append(f"status: want {want.status}, got {'a hang' if got.status is None else got.status}")
+    diff = difflib.unified_diff(want.lines, got.lines, "oracle", engine, lineterm="", n=context)
+    head += list(diff)[:60]
+    if got.stderr.strip():
+        head.append("stderr: " + got.stderr.strip()[-1500:])
+    return "\n".join(head)
+
+
+def compare(oracle: Oracle, engine: str, case: Case) -> str | None:
+    """Run both sides; None where they agree, else the report."""
+    want = oracle.run_oracle(case)
+    if want.status != 0 and case.program != "probe":
+        raise OracleError(f"{case}: the oracle itself ended with {want.status}: {want.stderr}")
+    return difference(case, engine, want, oracle.run_under(engine, case))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A few seeds of each oracle program on each engine; `python -m tests.oracle` runs thousands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.oracle import runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.oracle
+
+CREDENTIALS = [
+    *(runner.Case("credfuzz", seed) for seed in range(100, 106)),
+    *(runner.Case("credfuzz", seed, "m32") for seed in range(200, 203)),
+    runner.Case("credfuzz", 300, "static"),
+    runner.Case("credfuzz", 301, "m32-static"),
+]
+FILES = [
+    *(runner.Case("filefuzz", 400 + i, mode=mode) for i, mode in enumerate(runner.FILE_MODES)),
+    *(runner.Case("filefuzz", 500 + i, "m32", mode=mode) for i, mode in enumerate(("root", "full"))),
+    runner.Case("filefuzz", 600, mode="root", base="/dev/shm"),
+    runner.Case("filefuzz", 601, mode="mixed", base="/dev/shm"),
+]
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[runner.Oracle]:
+    with runner.Oracle() as made:
+        yield made
+
+
+@pytest.mark.parametrize("engine", runner.ENGINES)
+@pytest.mark.parametrize("case", CREDENTIALS, ids=str)
+def test_credentials_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("engine", runner.ENGINES)
+@pytest.mark.parametrize("case", FILES, ids=str)
+def test_files_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("case", [CREDENTIALS[0], CREDENTIALS[6], *FILES[:5]], ids=str)
+def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> None:
+    want, again = oracle.run_oracle(case), oracle.run_oracle(case)
+    assert want.status == 0
+    assert len(want.lines) > 50
+    assert runner.difference(case, "oracle", want, again) is None
+
+
+@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0]], ids=str)
+def test_without_the_shim_the_comparison_fails(oracle: runner.Oracle, case: runner.Case) -> None:
+    report = runner.difference(case, "nothing", oracle.run_oracle(case), oracle.run_bare(case))
+    assert report is not None
+
+
+def test_seeds_differ(oracle: runner.Oracle) -> None:
+    one, two = (oracle.run_oracle(runner.Case("credfuzz", seed)).lines for seed in (1, 2))
+    assert one != two
