@@ -457,6 +457,7 @@ class Credentials:
             if euid == 0:
                 all_effective = True
 
+        # Before 2025 the kernel took an effective id unlike the real one for a changed one.
         id_changed = euid != self.euid or not self.in_group(egid)
         if self.no_new_privs and (id_changed or permitted & ~self.permitted):
             # PR_SET_NO_NEW_PRIVS(2const): nothing that could not have been done without the execve.
