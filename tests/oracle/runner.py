@@ -132,7 +132,7 @@ class Oracle:
         elif case.program == "filefuzz":
             argv += [str(case.seed), work, case.mode]
         else:
-            argv += [work]
+            argv += [work, self.build(case.program, "static")]
         try:
             return self._collect(argv, work)
         finally:
