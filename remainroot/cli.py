@@ -7,7 +7,7 @@ import os
 import sys
 
 from remainroot import __version__, log
-from remainroot.errors import RemainrootError
+from remainroot.errors import EXIT_OURS, RemainrootError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,5 +193,8 @@ def main() -> int:
     try:
         return run(sys.argv[1:])
     except RemainrootError as error:
-        os.write(2, f"remainroot: {error}\n".encode(errors="surrogateescape"))
-        return error.status
+        status, text = error.status, str(error)
+    except OSError as error:
+        status, text = EXIT_OURS, str(error)
+    os.write(2, f"remainroot: {text}\n".encode(errors="surrogateescape"))
+    return status

@@ -10,14 +10,6 @@ CMD is the supervisor's child because only an ancestor may look into a task wher
 is apart from the supervisor because the caller wants CMD's end at once, while a daemon that CMD left behind
 needs answers for longer.
 
-Front holds all signals blocked and takes them with sigwaitinfo(2), which tells who sent them:
-
-- The terminal: CMD is in the same process group and has it already.
-- kill(2) to front: passed on to CMD. (kill(2) to the whole process group: CMD gets it twice, the kernel does
-  not tell the two apart. What CMD's own tree sends, as `kill 0` does, is not passed on.)
-- The supervisor's pipe, which signals when it is readable: a message, a line each: `pid N`, `ended
-  WAITSTATUS`, `error STATUS TEXT`.
-
 The supervisor stops front when CMD stops and continues it when CMD goes on, so that the caller's shell sees
 both. Nobody can catch SIGKILL or SIGSTOP: such a signal to front leaves CMD running, supervised as before.
 """
@@ -30,39 +22,23 @@ import os
 
 from remainroot import kernel
 from remainroot.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OURS, RemainrootError
+from remainroot.front import EVERY_SIGNAL, MESSAGE, Front, complain
 from remainroot.supervisor import joined, supervise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterable
     from typing import Final, NoReturn
 
     from remainroot.settings import Settings
+
+    Signals = tuple[set[int | signal.Signals], bool]
+    """The signal mask, and whether SIGCHLD was ignored (then children vanish unwaited)."""
 else:
     import _signal as signal  # what the module of that name wraps, without its 8 ms of enum
 
-_EVERY: Final = signal.valid_signals()
-_MESSAGE: Final = signal.SIGRTMAX
-"""Sent by the kernel when the supervisor's pipe is readable."""
-_FROM_TERMINAL: Final = frozenset(
-    {
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGTSTP,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        signal.SIGHUP,
-        signal.SIGCONT,
-        signal.SIGWINCH,
-    }
-)
-"""What the kernel sends to a process group on a terminal's behalf."""
-_HARMLESS: Final = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, _MESSAGE})
-_SI_KERNEL: Final = 0x80
 _STANDARD_FDS: Final = 3
 
-_PR_SET_DUMPABLE: Final = 4
 _CLONE_NEWUSER: Final = 0x1000_0000
 
 
@@ -73,18 +49,18 @@ def launch(settings: Settings, command: list[str], *, anyway: bool, keep_stderr:
     after CMD's end, too, which keeps a reader of it waiting for daemons. Raises RemainrootError, with nothing
     started, where it cannot be done.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
+    before = hold_signals()
     if joined():
         # An outer remainroot answers for us: there is nothing to set up, and it answers these three as well.
         if settings.uid or settings.gid:
             _switch_user(settings)
-        become(command, mask)
+        become(command, before)
     enter_namespace(anyway=anyway)
     occupy_standard_fds()
     inherited = inherited_fds()
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     fcntl.fcntl(receiver, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(receiver, fcntl.F_SETSIG, _MESSAGE)
+    fcntl.fcntl(receiver, fcntl.F_SETSIG, MESSAGE)
     fcntl.fcntl(receiver, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
     front = os.pidfd_open(os.getpid())
     try:
@@ -93,10 +69,10 @@ def launch(settings: Settings, command: list[str], *, anyway: bool, keep_stderr:
         raise RemainrootError(f"cannot start the supervisor: fork: {error.strerror}") from None
     if pid == 0:
         os.close(receiver)
-        _supervisor(settings, command, mask, _Caller(front, sender, inherited, keep_stderr=keep_stderr))
+        _supervisor(settings, command, before, _Caller(front, sender, inherited, keep_stderr=keep_stderr))
     os.close(sender)
     os.close(front)
-    _Front(pid, receiver, linger=settings.stats).wait()
+    Front(pid, receiver, linger=settings.stats).wait()
 
 
 # ---------------------------------------------------------------- where and who we are
@@ -141,6 +117,7 @@ def enter_namespace(*, anyway: bool) -> None:
         ) from None
 
 
+_NO_PROC: Final = "remainroot needs /proc mounted"
 _NO_NAMESPACE: Final = (
     "this kernel or container does not allow it to users (see user.max_user_namespaces, "
     "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns in sysctl, "
@@ -153,14 +130,35 @@ def _everything_is_mapped() -> bool:
         with open("/proc/self/uid_map", "rb") as file:
             return file.read().split() == [b"0", b"0", b"4294967295"]
     except OSError as error:
-        raise RemainrootError(
-            f"cannot read /proc/self/uid_map: {error.strerror}; remainroot needs /proc mounted"
-        ) from None
+        raise RemainrootError(f"cannot read /proc/self/uid_map: {error.strerror}; {_NO_PROC}") from None
 
 
 def _write(path: str, text: str) -> None:
     with open(path, "wb", buffering=0) as file:
         file.write(text.encode())
+
+
+# ---------------------------------------------------------------- signals
+
+
+def hold_signals() -> Signals:
+    """Block every signal and see to it that children can be waited for; return what was before."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+    ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return mask, ignored
+
+
+def release_signals(before: Signals) -> None:
+    """Leave the signals to CMD as the caller had them."""
+    mask, ignored = before
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Python ignores these two from its start; what the caller had is not known any more.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 # ---------------------------------------------------------------- descriptors
@@ -175,8 +173,12 @@ def occupy_standard_fds() -> None:
 
 def inherited_fds() -> list[int]:
     """The descriptors that are the caller's and CMD's; ours are all close-on-exec."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError as error:
+        raise RemainrootError(f"cannot read /proc/self/fd: {error.strerror}; {_NO_PROC}") from None
     fds = []
-    for name in os.listdir("/proc/self/fd"):
+    for name in names:
         fd = int(name)
         try:
             if fd < _STANDARD_FDS or os.get_inheritable(fd):
@@ -197,14 +199,11 @@ def _silence(*fds: int) -> None:
 # ---------------------------------------------------------------- CMD
 
 
-def become(command: list[str], mask: Iterable[int]) -> NoReturn:
-    """Turn this process into `command`, with the caller's signal `mask`; or end it, 126 or 127."""
+def become(command: list[str], before: Signals) -> NoReturn:
+    """Turn this process into `command`, with the signals as `before`; or end it, 126 or 127."""
     status = EXIT_NOT_EXECUTABLE
     try:
-        # Python ignores these two from its start; what the caller had is not known any more.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        release_signals(before)
         reason = os.strerror(_execute(command))
     except OSError as error:
         if error.errno == errno.ENOENT:
@@ -212,7 +211,7 @@ def become(command: list[str], mask: Iterable[int]) -> NoReturn:
         reason = "command not found" if status == EXIT_NOT_FOUND else str(error.strerror)
     except BaseException as error:  # noqa: BLE001  # nothing may return from here into the supervisor's code
         reason = f"{type(error).__name__}: {error}"
-    _complain(f"{command[0]}: {reason}")
+    complain(f"{command[0]}: {reason}")
     os._exit(status)
 
 
@@ -222,6 +221,8 @@ def _execute(command: list[str]) -> int:
     As there, a file without an interpreter line is a script for /bin/sh; but only one that looks like text.
     """
     name = command[0]
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if "/" in name:
         return _execute_file(name, command)
     failure = 0
@@ -248,10 +249,6 @@ def _execute_file(path: str, command: list[str]) -> int:
     if head and b"\0" not in head:
         os.execve("/bin/sh", ["sh", path, *command[1:]], os.environ)  # noqa: S606
     return errno.ENOEXEC
-
-
-def _complain(text: str) -> None:
-    os.write(2, f"remainroot: {text}\n".encode(errors="surrogateescape"))
 
 
 # ---------------------------------------------------------------- the supervisor's process
@@ -312,12 +309,12 @@ class _Caller:
             pass
 
 
-def _supervisor(settings: Settings, command: list[str], mask: Iterable[int], caller: _Caller) -> NoReturn:
+def _supervisor(settings: Settings, command: list[str], before: Signals, caller: _Caller) -> NoReturn:
     """Life of the supervisor's process: to the end of the last task."""
     status = EXIT_OURS
     try:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-        supervise(settings, caller, lambda: become(command, mask), caller.started)
+        supervise(settings, caller, lambda: become(command, before), caller.started)
         status = 0
     except RemainrootError as error:
         caller.failed(error.status, str(error))
@@ -352,163 +349,3 @@ def _where(error: BaseException) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     return f" (in {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
-
-
-# ---------------------------------------------------------------- front
-
-
-class _Front:
-    """The process the caller started, while CMD runs. All its signals are blocked."""
-
-    __slots__ = (
-        "buffer",
-        "command",
-        "command_pid",
-        "early",
-        "leader",
-        "linger",
-        "receiver",
-        "status",
-        "supervisor",
-    )
-
-    def __init__(self, supervisor: int, receiver: int, *, linger: bool) -> None:
-        self.supervisor = supervisor
-        self.receiver = receiver
-        self.linger = linger
-        """Wait for the supervisor's end, too."""
-        self.command = -1
-        """pidfd of CMD once it is known."""
-        self.command_pid = 0
-        self.early: list[int] = []
-        """Signals for CMD that came before that."""
-        self.status = -1
-        """CMD's wait status once it has ended."""
-        self.buffer = b""
-        self.leader = os.getsid(0) == os.getpid()
-
-    def wait(self) -> NoReturn:
-        """Pass signals to CMD and end as CMD ends."""
-        while True:
-            info = signal.sigwaitinfo(_EVERY)
-            self.receive()
-            signo = info.si_signo
-            if signo == signal.SIGCHLD:
-                self.reap()
-            elif self.status >= 0:
-                if signo not in _HARMLESS:
-                    leave(self.status)
-            elif self.is_for_command(signo, info.si_code, info.si_pid):
-                self.forward(signo)
-
-    # -- the supervisor
-
-    def receive(self) -> None:
-        """Take the supervisor's messages."""
-        try:
-            while data := os.read(self.receiver, 4096):
-                self.buffer += data
-        except BlockingIOError:
-            pass
-        *lines, self.buffer = self.buffer.split(b"\n")
-        for line in lines:
-            word, _, rest = line.decode(errors="surrogateescape").partition(" ")
-            if word == "pid":
-                self.started(int(rest))
-            elif word == "ended":
-                self.status = int(rest)
-                if not self.linger:
-                    leave(self.status)
-            else:
-                status, _, text = rest.partition(" ")
-                _complain(text)
-                os._exit(int(status))
-
-    def started(self, pid: int) -> None:
-        """CMD is process `pid`: hand over the signals that came before."""
-        try:
-            self.command, self.command_pid = os.pidfd_open(pid), pid
-        except ProcessLookupError:  # it has ended already
-            return
-        for signo in self.early:
-            self.forward(signo)
-
-    def reap(self) -> None:
-        """Bury children: the supervisor, and as PID 1 all orphans that are not the supervisor's."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self.supervisor:
-                self.receive()
-                if self.status >= 0:
-                    leave(self.status)
-                code = os.waitstatus_to_exitcode(status)
-                reason = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-                _complain(f"the supervisor {reason} while CMD was running; CMD is on its own, unsupervised")
-                os._exit(EXIT_OURS)
-
-    # -- signals
-
-    def is_for_command(self, signo: int, code: int, sender: int) -> bool:
-        """Whether CMD has not got this signal yet: `code` says how it was sent, `sender` by whom."""
-        if code <= 0:  # by a process
-            if self.is_ours(sender):
-                return False
-            # A shell continues the whole group, CMD with it.
-            return signo != signal.SIGCONT or self.command < 0 or _process(self.command_pid)[0] in "Tt"
-        if code != _SI_KERNEL:
-            return False  # our own pipe
-        # A hang-up of the terminal is told to the session's leader alone, and that would be CMD if we were
-        # not here. While CMD is not known it may have been forked after the terminal's signal, or it has the
-        # signal pending: twice is once then.
-        return signo not in _FROM_TERMINAL or self.command < 0 or (self.leader and signo == signal.SIGHUP)
-
-    def is_ours(self, pid: int) -> bool:
-        """Whether `pid` is the supervisor or of CMD's tree, all of which descends from it."""
-        while pid > 1:
-            if pid == self.supervisor:
-                return True
-            pid = _process(pid)[1]
-        return False
-
-    def forward(self, signo: int) -> None:
-        """Send CMD `signo`, once CMD is known."""
-        if self.command < 0:
-            self.early.append(signo)
-            return
-        try:
-            signal.pidfd_send_signal(self.command, signo)
-        except ProcessLookupError:  # it has ended; the supervisor will say so
-            pass
-
-
-def _process(pid: int) -> tuple[str, int]:
-    """State letter and parent of process `pid`, ("", 0) if it is gone: proc_pid_stat(5)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, parent = file.read().rpartition(b") ")[2].split()[:2]
-    except OSError:
-        return "", 0
-    return state.decode(), int(parent)
-
-
-def leave(status: int) -> NoReturn:
-    """End this process as the wait `status` says: the same status, or the same signal without a second core.
-
-    PID 1 cannot be killed by its own signal: 128 + its number, as shells say it.
-    """
-    if os.WIFEXITED(status):
-        os._exit(os.WEXITSTATUS(status))
-    signo = os.WTERMSIG(status)
-    kernel.prctl(_PR_SET_DUMPABLE, 0)
-    try:
-        signal.signal(signo, signal.SIG_DFL)
-    except (OSError, ValueError):  # SIGKILL; the C library's own two
-        pass
-    os.kill(os.getpid(), signo)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signo})
-    os._exit(128 + signo)

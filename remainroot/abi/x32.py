@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Syscall numbers of the x32 ABI (written by tools/gen-abi-numbers.py from libseccomp's tables)."""
+
+from __future__ import annotations
+
+NUMBERS: dict[str, int] = {
+    "setuid": 105, "setgid": 106, "setreuid": 113, "setregid": 114, "setresuid": 117, "setresgid": 119,
+    "setfsuid": 122, "setfsgid": 123, "setgroups": 116, "getgroups": 115, "getuid": 102, "geteuid": 107,
+    "getgid": 104, "getegid": 108, "getresuid": 118, "getresgid": 120, "capget": 125, "capset": 126,
+    "prctl": 157, "prlimit64": 302, "getrlimit": 97, "setrlimit": 160, "kill": 62, "tkill": 200,
+    "tgkill": 234, "rt_sigqueueinfo": 524, "rt_tgsigqueueinfo": 536, "pidfd_send_signal": 424,
+    "setpriority": 141, "ioprio_set": 251, "sched_setaffinity": 203, "sched_setscheduler": 144,
+    "sched_setparam": 142, "sched_setattr": 314, "migrate_pages": 256, "move_pages": 533, "chown": 92,
+    "lchown": 94, "fchown": 93, "fchownat": 260, "chmod": 90, "fchmod": 91, "fchmodat": 268,
+    "fchmodat2": 452, "mknod": 133, "mknodat": 259, "stat": 4, "fstat": 5, "lstat": 6, "newfstatat": 262,
+    "statx": 332, "open": 2, "openat": 257, "openat2": 437, "creat": 85, "mkdir": 83, "mkdirat": 258,
+    "symlink": 88, "symlinkat": 266, "bind": 49, "execve": 520, "execveat": 545, "clone": 56, "clone3": 435,
+    "fork": 57, "vfork": 58, "chroot": 161, "pivot_root": 155, "setns": 308, "unshare": 272, "umask": 95,
+    "link": 86, "linkat": 265, "rename": 82, "renameat": 264, "renameat2": 316, "unlink": 87,
+    "unlinkat": 263, "rmdir": 84, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "getxattr": 191,
+    "lgetxattr": 192, "fgetxattr": 193, "listxattr": 194, "llistxattr": 195, "flistxattr": 196,
+    "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "setxattrat": 463, "getxattrat": 464,
+    "listxattrat": 465, "removexattrat": 466, "access": 21, "faccessat": 269, "faccessat2": 439,
+    "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "truncate": 76, "ftruncate": 77,
+    "getsockopt": 542, "sendmsg": 518, "recvmsg": 519, "sendmmsg": 538, "recvmmsg": 537, "connect": 42,
+    "accept": 43, "accept4": 288, "socket": 41, "memfd_create": 319, "waitid": 529, "ptrace": 521,
+    "keyctl": 250, "add_key": 248, "request_key": 249, "msgctl": 71, "semctl": 66, "shmctl": 31,
+    "msgget": 68, "semget": 64, "shmget": 29, "mq_open": 240, "sethostname": 170, "setdomainname": 171,
+    "settimeofday": 164, "clock_settime": 227, "adjtimex": 159, "clock_adjtime": 305, "syslog": 103,
+    "quotactl": 179, "quotactl_fd": 443, "swapon": 167, "swapoff": 168, "mount": 165, "umount2": 166,
+    "move_mount": 429, "mount_setattr": 442, "fsopen": 430, "fsmount": 432, "mlockall": 151, "mlock": 149,
+    "mlock2": 325, "sched_getattr": 315, "reboot": 169, "acct": 163, "ioctl": 514, "chdir": 80,
+    "fchdir": 81, "open_by_handle_at": 304, "name_to_handle_at": 303, "arch_prctl": 158,
+    "set_tid_address": 218, "read": 0, "pread64": 17, "readv": 515, "preadv": 534, "readlink": 89,
+    "readlinkat": 267, "getdents": 78, "getdents64": 217, "init_module": 175, "finit_module": 313,
+    "delete_module": 176, "kexec_load": 528, "kexec_file_load": 320, "bpf": 321, "perf_event_open": 298,
+    "userfaultfd": 323, "mbind": 237, "set_mempolicy": 238, "setsid": 112, "setpgid": 109,
+    "getpriority": 140, "pidfd_open": 434, "pidfd_getfd": 438, "file_getattr": 468, "file_setattr": 469,
+    "statmount": 457, "listmount": 458, "inotify_add_watch": 254, "landlock_restrict_self": 446,
+    "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 539,
+    "process_vm_writev": 540, "kcmp": 312, "process_madvise": 440,
+}

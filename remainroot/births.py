@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files that the kernel is about to make for a task and whose owner is recorded as soon as they are there.
+
+Only bind(2) needs this: a socket's name must be made by the task's own call, for the address stays with the socket. The next call
+of anybody that asks for an owner, or the next one of the task itself, finds the new file and records it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remainroot.kernel import O_CLOEXEC, O_PATH
+from remainroot.store.base import Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.world import World
+
+
+class _Birth:
+    __slots__ = ("name", "owner", "parent", "tid")
+
+    def __init__(self, tid: int, parent: int, name: bytes, owner: Owner) -> None:
+        self.tid = tid
+        self.parent = parent
+        self.name = name
+        self.owner = owner
+
+
+class Births:
+    """The files expected. `pending` is false when there are none, which is almost always."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.pending: list[_Birth] = []
+
+    def expect(self, tid: int, parent: int, name: bytes, owner: Owner) -> None:
+        """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s."""
+        self.pending.append(_Birth(tid, parent, name, owner))
+
+    def settle(self, tid: int) -> None:
+        """Record those that are there now. An expectation of `tid` itself is over: its call has ended."""
+        waiting, self.pending = self.pending, []
+        for birth in waiting:
+            if not self._adopt(birth) and birth.tid != tid and os.path.exists(f"/proc/{birth.tid}"):
+                self.pending.append(birth)
+            else:
+                os.close(birth.parent)
+
+    def _adopt(self, birth: _Birth) -> bool:
+        try:
+            fd = os.open(birth.name, O_PATH | O_CLOEXEC | os.O_NOFOLLOW, dir_fd=birth.parent)
+        except OSError:
+            return False
+        try:
+            self._world.store.put(fd, os.fstat(fd), birth.owner)
+        finally:
+            os.close(fd)
+        return True

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One declaration per syscall: what a handler is given, what it may answer, and the table made of all of them.
+
+A handler is a function `Call -> Outcome` declared with `@handles(...)`. The seccomp filter, the numbers of each ABI, the
+names in logs and the table in the documents are derived from these declarations and from nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ESRCH
+
+from remainroot import abi as abis
+from remainroot.kernel import read_memory, read_string, write_memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.abi import Abi
+    from remainroot.credentials import Credentials
+    from remainroot.tasks import State
+    from remainroot.world import World
+
+    Handler = Callable[["Call"], "Outcome"]
+
+
+# ---------------------------------------------------------------- outcomes
+
+
+class Continue:
+    """The kernel answers: the call runs as the task made it."""
+
+    __slots__ = ()
+
+
+class Return:
+    """The call does not run; it succeeds with `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+
+class Fail:
+    """The call does not run; it fails with `errno` (a positive number)."""
+
+    __slots__ = ("errno",)
+
+    def __init__(self, errno: int) -> None:
+        self.errno = errno
+
+
+class InstallFd:
+    """The call does not run; the task gets a duplicate of the supervisor's `fd` and its number as the result.
+
+    The engine closes `fd` afterwards, whatever happened.
+    """
+
+    __slots__ = ("cloexec", "fd")
+
+    def __init__(self, fd: int, *, cloexec: bool) -> None:
+        self.fd = fd
+        self.cloexec = cloexec
+
+
+class Exec:
+    """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
+
+    The engine then calls `World.executed`, before the new program's first instruction.
+    """
+
+    __slots__ = ("secure", "state")
+
+    def __init__(self, state: State, *, secure: bool) -> None:
+        self.state = state
+        self.secure = secure
+
+
+Outcome = Continue | Return | Fail | InstallFd | Exec
+
+CONTINUE: Final = Continue()
+DONE: Final = Return(0)
+
+
+# ---------------------------------------------------------------- conditions the filter can test
+
+
+class When:
+    """A test on one argument's register that the filter makes in the kernel: only calls that pass reach the handler.
+
+    `op` is "eq" or "ne"; the argument is masked with `mask` before it is compared with `value`.
+    """
+
+    __slots__ = ("arg", "mask", "op", "value")
+
+    def __init__(self, arg: int, op: str, value: int, mask: int) -> None:
+        self.arg = arg
+        self.op = op
+        self.value = value
+        self.mask = mask
+
+
+INT = 0xFFFF_FFFF
+
+
+def equals(arg: int, *values: int) -> tuple[When, ...]:
+    """The int argument `arg` is one of `values`."""
+    return tuple(When(arg, "eq", value, INT) for value in values)
+
+
+def has_bits(arg: int, *bits: int) -> tuple[When, ...]:
+    """All bits of one of `bits` are set in the argument `arg`."""
+    return tuple(When(arg, "eq", bit, bit) for bit in bits)
+
+
+def differs(arg: int, value: int) -> tuple[When, ...]:
+    """The int argument `arg` is not `value`."""
+    return (When(arg, "ne", value, INT),)
+
+
+# ---------------------------------------------------------------- the table
+
+
+class Syscall:
+    """One declared syscall: its kernel name, its handler, and when the filter lets it through (any of `when`; empty: always)."""
+
+    __slots__ = ("handler", "name", "when")
+
+    def __init__(self, name: str, handler: Handler, when: tuple[When, ...]) -> None:
+        self.name = name
+        self.handler = handler
+        self.when = when
+
+
+SYSCALLS: Final[dict[str, Syscall]] = {}
+"""Every declared syscall by kernel name; filled when `remainroot.handlers` is imported."""
+
+
+def handles(*names: str, when: tuple[When, ...] = ()) -> Callable[[Handler], Handler]:
+    """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
+
+    A name that no ABI knows, or that is declared twice, is an error at import.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        for name in names:
+            if name in SYSCALLS:
+                raise ValueError(f"syscall {name} is declared twice")
+            if not abis.known(name):
+                raise ValueError(f"syscall {name} is in no ABI's table")
+            SYSCALLS[name] = Syscall(name, handler, when)
+        return handler
+
+    return declare
+
+
+class Row:
+    """A declared syscall as one ABI knows it: what dispatch finds by number."""
+
+    __slots__ = ("abi", "handler", "name", "nr", "short_ids")
+
+    def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
+        self.abi = abi
+        self.nr = nr
+        self.name = syscall.name
+        self.handler = syscall.handler
+        self.short_ids = syscall.name in abi.short_ids
+
+
+def build_table() -> dict[int, dict[int, Row]]:
+    """Rows by audit architecture and syscall number, for every ABI this machine runs."""
+    table: dict[int, dict[int, Row]] = {}
+    for abi in abis.native():
+        rows = table.setdefault(abi.audit_arch, {})
+        for name, syscall in SYSCALLS.items():
+            nr = abi.numbers.get(name)
+            if nr is not None:
+                rows[nr] = Row(abi, nr, syscall)
+    return table
+
+
+# ---------------------------------------------------------------- the call
+
+
+class Call:
+    """One intercepted syscall of one task, as a handler sees it.
+
+    `tid` is the task's number in the supervisor's pid namespace, `args` the six argument registers. Memory accessors raise
+    OSError (EFAULT for a bad address, ESRCH for a task that died meanwhile); an OSError that leaves a handler is the call's errno.
+    """
+
+    __slots__ = ("abi", "args", "name", "short_ids", "tid", "world")
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tid = 0
+        self.args: tuple[int, ...] = ()
+        self.abi: Abi = abis.native()[0]
+        self.name = ""
+        self.short_ids = False
+
+    @property
+    def state(self) -> State:
+        """What the task is: credentials and the per-process values kept with them."""
+        return self.world.tasks.state(self.tid)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self.check()
+        self.world.tasks.set(self.tid, state)
+
+    @property
+    def creds(self) -> Credentials:
+        """The task's fake credentials."""
+        return self.world.tasks.state(self.tid).creds
+
+    @creds.setter
+    def creds(self, creds: Credentials) -> None:
+        tasks = self.world.tasks
+        old = tasks.state(self.tid)
+        if creds is not old.creds:
+            self.check()
+            tasks.set(self.tid, old.with_creds(creds))
+
+    # -- arguments
+
+    def id(self, index: int) -> int:
+        """A uid_t or gid_t argument; the 16-bit calls' -1 becomes the 32-bit one, as the kernel widens it."""
+        value = self.args[index]
+        if self.short_ids:
+            value &= 0xFFFF
+            return 0xFFFF_FFFF if value == 0xFFFF else value
+        return value & 0xFFFF_FFFF
+
+    def int(self, index: int) -> int:
+        """A C int argument, signed."""
+        value = self.args[index] & 0xFFFF_FFFF
+        return value - 0x1_0000_0000 if value & 0x8000_0000 else value
+
+    def uint(self, index: int) -> int:
+        """A C unsigned int argument."""
+        return self.args[index] & 0xFFFF_FFFF
+
+    def ptr(self, index: int) -> int:
+        """A pointer or unsigned long argument."""
+        return self.args[index] & self.abi.word_mask
+
+    def check(self) -> None:
+        """OSError(ESRCH) if the task died meanwhile: its number may be another's, so nothing may be done in its name any more."""
+        if self.world.vanished():
+            raise OSError(ESRCH, os.strerror(ESRCH))
+
+    # -- memory
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes of the task's memory, or OSError(EFAULT)."""
+        return read_memory(self.tid, address, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of `data` to the task's memory, or OSError(EFAULT)."""
+        self.check()
+        write_memory(self.tid, address, data)
+
+    def path(self, index: int) -> bytes:
+        """The path whose address is argument `index`; OSError(EFAULT) or OSError(ENAMETOOLONG) as getname() in the kernel."""
+        return read_string(self.tid, self.args[index] & self.abi.word_mask)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an engine owes.
+
+An engine catches the wanted syscalls of a tree of tasks and delivers the outcomes. Its duties:
+
+1. Each caught call gets exactly one outcome.
+2. Nothing outside the wanted set (the filter derived from the declarations) reaches the handlers.
+3. A new task has its parent's state, as of the fork, before its first call is answered. (The kernel keeps that book for us:
+   the state is named by an inherited resource limit, see `remainroot.tasks`.)
+4. An exec that a handler answered with `Exec` is reported by `World.executed` once it has succeeded, before the new program runs.
+5. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
+6. Nothing is left stopped.
+7. `unavailable()` says why it cannot work here, from trying.
+
+An engine knows no syscall and no handler.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, Protocol
+
+    from remainroot.dispatch import Outcome
+    from remainroot.world import World
+
+    class Answer(Protocol):
+        """Answers one caught call: the audit architecture, the syscall number and the six argument registers."""
+
+        def __call__(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome: ...
+
+    class Watcher(Protocol):
+        """Told what becomes of CMD's own process, so that the caller can see it too."""
+
+        def stopped(self, signo: int) -> None:
+            """CMD was stopped by `signo`."""
+
+        def continued(self) -> None:
+            """CMD goes on after a stop."""
+
+        def ended(self, status: int) -> None:
+            """CMD ended with this wait status."""
+
+
+class Engine:
+    """One way to catch calls. `spawn` starts CMD under it, `run` serves until the last task of the tree is gone."""
+
+    name = ""
+
+    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        self.world = world
+        self.answer = answer
+        self.watcher = watcher
+
+    @staticmethod
+    def unavailable() -> str | None:
+        """Why this engine does not work here (one clause), or None. Tries it on a real child."""
+        raise NotImplementedError
+
+    def spawn(self, become: Callable[[], NoReturn]) -> int:
+        """Fork CMD's process, caught from its first call on, and have it run `become` (which execs). Returns its pid."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Serve every task of the tree; return when the last one is gone."""
+        raise NotImplementedError

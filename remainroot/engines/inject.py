@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Giving a stopped task a descriptor, by having the task itself make the calls that receive it.
+
+The task stands at the entry of a call that is not to run. In its place it makes a socket pair; we take a duplicate of one end with
+pidfd_getfd(2) and send the descriptor through it; the task closes that end (the lower number, so the lowest free one), receives
+the descriptor (which gets that number, as the call it made would have given it) and closes the other end. Its registers, its signal
+mask and the few bytes of stack that were used are put back. All its signals are blocked meanwhile, so that no handler runs in between.
+
+The memory used lies below the stack pointer and its red zone and is as small as can be (an empty datagram needs no data and
+no iovec): Go's stacks, for one, are small and end where another thread's may begin.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import SCM_RIGHTS, SOL_SOCKET, socket
+from errno import EFAULT, EINVAL, EMFILE, ENOSYS
+from signal import SIGSTOP
+from struct import Struct, pack
+
+from remainroot.engines import ptracing as pt
+from remainroot.kernel import pidfd_getfd, read_memory, write_memory
+from remainroot.tasks import thread_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+# socketpair, recvmsg, close. A task of the x32 ABI may make x86_64's calls as well.
+_NUMBERS: Final[dict[int, tuple[int, int, int]]] = {
+    pt.X86_64: (53, 47, 3),
+    pt.I386: (360, 372, 6),
+    pt.AARCH64: (199, 212, 57),
+    pt.ARM: (288, 297, 6),
+}
+_WIDE: Final = (pt.X86_64, pt.AARCH64)
+_MSGHDR64: Final = Struct("=QIxxxxQQQQixxxx")
+_MSGHDR32: Final = Struct("=IIIIIIi")
+
+_RED_ZONE: Final = 128
+_CONTROL: Final = 24  # room for a control message with one descriptor (20 bytes, 16 for 32-bit tasks), in words
+_AREA: Final = _CONTROL + 56
+
+_AF_UNIX: Final = 1
+_SOCK_DGRAM_CLOEXEC: Final = 0o2000002
+_MSG_DONTWAIT: Final = 0x40
+_MSG_CMSG_CLOEXEC: Final = 0x4000_0000
+_PIDFD_THREAD: Final = os.O_EXCL
+_ALL_SIGNALS: Final = (1 << 64) - 1
+
+
+class Lost(Exception):
+    """The task ended, or its process ran another program, while it was made to do something: its wait status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Puppet:
+    """A task at the entry of a call that will not run, which makes the calls we want instead.
+
+    `wait` returns the next wait status of the task. OSError(ESRCH) from any method: the task was killed meanwhile.
+    """
+
+    def __init__(self, tid: int, arch: int, wait: Callable[[int], int]) -> None:
+        self.tid = tid
+        self.wait = wait
+        self.registers = pt.Registers(tid, arch)
+        self.saved = self.registers.snapshot()
+        self.layout = self.registers.layout
+        self.sp = self.saved[self.layout.sp]
+        self.mask = pt.signal_mask(tid)
+        self.entered = True
+        self.to_stop = False
+        self.interrupted = False
+        pt.set_signal_mask(tid, _ALL_SIGNALS)
+
+    def call(self, nr: int, *args: int) -> int:
+        """The task makes the call `nr`; its result, a negative errno where it fails."""
+        registers, layout = self.registers, self.layout
+        registers.restore(self.saved)
+        for index, value in zip(layout.args, args, strict=False):
+            registers[index] = value
+        if self.entered:
+            # Still inside the call that is not to run: this one takes its place.
+            registers.enter_instead(nr)
+            self.entered = False
+        else:
+            # Run the instruction again. -1: nothing to restart.
+            if layout.entered is not None:
+                registers[layout.entered] = -1
+            registers[layout.number] = nr
+            registers[layout.ip] = self.saved[layout.ip] - registers.step
+        registers.write()
+        while True:
+            pt.demand(pt.SYSCALL, self.tid)
+            if self._at_exit(self.wait(self.tid)):
+                return pt.exit_value()
+
+    def _at_exit(self, status: int) -> bool:
+        if status & 0xFF != 0x7F:
+            raise Lost(status)
+        event = status >> 16
+        if status == pt.SYSCALL_STOP:
+            pt.demand(pt.GET_SYSCALL_INFO, self.tid, pt.INFO_SIZE.value, pt.INFO_ADDRESS)
+            return pt.call_info()[0] == pt.OP_EXIT
+        if event == pt.EVENT_EXEC:
+            raise Lost(status)
+        if event == pt.EVENT_STOP:
+            self.interrupted = True
+        elif event == 0 and status >> 8 == SIGSTOP:
+            self.to_stop = True
+        return False
+
+    def release(self, result: int) -> None:
+        """Put everything back, with `result` as what the call that did not run returned. The task stays stopped."""
+        self.registers.restore(self.saved)
+        if self.layout.entered is not None:
+            self.registers[self.layout.entered] = -1
+        self.registers[self.layout.result] = result
+        if self.entered:
+            self.registers.enter_instead(-1)
+        self.registers.write()
+        pt.set_signal_mask(self.tid, self.mask)
+        # A stop that came in between is not lost: the task takes it once it goes on.
+        if self.to_stop:
+            os.kill(self.tid, SIGSTOP)
+        if self.interrupted:
+            pt.demand(pt.INTERRUPT, self.tid)
+
+
+def _task_fd(tid: int, fd: int) -> int:
+    """A duplicate of the task's descriptor."""
+    try:
+        pidfd = os.pidfd_open(tid, _PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        pidfd = os.pidfd_open(thread_group(tid))  # Linux before 6.9: only whole processes, which share their descriptors
+    try:
+        return pidfd_getfd(pidfd, fd)
+    finally:
+        os.close(pidfd)
+
+
+def _send(through: int, fd: int) -> None:
+    channel = socket(fileno=through)
+    try:
+        channel.sendmsg([], [(SOL_SOCKET, SCM_RIGHTS, pack("i", fd))])
+    finally:
+        channel.close()
+
+
+def _receive(puppet: Puppet, arch: int, fd: int, flags: int) -> int:
+    """The task receives `fd`; its number, or a negative errno."""
+    tid = puppet.tid
+    socketpair, recvmsg, close = _NUMBERS[arch]
+    wide = arch in _WIDE
+    area = (puppet.sp - _RED_ZONE - _AREA) & ~15
+    # The first call writes the lowest address, so it is the task that grows its stack where that is needed.
+    result = puppet.call(socketpair, _AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0, area)
+    if result < 0:
+        return result
+    ours, theirs = Struct("=ii").unpack(read_memory(tid, area, 8))
+    try:
+        _send(_task_fd(tid, ours), fd)
+        control = area + 56
+        if wide:
+            write_memory(tid, area, _MSGHDR64.pack(0, 0, 0, 0, control, _CONTROL, 0))
+        else:
+            write_memory(tid, area, _MSGHDR32.pack(0, 0, 0, 0, control, 16, 0))
+    except OSError as error:
+        result = -(error.errno or EFAULT)
+    puppet.call(close, ours)
+    if result == 0:
+        result = puppet.call(recvmsg, theirs, area, flags | _MSG_DONTWAIT)
+    puppet.call(close, theirs)
+    if result < 0:
+        return result
+    header = 16 if wide else 12
+    size, number = Struct("=I").unpack(read_memory(tid, control, 4))[0], read_memory(tid, control + header, 4)
+    # A control message that is missing: there was no free descriptor any more.
+    return Struct("=i").unpack(number)[0] if size >= header + 4 else -EMFILE
+
+
+def install_fd(tid: int, arch: int, fd: int, wait: Callable[[int], int], *, cloexec: bool) -> int:
+    """Give `tid`, at the entry of a call, a duplicate of `fd` as that call's result; the number, or a negative errno.
+
+    The task is left stopped, past the call. `Lost` or OSError(ESRCH): it is gone.
+    """
+    if arch not in _NUMBERS:
+        return -ENOSYS
+    puppet = Puppet(tid, arch, wait)
+    if arch not in _WIDE and puppet.sp >> 32:
+        # A 64-bit program making a 32-bit call: its stack cannot be named to it.
+        puppet.release(-EFAULT)
+        return -EFAULT
+    bottom = (puppet.sp - _RED_ZONE - _AREA) & ~15
+    try:
+        memory = read_memory(tid, bottom, _AREA)
+    except OSError:
+        memory = b""  # not there yet: nothing to keep
+    flags = _MSG_CMSG_CLOEXEC if cloexec else 0
+    try:
+        result = _receive(puppet, arch, fd, flags)
+    except OSError as error:
+        result = -(error.errno or EFAULT)
+    if memory:
+        write_memory(tid, bottom, memory)
+    puppet.release(result)
+    return result

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Seccomp user notification: seccomp_unotify(2). No ptrace, so debuggers work inside; the default where it works.
+
+Two threads. The first receives notifications, has them answered and sends the answers. The second waits for children: the
+supervisor is the reaper of the whole tree, so when it has no child left the tree is gone (a listener does not tell, before
+Linux 6.11).
+
+An exec that changes what its task is must be seen to succeed, and the new program's auxiliary vector be mended before it runs.
+For that one call the task is seized with ptrace(2) and let go at its exec stop.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from _queue import Empty, SimpleQueue
+from errno import EBUSY, EINTR, EINVAL, ENOENT
+from fcntl import ioctl
+from signal import SIGUSR1, SIG_UNBLOCK, SIGSTOP, pthread_kill, pthread_sigmask, signal
+from struct import Struct
+
+from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Return
+from remainroot.engines.base import Engine
+from remainroot.engines.filter import RET_USER_NOTIF, assemble, program
+from remainroot.kernel import (
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    Seize,
+    load_filter,
+    pidfd_getfd,
+)
+from remainroot.tasks import thread_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+
+    from remainroot.engines.base import Answer, Watcher
+    from remainroot.world import World
+
+RECV: Final = 0xC0502100
+SEND: Final = 0xC0182101
+ID_VALID: Final = 0x40082102
+ADDFD: Final = 0x40182103
+SET_FLAGS: Final = 0x40082104
+_SYNC_WAKE_UP: Final = 1
+_FLAG_CONTINUE: Final = 1
+_ADDFD_SEND: Final = 2
+
+NOTIF: Final = Struct("=QIIiIQ6Q")
+"""struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction pointer, six arguments."""
+RESP: Final = Struct("=QqiI")
+"""struct seccomp_notif_resp: id, value, error, flags."""
+ADDFD_REQUEST: Final = Struct("=QIIII")
+"""struct seccomp_notif_addfd: id, flags, the supervisor's fd, the number wanted, flags of the new descriptor."""
+
+_WALL: Final = 0x40000000
+_EXEC_PATIENCE: Final = 0.05
+
+
+def _listen(code: bytes) -> int:
+    """Put the filter on this thread; its listener. Without WAIT_KILLABLE_RECV before Linux 5.19."""
+    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER
+    try:
+        return load_filter(code, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    return load_filter(code, flags)
+
+
+class NotifyEngine(Engine):
+    """See the module."""
+
+    name = "notify"
+
+    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        super().__init__(world, answer, watcher)
+        self._listener = -1
+        self._cmd = 0
+        self._over = False
+        self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
+        self._execs: dict[int, _Execution] = {}
+        self._response = bytearray(RESP.size)
+
+    # -- start
+
+    @staticmethod
+    def unavailable() -> str | None:
+        """Try: load a filter for getppid on a child, receive its call, let it continue, answer another."""
+        from remainroot.engines.trial import try_notify
+
+        return try_notify(assemble, _listen)
+
+    def spawn(self, become: Callable[[], NoReturn]) -> int:
+        """Fork; the child loads the filter, tells which descriptor its listener is, and waits until we have taken it."""
+        code = program(RET_USER_NOTIF)
+        told_read, told = os.pipe2(os.O_CLOEXEC)
+        go, go_write = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(told_read)
+                os.close(go_write)
+                try:
+                    listener = _listen(code)
+                except OSError as error:
+                    os.write(told, b"E%d" % (error.errno or 0))
+                    os._exit(125)
+                os.write(told, b"L%d" % listener)
+                os.close(told)
+                os.read(go, 1)
+                os.close(go)
+                os.close(listener)
+                become()
+            finally:
+                os._exit(125)
+        os.close(told)
+        os.close(go)
+        try:
+            word = os.read(told_read, 64)
+            if word[:1] != b"L":
+                number = int(word[1:] or b"0")
+                os.waitpid(pid, 0)
+                raise OSError(number, os.strerror(number))
+            pidfd = os.pidfd_open(pid)
+            try:
+                self._listener = pidfd_getfd(pidfd, int(word[1:]))
+            finally:
+                os.close(pidfd)
+        finally:
+            os.close(told_read)
+            os.close(go_write)
+        self._cmd = pid
+        try:
+            ioctl(self._listener, SET_FLAGS, _SYNC_WAKE_UP)
+        except OSError:
+            pass  # before Linux 6.6: each answer wakes its task on some other CPU, and costs the more
+        return pid
+
+    # -- service
+
+    def run(self) -> None:
+        """Receive, answer, send; until the waiting thread says that nobody is left."""
+        signal(SIGUSR1, lambda *_: None)
+        pthread_sigmask(SIG_UNBLOCK, (SIGUSR1,))
+        self.world.vanished = self._vanished
+        _thread.start_new_thread(self._wait, (_thread.get_ident(),))
+        listener, answer, response = self._listener, self.answer, self._response
+        unpack, pack_into, size = NOTIF.unpack, RESP.pack_into, NOTIF.size
+        empty = bytes(size)
+        notification = bytearray(size)
+        while True:
+            notification[:] = empty
+            try:
+                ioctl(listener, RECV, notification)
+            except OSError as error:
+                self._interrupted(error)
+                if self._over:
+                    return
+                continue
+            self._current, tid, _, nr, arch, _, *args = unpack(notification)
+            outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
+            if outcome is CONTINUE:
+                pack_into(response, 0, self._current, 0, 0, _FLAG_CONTINUE)
+            elif outcome.__class__ is Return:
+                pack_into(response, 0, self._current, outcome.value, 0, 0)  # type: ignore[union-attr]
+            elif outcome.__class__ is Fail:
+                pack_into(response, 0, self._current, 0, -outcome.errno, 0)  # type: ignore[union-attr]
+            else:
+                self._special(tid, outcome)
+                continue
+            try:
+                ioctl(listener, SEND, response)
+            except OSError:
+                pass  # the task died, or was interrupted, while it waited
+            if self._execs:
+                self._serve_execs(0)
+
+    def _interrupted(self, error: OSError) -> None:
+        """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left."""
+        if error.errno == EINTR:
+            self._serve_execs(0)
+        elif error.errno != ENOENT:
+            raise error
+
+    def _send(self, value: int, error: int, flags: int) -> bool:
+        RESP.pack_into(self._response, 0, self._current, value, error, flags)
+        try:
+            ioctl(self._listener, SEND, self._response)
+        except OSError:
+            return False
+        return True
+
+    def _vanished(self) -> bool:
+        """Whether the task whose call is being answered is gone (its tid may be another's by now)."""
+        try:
+            ioctl(self._listener, ID_VALID, self._current.to_bytes(8, "little"))
+        except OSError:
+            return True
+        return False
+
+    def _special(self, tid: int, outcome: object) -> None:
+        """The outcomes that are rare."""
+        match outcome:
+            case InstallFd():
+                self._install(outcome)
+            case Exec():
+                self._execute(tid, outcome)
+            case Continue():
+                self._send(0, 0, _FLAG_CONTINUE)
+            case _:
+                raise TypeError(f"not an outcome: {outcome!r}")
+
+    def _install(self, outcome: InstallFd) -> None:
+        request = ADDFD_REQUEST.pack(
+            self._current, _ADDFD_SEND, outcome.fd, 0, os.O_CLOEXEC if outcome.cloexec else 0
+        )
+        try:
+            ioctl(self._listener, ADDFD, request)
+        except OSError as error:
+            if error.errno == EINVAL:  # before Linux 5.14: two steps
+                self._install_in_two(outcome)
+            elif error.errno not in (ENOENT, EBUSY):
+                self._send(0, -(error.errno or EINVAL), 0)
+        finally:
+            os.close(outcome.fd)
+
+    def _install_in_two(self, outcome: InstallFd) -> None:
+        request = ADDFD_REQUEST.pack(self._current, 0, outcome.fd, 0, os.O_CLOEXEC if outcome.cloexec else 0)
+        try:
+            number = ioctl(self._listener, ADDFD, request)
+        except OSError as error:
+            self._send(0, -(error.errno or EINVAL), 0)
+        else:
+            self._send(number, 0, 0)
+
+    # -- exec
+
+    def _execute(self, tid: int, outcome: Exec) -> None:
+        """Let the exec run under ptrace, so that we see it succeed or fail."""
+        tgid = thread_group(tid)
+        try:
+            seize = Seize(tid)
+        except OSError:
+            # Somebody inside traces it (strace, gdb). The exec will succeed, as far as can be told; nobody can mend its vector.
+            self.world.tasks.set_process(tid, outcome.state)
+            self._send(0, 0, _FLAG_CONTINUE)
+            return
+        execution = _Execution(tid, tgid, outcome, seize)
+        self._execs[tid] = self._execs[tgid] = execution
+        self._send(0, 0, _FLAG_CONTINUE)
+        seize.interrupt()
+        self._serve_execs(_EXEC_PATIENCE)
+
+    def _serve_execs(self, patience: float) -> None:
+        """Look at the stops that the waiting thread has seen; wait up to `patience` seconds for the first."""
+        while True:
+            try:
+                tid, status = self._stops.get(timeout=patience) if patience and self._execs else self._stops.get_nowait()
+            except Empty:
+                return
+            execution = self._execs.get(tid)
+            if execution is not None and execution.stopped(self.world, tid, status):
+                self._execs.pop(execution.tid, None)
+                self._execs.pop(execution.tgid, None)
+                patience = 0
+
+    # -- the waiting thread
+
+    def _wait(self, serving: int) -> None:
+        """Reap every child; report CMD's fate; hand ptrace stops over; at the end of the last child, wake the serving thread."""
+        while True:
+            try:
+                tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED)
+            except ChildProcessError:
+                break
+            except InterruptedError:
+                continue
+            seized = tid in self._execs
+            if seized:
+                self._stops.put((tid, status))
+                pthread_kill(serving, SIGUSR1)
+            if os.WIFSTOPPED(status):
+                if not seized and tid == self._cmd:
+                    self.watcher.stopped(os.WSTOPSIG(status))
+            elif os.WIFCONTINUED(status):
+                if tid == self._cmd:
+                    self.watcher.continued()
+            elif tid == self._cmd:
+                self._cmd = 0
+                self.watcher.ended(status)
+        self._over = True
+        pause = _thread.allocate_lock()
+        pause.acquire()
+        while True:
+            # The signal may come just before the serving thread enters the kernel, and then wakes nobody: once more.
+            try:
+                pthread_kill(serving, SIGUSR1)
+            except OSError:
+                return
+            pause.acquire(timeout=0.005)
+
+
+class _Execution:
+    """An exec under way, its task seized."""
+
+    __slots__ = ("outcome", "seize", "tgid", "tid")
+
+    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
+        self.tid = tid
+        self.tgid = tgid
+        self.outcome = outcome
+        self.seize = seize
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        if not os.WIFSTOPPED(status):
+            return True
+        event = status >> 16
+        if event == self.seize.EVENT_EXEC:
+            try:
+                world.executed(tid, self.outcome.state, secure=self.outcome.secure)
+            except OSError:
+                pass  # killed meanwhile
+            self.seize.detach(tid)
+            return True
+        if event == self.seize.EVENT_STOP:
+            # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into it).
+            self.seize.detach(tid)
+            return True
+        signo = os.WSTOPSIG(status)
+        self.seize.resume(tid, 0 if signo == SIGSTOP and event else signo)
+        return False

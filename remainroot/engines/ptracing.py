@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ptrace(2): the requests, the stops and the registers that the ptrace engines need.
+
+The requests of the hot path are made with bare ctypes, without argument conversion and without the GIL's release, because they
+are a third of what a caught call costs (0.45 us each so, 0.9 us with argtypes). The rare ones that need every register use
+python-ptrace's binding (`ptrace.binding.func`), imported when the first of them is made: that import costs more than 25 ms.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import addressof, c_int, c_long, c_ulong
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+MACHINE: Final = os.uname().machine
+
+# requests
+POKEUSER: Final = 6
+CONT: Final = 7
+SYSCALL: Final = 24
+GETEVENTMSG: Final = 0x4201
+GETREGSET: Final = 0x4204
+SETREGSET: Final = 0x4205
+SEIZE: Final = 0x4206
+INTERRUPT: Final = 0x4207
+LISTEN: Final = 0x4208
+GETSIGMASK: Final = 0x420A
+SETSIGMASK: Final = 0x420B
+GET_SYSCALL_INFO: Final = 0x420E
+
+# options of SEIZE
+O_TRACESYSGOOD: Final = 0x01
+O_TRACEFORK: Final = 0x02
+O_TRACEVFORK: Final = 0x04
+O_TRACECLONE: Final = 0x08
+O_TRACEEXEC: Final = 0x10
+O_TRACESECCOMP: Final = 0x80
+O_EXITKILL: Final = 0x100000
+
+# what a wait status says: bits 8 to 15 the signal, 16 and up the event
+WALL: Final = 0x40000000
+EVENT_EXEC: Final = 4
+EVENT_STOP: Final = 128
+SECCOMP_STOP: Final = 0x0007_057F
+"""The wait status of a seccomp stop: PTRACE_EVENT_SECCOMP, SIGTRAP."""
+SYSCALL_STOP: Final = 0x857F
+"""The wait status of a stop at a syscall's entry or exit: SIGTRAP with PTRACE_O_TRACESYSGOOD's bit."""
+
+# the `op` of struct ptrace_syscall_info
+OP_ENTRY: Final = 1
+OP_EXIT: Final = 2
+OP_SECCOMP: Final = 3
+
+AARCH64: Final = 0xC00000B7
+ARM: Final = 0x40000028
+I386: Final = 0x40000003
+X86_64: Final = 0xC000003E
+
+# ---------------------------------------------------------------- requests
+
+request: Final = ctypes.PyDLL(None).ptrace
+"""ptrace(2) as it is: -1 for every failure (the task was killed, nearly always). A tid may be a plain int, what is wider than a
+C int must be a ctypes value; the last two arguments must be ctypes values wherever they are not 0."""
+
+_checked: Final = ctypes.CDLL(None, use_errno=True).ptrace
+_checked.argtypes = (c_long, c_long, c_long, c_long)
+_checked.restype = c_long
+
+
+def demand(code: int, tid: int, address: int = 0, data: int = 0) -> int:
+    """ptrace(2); its failure is an OSError (ESRCH: the task is gone, or not stopped)."""
+    result: int = _checked(code, tid, address, data)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+_info_buffer: Final = (ctypes.c_char * 88)()
+INFO_SIZE: Final = c_long(88)
+INFO: Final = ctypes.byref(_info_buffer)
+INFO_ADDRESS: Final = addressof(_info_buffer)
+"""Where `request(GET_SYSCALL_INFO, tid, INFO_SIZE, INFO)` writes."""
+_info_fields: Final = Struct("=B3xI16xQ6Q")
+_info_view: Final = memoryview(_info_buffer).cast("B")
+
+
+def call_info() -> tuple[int, ...]:
+    """What INFO holds of an entry or a seccomp stop: (op, audit architecture, number, six arguments)."""
+    return _info_fields.unpack_from(_info_view)
+
+
+def failed() -> bool:
+    """Whether INFO, of an exit stop, says that the call failed."""
+    return _info_view[32] != 0
+
+
+def exit_value() -> int:
+    """The result (a negative errno where it failed) that INFO holds of an exit stop."""
+    value: int = c_long.from_buffer(_info_buffer, 24).value
+    return value
+
+
+_message: Final = c_ulong()
+
+
+def event_message(tid: int) -> int:
+    """PTRACE_GETEVENTMSG; 0 if the task is gone."""
+    _message.value = 0
+    request(GETEVENTMSG, tid, 0, ctypes.byref(_message))
+    return _message.value
+
+
+# ---------------------------------------------------------------- skipping the call a task is about to make
+
+_value: Final = c_long()
+_MINUS_ONE: Final = c_long(-1)
+_ORIG_RAX: Final = c_long(15 * 8)
+_RAX: Final = c_long(10 * 8)
+
+
+def _skip_x86(tid: int, value: int) -> int:
+    _value.value = value
+    request(POKEUSER, tid, _ORIG_RAX, _MINUS_ONE)
+    return request(POKEUSER, tid, _RAX, _value)  # type: ignore[no-any-return]
+
+
+class _IoVec(ctypes.Structure):
+    _fields_ = (("base", c_ulong), ("len", c_ulong))
+
+
+NT_PRSTATUS: Final = 1
+NT_ARM_SYSTEM_CALL: Final = 0x404
+_ARM_REGISTERS: Final = 18 * 4
+"""The size of the general registers of a 32-bit task, which tells it from a 64-bit one."""
+
+_regset: Final = (ctypes.c_char * 512)()
+_regset_iov: Final = _IoVec(addressof(_regset), 0)
+_number: Final = c_int(-1)
+_number_iov: Final = _IoVec(addressof(_number), 4)
+_regset_type: Final = c_long(NT_PRSTATUS)
+_number_type: Final = c_long(NT_ARM_SYSTEM_CALL)
+
+
+def set_result_arm(registers: Any, size: int, value: int) -> None:
+    """Put `value` into x0, or r0 of a 32-bit task, of the NT_PRSTATUS registers of `size` bytes."""
+    if size == _ARM_REGISTERS:
+        ctypes.c_int32.from_buffer(registers).value = value
+    else:
+        ctypes.c_int64.from_buffer(registers).value = value
+
+
+def _skip_aarch64(tid: int, value: int) -> int:
+    _regset_iov.len = 512
+    if request(GETREGSET, tid, _regset_type, ctypes.byref(_regset_iov)) < 0:
+        return -1
+    set_result_arm(_regset, _regset_iov.len, value)
+    request(SETREGSET, tid, _regset_type, ctypes.byref(_regset_iov))
+    _number.value = -1
+    return request(SETREGSET, tid, _number_type, ctypes.byref(_number_iov))  # type: ignore[no-any-return]
+
+
+skip: Final = _skip_aarch64 if MACHINE == "aarch64" else _skip_x86
+"""skip(tid, value): the task, at a call's entry or seccomp stop, does not make the call and gets `value` (a negative errno:
+failure) as its result. -1 if the task is gone. Neither register nor number lets the kernel restart such a call."""
+
+
+# ---------------------------------------------------------------- all registers, for injected calls
+
+
+class Layout:
+    """Where one ABI keeps a call: indices of its registers, the number of calls that injection makes, the width of a word.
+
+    `number` is the register that names the call when the instruction is run again, `entered` the one that does once the call
+    has been entered (None: regset NT_ARM_SYSTEM_CALL), `step` the size in bytes of the instruction.
+    """
+
+    __slots__ = ("args", "entered", "ip", "number", "result", "sp", "step", "word")
+
+    def __init__(  # noqa: PLR0913
+        self, word: int, args: tuple[int, ...], number: int, entered: int | None, result: int, ip: int, sp: int, step: int
+    ) -> None:
+        self.word = word
+        self.args = args
+        self.number = number
+        self.entered = entered
+        self.result = result
+        self.ip = ip
+        self.sp = sp
+        self.step = step
+
+
+# struct user_regs_struct: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ...
+LAYOUTS: Final[dict[int, Layout]] = {
+    X86_64: Layout(8, (14, 13, 12, 7, 9, 8), 10, 15, 10, 16, 19, 2),
+    I386: Layout(8, (5, 11, 12, 13, 14, 4), 10, 15, 10, 16, 19, 2),
+    AARCH64: Layout(8, (0, 1, 2, 3, 4, 5), 8, None, 0, 32, 31, 4),
+    ARM: Layout(4, (0, 1, 2, 3, 4, 5), 7, None, 0, 15, 13, 4),
+}
+_THUMB: Final = 1 << 5
+_CPSR: Final = 16
+
+
+class Registers:
+    """Every register of a stopped task, as it was when this was made. OSError(ESRCH) wherever the task is gone."""
+
+    __slots__ = ("_regs", "_words", "layout", "tid")
+
+    def __init__(self, tid: int, arch: int) -> None:
+        from ptrace.binding.func import PtraceError, ptrace_getregs
+
+        self.tid = tid
+        self.layout = LAYOUTS[arch]
+        try:
+            self._regs = ptrace_getregs(tid)
+        except PtraceError as error:
+            raise OSError(error.errno, os.strerror(error.errno)) from None
+        kind = c_ulong if self.layout.word == 8 else ctypes.c_uint32
+        self._words = (kind * (ctypes.sizeof(self._regs) // self.layout.word)).from_buffer(self._regs)
+
+    def __getitem__(self, index: int) -> int:
+        value: int = self._words[index]
+        return value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._words[index] = value
+
+    def snapshot(self) -> list[int]:
+        """All of them, for `restore`."""
+        return list(self._words)
+
+    def restore(self, words: list[int]) -> None:
+        """Set all of them (here; `write` writes them to the task)."""
+        self._words[:] = words
+
+    @property
+    def step(self) -> int:
+        """The size of the instruction that made the call the task is in."""
+        if self.layout.word == 4 and self[_CPSR] & _THUMB:
+            return 2
+        return self.layout.step
+
+    def write(self) -> None:
+        """Write them to the task."""
+        from ptrace.binding.func import PtraceError, ptrace_setregs
+
+        try:
+            ptrace_setregs(self.tid, self._regs)
+        except PtraceError as error:
+            raise OSError(error.errno, os.strerror(error.errno)) from None
+
+    def enter_instead(self, nr: int) -> None:
+        """Make `nr` the call that the task, at a call's entry, is about to make; then `write` the rest."""
+        if self.layout.entered is None:
+            number = c_int(nr)
+            iov = _IoVec(addressof(number), 4)
+            demand(SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, addressof(iov))
+        else:
+            self[self.layout.entered] = nr
+
+
+_mask: Final = ctypes.c_uint64()
+
+
+def signal_mask(tid: int) -> int:
+    """The task's blocked signals, as a bit mask."""
+    demand(GETSIGMASK, tid, 8, addressof(_mask))
+    return _mask.value
+
+
+def set_signal_mask(tid: int, mask: int) -> None:
+    """Set the task's blocked signals."""
+    _mask.value = mask
+    demand(SETSIGMASK, tid, 8, addressof(_mask))

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The two ptrace engines: `trace`, where a seccomp filter chooses the calls that stop, and `ptrace`, where every call stops twice.
+
+The supervisor seizes CMD's process before it makes its first call and is given every later task by the kernel, already traced.
+A call that is answered here is skipped: its number becomes -1 and its result register the answer, both of which outlive the
+entry stop, so an answered call costs the trace engine one stop and three or four requests.
+
+Nothing is remembered of a task between its stops, except an exec that was answered with `Exec` until its outcome is seen. Each stop
+tells by itself what it is, so tasks may appear, and be killed, in any order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from signal import SIGKILL, SIGTRAP
+
+from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Return, build_table
+from remainroot.engines import ptracing as pt
+from remainroot.engines.base import Engine
+from remainroot.kernel import load_filter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+
+    from remainroot.dispatch import Outcome, When
+    from remainroot.engines.base import Answer, Watcher
+    from remainroot.world import World
+
+    Wanted = dict[int, dict[int, tuple[When, ...]]]
+
+_OPTIONS: Final = (
+    pt.O_EXITKILL | pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC
+)  # fmt: skip
+_TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
+"""A BPF program that answers SECCOMP_RET_TRACE to every call."""
+
+
+def wanted_calls() -> Wanted:
+    """The declared calls by audit architecture and number, each with its conditions: what the trace engine's filter says in BPF."""
+    return {
+        arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()}
+        for arch, rows in build_table().items()
+    }  # fmt: skip
+
+
+def meets(conditions: tuple[When, ...], args: tuple[int, ...]) -> bool:
+    """Whether the arguments pass one of the conditions (or there are none)."""
+    for when in conditions:
+        if ((args[when.arg] & when.mask) == when.value) == (when.op == "eq"):
+            return True
+    return not conditions
+
+
+def _seize(pid: int, options: int) -> None:
+    pt.demand(pt.SEIZE, pid, 0, options)
+
+
+def _reap(pid: int) -> None:
+    """Kill a child and wait for its end."""
+    os.kill(pid, SIGKILL)
+    while True:
+        status = os.waitpid(pid, pt.WALL)[1]
+        if status & 0xFF != 0x7F:
+            return
+
+
+def _held_child(body: Callable[[], object]) -> tuple[int, Callable[[], None]]:
+    """Fork a child that runs `body` once it is let go: its pid, and what lets it go. It ends if we do first."""
+    gate, key = os.pipe()
+    pid = os.fork()
+    if not pid:
+        status = 125
+        try:
+            os.close(key)
+            if os.read(gate, 1):
+                os.close(gate)
+                body()
+        except OSError as error:
+            status = error.errno or status
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        os._exit(status)
+    os.close(gate)
+
+    def let_go() -> None:
+        os.write(key, b"x")
+        os.close(key)
+
+    return pid, let_go
+
+
+class _Ptracing(Engine):
+    """What both engines share: every stop but those of caught calls."""
+
+    resume = pt.CONT
+    options = _OPTIONS
+
+    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        super().__init__(world, answer, watcher)
+        self.pid = 0
+        self._stopped = False
+        self._execs: dict[int, Exec] = {}
+        self._backlog: list[tuple[int, int]] = []
+
+    # -- starting
+
+    def _prepare(self) -> Callable[[], object]:
+        """What CMD's process must do before it becomes CMD."""
+        raise NotImplementedError
+
+    def spawn(self, become: Callable[[], NoReturn]) -> int:
+        """Fork CMD's process, seize it, and have it run `become`. OSError: the kernel refuses to trace it."""
+        prepare = self._prepare()
+
+        def body() -> None:
+            prepare()
+            become()
+
+        pid, let_go = _held_child(body)
+        try:
+            self._attach(pid)
+        except OSError:
+            _reap(pid)
+            raise
+        self.pid = pid
+        let_go()
+        return pid
+
+    def _attach(self, pid: int) -> None:
+        _seize(pid, self.options)
+
+    # -- stops
+
+    def _other_stop(self, tid: int, status: int) -> None:
+        """Serve a stop that is no call's, or an end."""
+        if status & 0xFF != 0x7F:
+            self._ended(tid, status)
+            return
+        event = status >> 16
+        signo = status >> 8 & 0xFF
+        if event == 0:
+            # About to be delivered: it is.
+            pt.request(self.resume, tid, 0, pt.c_long(signo))
+            return
+        if event == pt.EVENT_STOP:
+            self._stop_event(tid, signo)
+            return
+        if event == pt.EVENT_EXEC:
+            self._executed(tid)
+        pt.request(self.resume, tid, 0, 0)
+
+    def _ended(self, tid: int, status: int) -> None:
+        self._execs.pop(tid, None)
+        if tid == self.pid:
+            self.pid = 0
+            self.watcher.ended(status)
+
+    def _stop_event(self, tid: int, signo: int) -> None:
+        """A new task's first stop, a stop of the whole process, or its end."""
+        if signo == SIGTRAP:
+            of_command = self._stopped and self._of_command(tid)
+            pt.request(self.resume, tid, 0, 0)
+            if of_command:
+                self._stopped = False
+                self.watcher.continued()
+            return
+        pt.request(pt.LISTEN, tid, 0, 0)
+        if not self._stopped and self._of_command(tid):
+            self._stopped = True
+            self.watcher.stopped(signo)
+
+    def _of_command(self, tid: int) -> bool:
+        """Whether `tid` is a thread of CMD's own process."""
+        return tid == self.pid or (self.pid != 0 and os.path.exists(f"/proc/{self.pid}/task/{tid}"))
+
+    def _executed(self, tid: int) -> None:
+        """A task runs a new program, and goes by its process' number from now on."""
+        if not self._execs:
+            return
+        former = pt.event_message(tid)
+        own = self._execs.pop(tid, None)
+        outcome = own if former == tid else self._execs.pop(former, None)
+        if outcome is not None:
+            self.world.executed(tid, outcome)
+
+    # -- outcomes
+
+    def _deliver(self, tid: int, arch: int, outcome: Outcome) -> None:
+        """Carry out an outcome that is neither Continue, Return nor Fail."""
+        if isinstance(outcome, InstallFd):
+            self._install_fd(tid, arch, outcome)
+            return
+        if isinstance(outcome, Exec):
+            self._execs[tid] = outcome
+        pt.request(self.resume, tid, 0, 0)
+
+    def _install_fd(self, tid: int, arch: int, outcome: InstallFd) -> None:
+        from remainroot.engines.inject import Lost, install_fd
+
+        try:
+            install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
+        except Lost as lost:
+            self._backlog.append((tid, lost.status))
+        except OSError:
+            pass  # killed meanwhile: its end is reported
+        else:
+            pt.request(self.resume, tid, 0, 0)
+        finally:
+            os.close(outcome.fd)
+
+    def _status_of(self, tid: int) -> int:
+        """The next wait status of `tid`. What others report meanwhile waits: an end must be reaped for `tid`'s own to come."""
+        while True:
+            other, status = os.waitpid(-1, pt.WALL)
+            if other == tid:
+                return status
+            self._backlog.append((other, status))
+
+
+class TraceEngine(_Ptracing):
+    """ptrace narrowed by SECCOMP_RET_TRACE: only the calls that the filter chooses stop."""
+
+    name = "trace"
+    options = _OPTIONS | pt.O_TRACESECCOMP
+
+    @staticmethod
+    def unavailable() -> str | None:
+        """Why not; tried by having a child's call stopped by a filter."""
+        pid, let_go = _held_child(lambda: load_filter(_TRACE_EVERYTHING))
+        try:
+            try:
+                _seize(pid, TraceEngine.options)
+            except OSError as error:
+                return _refused(error)
+            let_go()
+            status = os.waitpid(pid, pt.WALL)[1]
+            if status & 0xFF != 0x7F:
+                error = os.strerror(status >> 8 & 0xFF)
+                pid = 0
+                return f"seccomp filters are refused ({error}): the kernel has none, or the container's seccomp profile forbids them"
+            return _call_info_missing(pid, pt.OP_SECCOMP)
+        finally:
+            if pid:
+                _reap(pid)
+
+    def _prepare(self) -> Callable[[], object]:
+        from remainroot.engines.filter import program
+
+        code = program("trace")
+        return lambda: load_filter(code)
+
+    def run(self) -> None:
+        """Serve every task of the tree; return when the last one is gone."""
+        waitpid, request, call_info, skip, answer = os.waitpid, pt.request, pt.call_info, pt.skip, self.answer
+        everyone, seccomp_stop, seccomp = pt.WALL, pt.SECCOMP_STOP, pt.OP_SECCOMP
+        get_info, size, info, cont = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.CONT
+        execs, backlog = self._execs, self._backlog
+        while True:
+            if backlog:
+                tid, status = backlog.pop(0)
+            else:
+                try:
+                    tid, status = waitpid(-1, everyone)
+                except ChildProcessError:
+                    return
+            if status != seccomp_stop:
+                self._other_stop(tid, status)
+                continue
+            if request(get_info, tid, size, info) < 0:
+                continue
+            op, arch, nr, *args = call_info()
+            if op != seccomp:
+                continue  # another thread's exec took this one's place: its own stop is to come
+            if execs:
+                execs.pop(tid, None)  # it makes another call: that exec failed
+            outcome = answer(tid, arch, nr, tuple(args))
+            kind = outcome.__class__
+            if kind is Continue:
+                request(cont, tid, 0, 0)
+            elif kind is Return:
+                skip(tid, outcome.value)  # type: ignore[union-attr]
+                request(cont, tid, 0, 0)
+            elif kind is Fail:
+                skip(tid, -outcome.errno)  # type: ignore[union-attr]
+                request(cont, tid, 0, 0)
+            else:
+                self._deliver(tid, arch, outcome)
+
+
+class PtraceEngine(_Ptracing):
+    """ptrace alone: every call of every task stops at its entry and at its exit, and most are let go on at once."""
+
+    name = "ptrace"
+    resume = pt.SYSCALL
+
+    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        super().__init__(world, answer, watcher)
+        self.wanted: Wanted = {}
+        """The calls to answer, filled by `spawn` from the declarations where it is empty."""
+
+    @staticmethod
+    def unavailable() -> str | None:
+        """Why not; tried by stopping a child at a call."""
+        pid, let_go = _held_child(lambda: None)
+        try:
+            try:
+                _seize(pid, _OPTIONS)
+                _await_stop(pid)
+            except OSError as error:
+                return _refused(error)
+            let_go()
+            os.waitpid(pid, pt.WALL)
+            return _call_info_missing(pid, pt.OP_ENTRY)
+        finally:
+            _reap(pid)
+
+    def _prepare(self) -> Callable[[], object]:
+        self.wanted = self.wanted or wanted_calls()
+        return lambda: None
+
+    def _attach(self, pid: int) -> None:
+        _seize(pid, self.options)
+        _await_stop(pid)
+
+    def run(self) -> None:
+        """Serve every task of the tree; return when the last one is gone."""
+        waitpid, request, call_info, skip, answer = os.waitpid, pt.request, pt.call_info, pt.skip, self.answer
+        everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT
+        get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
+        execs, backlog = self._execs, self._backlog
+        wanted = self.wanted
+        nothing: dict[int, tuple[When, ...]] = {}
+        while True:
+            if backlog:
+                tid, status = backlog.pop(0)
+            else:
+                try:
+                    tid, status = waitpid(-1, everyone)
+                except ChildProcessError:
+                    return
+            if status != syscall_stop:
+                self._other_stop(tid, status)
+                continue
+            if request(get_info, tid, size, info) < 0:
+                continue
+            op, arch, nr, *rest = call_info()
+            if op != entry:
+                if op == leave:
+                    if execs and pt.failed():
+                        execs.pop(tid, None)
+                    request(resume, tid, 0, 0)
+                continue  # neither: another thread's exec took this one's place, and its own stop is to come
+            conditions = wanted.get(arch, nothing).get(nr)
+            if conditions is None or (conditions and not meets(conditions, rest)):  # type: ignore[arg-type]
+                request(resume, tid, 0, 0)
+                continue
+            outcome = answer(tid, arch, nr, tuple(rest))
+            kind = outcome.__class__
+            if kind is Continue:
+                request(resume, tid, 0, 0)
+            elif kind is Return:
+                skip(tid, outcome.value)  # type: ignore[union-attr]
+                request(resume, tid, 0, 0)
+            elif kind is Fail:
+                skip(tid, -outcome.errno)  # type: ignore[union-attr]
+                request(resume, tid, 0, 0)
+            else:
+                self._deliver(tid, arch, outcome)
+
+
+# ---------------------------------------------------------------- trying
+
+
+def _await_stop(pid: int) -> None:
+    """Stop a seized child and have it go on to its next call, stopping there."""
+    pt.demand(pt.INTERRUPT, pid)
+    os.waitpid(pid, pt.WALL)
+    pt.demand(pt.SYSCALL, pid)
+
+
+def _refused(error: OSError) -> str:
+    return f"ptrace is refused ({os.strerror(error.errno or 0)}): yama, a tracer of ours, or the container's seccomp profile forbids it"
+
+
+def _call_info_missing(pid: int, op: int) -> str | None:
+    try:
+        pt.demand(pt.GET_SYSCALL_INFO, pid, pt.INFO_SIZE.value, pt.INFO_ADDRESS)
+    except OSError as error:
+        return f"PTRACE_GET_SYSCALL_INFO is refused ({os.strerror(error.errno or 0)}): it needs Linux 5.3"
+    if pt.call_info()[0] != op:
+        return "a stopped call is not reported as such"
+    return None

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The handlers, one module per family of syscalls; importing this package declares them all."""
+
+from __future__ import annotations
+
+from remainroot.handlers import (
+    capabilities,
+    creation,
+    ids,
+    lineage,
+    modes,
+    owners,
+    peers,
+    process_control,
+    programs,
+    resource_limits,
+    status,
+)
+
+__all__ = [
+    "capabilities",
+    "creation",
+    "ids",
+    "lineage",
+    "modes",
+    "owners",
+    "peers",
+    "process_control",
+    "programs",
+    "resource_limits",
+    "status",
+]

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files that tasks create: they belong to the creator's file-system ids, or to a set-gid directory's group (inode(7)).
+
+Where that is what the kernel will do by itself (root in an ordinary directory) it does. Elsewhere the file is made here, in the
+directory the task means and with its umask, and its owner is recorded before the call is answered. A task that has
+confined itself with Landlock makes its files itself, and they look like root's: we never do for it what it may not do.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EEXIST, EPERM
+from stat import (
+    S_IFBLK,
+    S_IFCHR,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG,
+    S_IFSOCK,
+    S_IMODE,
+    S_ISGID,
+    S_IXGRP,
+)
+from struct import Struct
+
+from remainroot.credentials import CAP_FSETID, CAP_MKNOD
+from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
+from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
+from remainroot.store.base import Owner
+from remainroot.tracee import umask_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+    Maker = Callable[[int, bytes, int], None]
+
+_O_TMPFILE_BIT: Final = 0o20000000
+_O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
+_OPEN_HOW: Final = Struct("=QQQ")
+_MODE_BITS: Final = 0o7777
+
+
+def _kernel_does_it(call: Call) -> bool:
+    """Whether what the caller creates will look right by itself: root's, where no directory can pass a group on."""
+    world = call.world
+    if world.tasks.untouched:
+        return not world.store.group_directories
+    state = call.state
+    if state.confined:
+        return True
+    creds = state.creds
+    return creds.fsuid == 0 and creds.fsgid == 0 and not world.store.group_directories
+
+
+class _Place:
+    """Where something is to be created: the directory (an O_PATH descriptor), the name, and who it will belong to."""
+
+    __slots__ = ("call", "directory", "group", "name", "owner", "set_gid")
+
+    def __init__(self, call: Call, directory: int, name: bytes) -> None:
+        self.call = call
+        self.directory = directory
+        self.name = name
+        st = os.fstat(directory)
+        creds = call.creds
+        self.set_gid = bool(st.st_mode & S_ISGID)
+        self.group = call.world.owner(directory, st).gid if self.set_gid else creds.fsgid
+        self.owner = Owner(creds.fsuid, self.group)
+
+    @property
+    def ordinary(self) -> bool:
+        """The kernel would give it the right owner."""
+        return self.owner.uid == 0 and self.owner.gid == 0 and not self.call.world.settings.whole_identity
+
+    def exists(self) -> bool:
+        try:
+            os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def mode(self, mode: int) -> int:
+        """The mode of a new file that is no directory: a stranger to the directory's group gets no set-gid program there."""
+        both = S_ISGID | S_IXGRP
+        if self.set_gid and mode & both == both:
+            creds = self.call.creds
+            if not creds.in_group(self.group) and not creds.capable(CAP_FSETID):
+                mode &= ~S_ISGID
+        return mode
+
+    def record(self, owner: Owner) -> None:
+        fd = os.open(self.name, _O_PATH_NOFOLLOW, dir_fd=self.directory)
+        try:
+            self.call.world.store.put(fd, os.fstat(fd), owner)
+        finally:
+            os.close(fd)
+
+
+def _place(call: Call, dirfd: int, path: bytes) -> _Place | None:
+    """The place `path` names, or None where the kernel should answer (it says what is wrong with the path)."""
+    try:
+        directory, name = call.world.files.parent(call.tid, dirfd, path)
+    except OSError:
+        return None
+    return _Place(call, directory, name)
+
+
+def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_mode: int = 0, rdev: int = 0) -> Outcome:
+    """Have `make(directory, name, mode)` create something under the task's umask, and record whose it is."""
+    place = _place(call, dirfd, path)
+    if place is None:
+        return CONTINUE
+    try:
+        if place.ordinary and not owner_mode:
+            return CONTINUE
+        mask = umask_of(call.tid)
+        previous = os.umask(mask)
+        try:
+            make(place.directory, place.name, mode)
+        finally:
+            os.umask(previous)
+        shown = owner_mode and (owner_mode & ~mask)
+        place.record(Owner(place.owner.uid, place.owner.gid, shown, rdev))
+    finally:
+        os.close(place.directory)
+    return DONE
+
+
+# ---------------------------------------------------------------- open
+
+
+@handles("open", when=has_bits(1, os.O_CREAT, _O_TMPFILE_BIT))
+def open_(call: Call) -> Outcome:
+    """open(2) with O_CREAT or O_TMPFILE."""
+    return _open(call, AT_FDCWD, 0, call.uint(1), call.uint(2))
+
+
+@handles("openat", when=has_bits(2, os.O_CREAT, _O_TMPFILE_BIT))
+def openat(call: Call) -> Outcome:
+    """openat(2) with O_CREAT or O_TMPFILE."""
+    return _open(call, call.int(0), 1, call.uint(2), call.uint(3))
+
+
+@handles("creat")
+def creat(call: Call) -> Outcome:
+    """creat(2): open with O_CREAT | O_WRONLY | O_TRUNC."""
+    return _open(call, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.uint(1))
+
+
+@handles("openat2")
+def openat2(call: Call) -> Outcome:
+    """openat2(2); with restrictions on the resolution the kernel opens it, and a new file looks like root's."""
+    if _kernel_does_it(call):
+        return CONTINUE
+    flags, mode, resolve = _OPEN_HOW.unpack(call.read(call.ptr(2), _OPEN_HOW.size))
+    if resolve or flags >> 32:
+        return CONTINUE
+    return _open(call, call.int(0), 1, flags, mode)
+
+
+def _open(call: Call, dirfd: int, index: int, flags: int, mode: int) -> Outcome:
+    if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call) or flags & O_PATH:
+        return CONTINUE
+    try:
+        path = call.path(index)
+    except OSError:
+        return CONTINUE
+    if flags & _O_TMPFILE_BIT:
+        return _open_nameless(call, dirfd, path, flags, mode & _MODE_BITS)
+    place = _place(call, dirfd, path)
+    if place is None:
+        return CONTINUE
+    try:
+        if place.ordinary or place.exists() or flags & os.O_DIRECTORY:
+            return CONTINUE
+        previous = os.umask(umask_of(call.tid))
+        try:
+            fd = os.open(
+                place.name,
+                flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC,
+                place.mode(mode & _MODE_BITS),
+                dir_fd=place.directory,
+            )
+        except OSError as error:
+            if error.errno == EEXIST and not flags & os.O_EXCL:
+                return CONTINUE  # somebody was faster
+            raise
+        finally:
+            os.umask(previous)
+        return _hand_over(call, fd, place.owner, flags)
+    finally:
+        os.close(place.directory)
+
+
+def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
+    """O_TMPFILE: `path` is the directory."""
+    try:
+        directory = call.world.files.resolve(call.tid, dirfd, path)
+    except OSError:
+        return CONTINUE
+    place = _Place(call, directory, b"")
+    previous = os.umask(umask_of(call.tid))
+    try:
+        if place.ordinary:
+            return CONTINUE
+        fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, place.mode(mode))
+    finally:
+        os.umask(previous)
+        os.close(directory)
+    return _hand_over(call, fd, place.owner, flags)
+
+
+def _hand_over(call: Call, fd: int, owner: Owner, flags: int) -> Outcome:
+    try:
+        call.world.store.put(fd, os.fstat(fd), owner)
+    except BaseException:
+        os.close(fd)
+        raise
+    return InstallFd(fd, cloexec=bool(flags & O_CLOEXEC))
+
+
+# ---------------------------------------------------------------- directories, links, nodes
+
+
+def _make_directory(directory: int, name: bytes, mode: int) -> None:
+    os.mkdir(name, mode, dir_fd=directory)
+
+
+@handles("mkdir")
+def mkdir(call: Call) -> Outcome:
+    """mkdir(2)."""
+    return _mkdir(call, AT_FDCWD, 0, call.uint(1))
+
+
+@handles("mkdirat")
+def mkdirat(call: Call) -> Outcome:
+    """mkdirat(2)."""
+    return _mkdir(call, call.int(0), 1, call.uint(2))
+
+
+def _mkdir(call: Call, dirfd: int, index: int, mode: int) -> Outcome:
+    if _kernel_does_it(call):
+        return CONTINUE
+    try:
+        path = call.path(index)
+    except OSError:
+        return CONTINUE
+    return _create(call, dirfd, path.rstrip(b"/") or path, _make_directory, mode & 0o1777)
+
+
+@handles("symlink")
+def symlink(call: Call) -> Outcome:
+    """symlink(2)."""
+    return _symlink(call, AT_FDCWD, 1)
+
+
+@handles("symlinkat")
+def symlinkat(call: Call) -> Outcome:
+    """symlinkat(2)."""
+    return _symlink(call, call.int(1), 2)
+
+
+def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
+    if _kernel_does_it(call):
+        return CONTINUE
+    try:
+        target, path = call.path(0), call.path(index)
+    except OSError:
+        return CONTINUE
+    if not target:
+        return CONTINUE  # ENOENT
+
+    def make(directory: int, name: bytes, mode: int) -> None:
+        del mode
+        os.symlink(target, name, dir_fd=directory)
+
+    return _create(call, dirfd, path, make, 0)
+
+
+@handles("mknod")
+def mknod(call: Call) -> Outcome:
+    """mknod(2)."""
+    return _mknod(call, AT_FDCWD, 0, call.uint(1), call.uint(2))
+
+
+@handles("mknodat")
+def mknodat(call: Call) -> Outcome:
+    """mknodat(2)."""
+    return _mknod(call, call.int(0), 1, call.uint(2), call.uint(3))
+
+
+def _mknod(call: Call, dirfd: int, index: int, mode: int, dev: int) -> Outcome:
+    """A device becomes an empty regular file that every stat shows as the device; EPERM without CAP_MKNOD."""
+    kind = S_IFMT(mode) or S_IFREG
+    if kind not in (S_IFCHR, S_IFBLK):
+        if kind not in (S_IFREG, S_IFIFO, S_IFSOCK) or _kernel_does_it(call):
+            return CONTINUE
+    elif kind == S_IFCHR and dev == 0:
+        return CONTINUE  # an overlay whiteout: anybody may make one
+    elif not call.creds.capable(CAP_MKNOD):
+        place = _place(call, dirfd, call.path(index))
+        if place is None:
+            return CONTINUE
+        taken = place.exists()
+        os.close(place.directory)
+        return Fail(EEXIST if taken else EPERM)
+    elif call.state.confined:
+        return Fail(EPERM)
+    try:
+        path = call.path(index)
+    except OSError:
+        return CONTINUE
+
+    def make(directory: int, name: bytes, mode: int) -> None:
+        os.mknod(name, mode, dir_fd=directory)
+
+    if kind in (S_IFCHR, S_IFBLK):
+        permissions = S_IMODE(mode)
+        return _create(call, dirfd, path, make, S_IFREG | permissions, kind | permissions, os.makedev(*_split(dev)))
+    return _create(call, dirfd, path, make, kind | S_IMODE(mode))
+
+
+def _split(dev: int) -> tuple[int, int]:
+    """Major and minor number of the 32-bit device number that mknod takes: mmmM MMmm."""
+    return dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00)
+
+
+# ---------------------------------------------------------------- sockets
+
+_AF_UNIX: Final = 1
+_SUN_PATH: Final = 108
+_SYS_BIND: Final = 2
+_SOCKETCALL_BIND: Final = Struct("=III")
+
+
+@handles("bind")
+def bind(call: Call) -> Outcome:
+    """bind(2) of a unix socket to a path: the new file belongs to the caller."""
+    return _bind(call, call.ptr(1), call.uint(2))
+
+
+@handles("socketcall")
+def socketcall(call: Call) -> Outcome:
+    """socketcall(2) on i386: bind among others."""
+    if call.uint(0) != _SYS_BIND:
+        return CONTINUE
+    _, address, length = _SOCKETCALL_BIND.unpack(call.read(call.ptr(1), _SOCKETCALL_BIND.size))
+    return _bind(call, address, length)
+
+
+def _bind(call: Call, address: int, length: int) -> Outcome:
+    """The task binds itself, for the address stays with its socket; the file is recorded as soon as it is there."""
+    if _kernel_does_it(call) or not 2 < length <= _SUN_PATH + 2:
+        return CONTINUE
+    try:
+        data = call.read(address, length)
+    except OSError:
+        return CONTINUE
+    path = data[2:].split(b"\0", 1)[0]
+    if int.from_bytes(data[:2], "little") != _AF_UNIX or not path:
+        return CONTINUE
+    place = _place(call, AT_FDCWD, path)
+    if place is None:
+        return CONTINUE
+    if place.ordinary or place.exists():
+        os.close(place.directory)
+    else:
+        call.world.births.expect(call.tid, place.directory, place.name, place.owner)
+    return CONTINUE
+
+

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What changes the shape of the tree: new tasks, other roots and namespaces, self-confinement."""
+
+from __future__ import annotations
+
+from remainroot.dispatch import CONTINUE, has_bits, handles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.dispatch import Call, Outcome
+
+_CLONE_NEWNS = 0x0002_0000
+_CLONE_NEWUSER = 0x1000_0000
+
+
+@handles("fork", "vfork")
+def fork(call: Call) -> Outcome:
+    """fork(2), vfork(2): the child is what the calling thread is."""
+    call.world.tasks.cloning(call.tid)
+    return CONTINUE
+
+
+@handles("clone")
+def clone(call: Call) -> Outcome:
+    """clone(2): the new process or thread is what the calling thread is."""
+    if call.ptr(0) & _CLONE_NEWNS:
+        call.world.files.roots_differ = True
+    call.world.tasks.cloning(call.tid)
+    return CONTINUE
+
+
+@handles("clone3")
+def clone3(call: Call) -> Outcome:
+    """clone3: as clone, its flags in memory."""
+    tasks, files = call.world.tasks, call.world.files
+    if not files.roots_differ:
+        try:
+            flags = int.from_bytes(call.read(call.ptr(0), 8), "little")
+        except OSError:
+            return CONTINUE
+        if flags & _CLONE_NEWNS:
+            files.roots_differ = True
+    tasks.cloning(call.tid)
+    return CONTINUE
+
+
+@handles("chroot", "pivot_root", "setns")
+def new_root(call: Call) -> Outcome:
+    """chroot(2), pivot_root(2), setns(2): from now on a task's root may be another than ours."""
+    call.world.files.roots_differ = True
+    return CONTINUE
+
+
+@handles("unshare", when=has_bits(0, _CLONE_NEWNS))
+def unshare(call: Call) -> Outcome:
+    """unshare(2) of the mount namespace."""
+    call.world.files.roots_differ = True
+    return CONTINUE
+
+
+@handles("landlock_restrict_self")
+def landlock_restrict_self(call: Call) -> Outcome:
+    """landlock_restrict_self(2): nothing is created on this task's behalf any more (it may fail; then we are only more careful)."""
+    call.state = call.state.replace(confined=True)
+    return CONTINUE

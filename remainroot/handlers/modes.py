@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Change of mode: chmod(2) and its kin. The bits live on disk; only device placeholders keep theirs in the store."""
+
+from __future__ import annotations
+
+import os
+from errno import EBADF, EPERM
+from stat import S_IFMT, S_IMODE, S_ISGID, S_ISLNK
+
+from remainroot.credentials import CAP_FOWNER, CAP_FSETID
+from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.store.base import Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.dispatch import Call, Outcome
+
+
+def _nothing_to_do(call: Call) -> bool:
+    """Plain root with no placeholder about: the kernel's chmod is the right one."""
+    world = call.world
+    return (
+        not world.store.placeholders
+        and not world.settings.whole_identity
+        and (world.tasks.untouched or (call.creds.capable(CAP_FOWNER) and call.creds.capable(CAP_FSETID)))
+    )
+
+
+@handles("chmod")
+def chmod(call: Call) -> Outcome:
+    """Change the mode of what a path names: chmod(2)."""
+    return _by_path(call, AT_FDCWD, 0, 0, call.uint(1))
+
+
+@handles("fchmodat")
+def fchmodat(call: Call) -> Outcome:
+    """chmod relative to a directory descriptor; the syscall has no flags: fchmodat(2)."""
+    return _by_path(call, call.int(0), 1, 0, call.uint(2))
+
+
+@handles("fchmodat2")
+def fchmodat2(call: Call) -> Outcome:
+    """fchmodat with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH, Linux 6.6."""
+    flags = call.uint(3)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        return CONTINUE  # EINVAL, or ENOSYS
+    return _by_path(call, call.int(0), 1, flags, call.uint(2))
+
+
+@handles("fchmod")
+def fchmod(call: Call) -> Outcome:
+    """Change the mode of an open file: fchmod(2)."""
+    if _nothing_to_do(call):
+        return CONTINUE
+    try:
+        fd, st = find_fd(call, 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        if call.world.files.is_path_only(call.tid, call.int(0)):
+            return Fail(EBADF)
+        return _change(call, fd, st, call.uint(1))
+    finally:
+        os.close(fd)
+
+
+def _by_path(call: Call, dirfd: int, index: int, flags: int, mode: int) -> Outcome:
+    if _nothing_to_do(call):
+        return CONTINUE
+    try:
+        fd, st = find_path(call, dirfd, index, flags)
+    except Unresolved:
+        return CONTINUE
+    try:
+        return _change(call, fd, st, mode)
+    finally:
+        os.close(fd)
+
+
+def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
+    """chmod(2): EPERM unless owner or CAP_FOWNER; set-group-ID goes unless member of the file's group or CAP_FSETID."""
+    if S_ISLNK(st.st_mode):
+        return CONTINUE  # EOPNOTSUPP
+    world = call.world
+    override = world.override(fd, st)
+    owner = world.default_owner(st) if override is None else override.shown(st)
+    creds = call.creds
+    if creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
+        return Fail(EPERM)
+    mode = S_IMODE(mode)
+    wanted = mode
+    if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable(CAP_FSETID):
+        mode &= ~S_ISGID
+    if override is not None and override.mode and S_IFMT(override.mode) != S_IFMT(st.st_mode):
+        world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
+        return DONE
+    if mode == wanted:
+        return CONTINUE
+    os.chmod(f"/proc/self/fd/{fd}", mode)
+    return DONE

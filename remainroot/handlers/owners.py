@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Change of owner: chown(2) and its kin."""
+
+from __future__ import annotations
+
+import os
+from errno import EBADF, EINVAL, EPERM
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
+
+from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
+from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
+from remainroot.store.base import Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.credentials import Credentials
+    from remainroot.dispatch import Call, Outcome
+
+
+@handles("chown", "chown32")
+def chown(call: Call) -> Outcome:
+    """Change the owner of what a path names, the last link followed: chown(2)."""
+    return _by_path(call, AT_FDCWD, 0, 0, call.id(1), call.id(2))
+
+
+@handles("lchown", "lchown32")
+def lchown(call: Call) -> Outcome:
+    """As chown, of a symbolic link itself: lchown(2)."""
+    return _by_path(call, AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW, call.id(1), call.id(2))
+
+
+@handles("fchownat")
+def fchownat(call: Call) -> Outcome:
+    """chown relative to a directory descriptor, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH: fchownat(2)."""
+    flags = call.uint(4)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        return Fail(EINVAL)
+    return _by_path(call, call.int(0), 1, flags, call.id(2), call.id(3))
+
+
+@handles("fchown", "fchown32")
+def fchown(call: Call) -> Outcome:
+    """Change the owner of an open file: fchown(2)."""
+    try:
+        fd, st = find_fd(call, 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        outcome = _change(call, fd, st, call.id(1), call.id(2), path_only=call.int(0))
+    finally:
+        os.close(fd)
+    return outcome
+
+
+def _by_path(call: Call, dirfd: int, index: int, flags: int, uid: int, gid: int) -> Outcome:
+    try:
+        fd, st = find_path(call, dirfd, index, flags)
+    except Unresolved:
+        return CONTINUE
+    try:
+        return _change(call, fd, st, uid, gid)
+    finally:
+        os.close(fd)
+
+
+def may_chown(creds: Credentials, owner: Owner, uid: int, gid: int) -> bool:
+    """Whether `creds` may give what is `owner`'s to `uid` and `gid` (KEEP: that one stays).
+
+    chown(2): the owner of a file may give it to a group it is in; anything more needs CAP_CHOWN. Clearing a set-id bit on the
+    way is a change of mode, which only the owner may make.
+    """
+    if creds.capable(CAP_CHOWN):
+        return True
+    mine = creds.fsuid == owner.uid
+    if uid != KEEP and not (mine and uid == owner.uid):
+        return False
+    return gid == KEEP or (mine and (gid == owner.gid or creds.in_group(gid)))
+
+
+def mode_after_chown(creds: Credentials, owner: Owner) -> int:
+    """The mode bits that survive a chown: set-user-ID goes, set-group-ID where the group may execute, for whoever asks.
+
+    Without group execute the set-group-ID bit meant mandatory locking: it stays for a member of the group or CAP_FSETID.
+    """
+    mode = owner.mode
+    if S_ISDIR(mode):
+        return mode
+    mode &= ~S_ISUID
+    if mode & S_ISGID and (mode & S_IXGRP or not (creds.in_group(owner.gid) or creds.capable(CAP_FSETID))):
+        mode &= ~S_ISGID
+    return mode
+
+
+def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_only: int = -1) -> Outcome:
+    """Give the file behind `fd` to `uid` and `gid`; `path_only`: the task's descriptor, refused if it was opened O_PATH."""
+    world = call.world
+    override = world.override(fd, st)
+    owner = world.default_owner(st) if override is None else override.shown(st)
+    creds = call.creds
+    new_uid = owner.uid if uid == KEEP else uid
+    new_gid = owner.gid if gid == KEEP else gid
+    simple = override is None and new_uid == world.real_uid == st.st_uid and new_gid == world.real_gid == st.st_gid
+    if simple and creds.capable(CAP_CHOWN) and world.real_uid == 0:
+        return CONTINUE
+    if path_only >= 0 and world.files.is_path_only(call.tid, path_only):
+        return Fail(EBADF)
+    if not may_chown(creds, owner, uid, gid):
+        return Fail(EPERM)
+    mode = mode_after_chown(creds, owner)
+    if mode != owner.mode and creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
+        return Fail(EPERM)
+    try:
+        # The real change of nothing: read-only and immutable files refuse it, set-id bits and file capabilities go, ctime moves.
+        chown_fd(fd, KEEP, KEEP)
+    except OSError as error:
+        if error.errno != EPERM or world.is_ours(st):
+            return Fail(error.errno or EPERM)
+    if st.st_mode & S_ISGID and not mode & (S_ISGID | S_IXGRP):
+        os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group
+    placeholder = override is not None and override.mode != 0 and S_IFMT(override.mode) != S_IFMT(st.st_mode)
+    if placeholder:
+        world.store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
+    elif _is_default(call, st, new_uid, new_gid):
+        world.store.forget(fd, st)
+    else:
+        world.store.put(fd, st, Owner(new_uid, new_gid))
+    return DONE
+
+
+def _is_default(call: Call, st: os.stat_result, uid: int, gid: int) -> bool:
+    default = call.world.default_owner(st)
+    return default.uid == uid and default.gid == gid

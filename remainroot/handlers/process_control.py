@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""prctl(2): the attributes that belong to credentials."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from remainroot.dispatch import CONTINUE, DONE, Fail, Return, equals, handles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
+PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
+PR_CAP_AMBIENT: Final = 47
+_AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER, _AMBIENT_CLEAR_ALL = 1, 2, 3, 4
+
+PR_REMAINROOT: Final = 0x52524F54
+"""A question of our own: "does a remainroot answer for me?". No kernel knows the option."""
+REMAINROOT_ANSWER: Final = 0x0DD1
+_PRCTL_OPTIONS: Final = (
+    PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP,
+    PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_REMAINROOT,
+)  # fmt: skip
+
+
+@handles("prctl", when=equals(0, *_PRCTL_OPTIONS))
+def prctl(call: Call) -> Outcome:
+    """prctl(2) of the options that ask for or change credentials."""
+    option = call.int(0)
+    handler = _OPTIONS.get(option)
+    return CONTINUE if handler is None else handler(call)
+
+
+def _get_dumpable(call: Call) -> Outcome:
+    return Return(call.state.dumpable)
+
+
+def _set_dumpable(call: Call) -> Outcome:
+    """Remembered only: a task that really is not dumpable hides its memory from us."""
+    value = call.ptr(1)
+    if value not in (0, 1):
+        return Fail(EINVAL)
+    call.state = call.state.replace(dumpable=value)
+    return DONE
+
+
+def _get_keepcaps(call: Call) -> Outcome:
+    return Return(call.creds.securebits >> 4 & 1)
+
+
+def _set_keepcaps(call: Call) -> Outcome:
+    call.creds = call.creds.set_keepcaps(call.ptr(1))
+    return DONE
+
+
+def _bounding_read(call: Call) -> Outcome:
+    return Return(int(call.creds.has_bound(call.ptr(1))))
+
+
+def _bounding_drop(call: Call) -> Outcome:
+    call.creds = call.creds.drop_bound(call.ptr(1))
+    return DONE
+
+
+def _get_securebits(call: Call) -> Outcome:
+    return Return(call.creds.securebits)
+
+
+def _set_securebits(call: Call) -> Outcome:
+    call.creds = call.creds.set_securebits(call.ptr(1))
+    return DONE
+
+
+def _set_no_new_privs(call: Call) -> Outcome:
+    """Remembered, and really set too: a task sets it to be allowed a seccomp filter of its own."""
+    if call.ptr(1) != 1 or call.ptr(2) or call.ptr(3) or call.ptr(4):
+        return Fail(EINVAL)
+    call.creds = call.creds.set_no_new_privs()
+    return CONTINUE
+
+
+def _get_no_new_privs(call: Call) -> Outcome:
+    if call.ptr(1) or call.ptr(2) or call.ptr(3) or call.ptr(4):
+        return Fail(EINVAL)
+    return Return(int(call.creds.no_new_privs))
+
+
+def _ambient(call: Call) -> Outcome:
+    action, cap = call.ptr(1), call.ptr(2)
+    creds = call.creds
+    if action == _AMBIENT_CLEAR_ALL:
+        if cap or call.ptr(3) or call.ptr(4):
+            return Fail(EINVAL)
+        call.creds = creds.clear_ambient()
+        return DONE
+    if call.ptr(3) or call.ptr(4):
+        return Fail(EINVAL)
+    if action == _AMBIENT_IS_SET:
+        return Return(int(creds.has_ambient(cap)))
+    if action == _AMBIENT_RAISE:
+        call.creds = creds.raise_ambient(cap)
+    elif action == _AMBIENT_LOWER:
+        call.creds = creds.lower_ambient(cap)
+    else:
+        creds.has_ambient(cap)  # EINVAL for a capability there is none of, before the action is looked at
+        return Fail(EINVAL)
+    return DONE
+
+
+def _are_you_there(call: Call) -> Outcome:
+    del call
+    return Return(REMAINROOT_ANSWER)
+
+
+_OPTIONS: Final = {
+    PR_GET_DUMPABLE: _get_dumpable,
+    PR_SET_DUMPABLE: _set_dumpable,
+    PR_GET_KEEPCAPS: _get_keepcaps,
+    PR_SET_KEEPCAPS: _set_keepcaps,
+    PR_CAPBSET_READ: _bounding_read,
+    PR_CAPBSET_DROP: _bounding_drop,
+    PR_GET_SECUREBITS: _get_securebits,
+    PR_SET_SECUREBITS: _set_securebits,
+    PR_SET_NO_NEW_PRIVS: _set_no_new_privs,
+    PR_GET_NO_NEW_PRIVS: _get_no_new_privs,
+    PR_CAP_AMBIENT: _ambient,
+    PR_REMAINROOT: _are_you_there,
+}

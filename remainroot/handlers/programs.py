@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Execution of programs: what execve(2) does to credentials (credentials(7), capabilities(7))."""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
+
+from remainroot.credentials import KEEP, ROOT, parse_file_caps
+from remainroot.dispatch import CONTINUE, Exec, handles
+from remainroot.handlers.paths import Unresolved, find, find_path
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.tasks import SUID_DUMPABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.credentials import FileCaps
+    from remainroot.dispatch import Call, Outcome
+
+_SET_ID: Final = S_ISUID | S_ISGID
+_MAX_INTERPRETERS: Final = 5
+_SHEBANG: Final = 256
+
+
+@handles("execve")
+def execve(call: Call) -> Outcome:
+    """execve(2)."""
+    return _exec(call, AT_FDCWD, 0, 0)
+
+
+@handles("execveat")
+def execveat(call: Call) -> Outcome:
+    """execveat(2)."""
+    return _exec(call, call.int(0), 1, call.uint(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+
+
+def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
+    try:
+        fd, st = find_path(call, dirfd, index, flags)
+    except Unresolved:
+        return CONTINUE
+    world = call.world
+    state = call.state
+    plain = state.creds == ROOT
+    try:
+        if plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid) and not world.settings.whole_identity:
+            return CONTINUE
+        fd, st = _program(call, fd, st)
+        uid = gid = KEEP
+        file_caps = None
+        if S_ISREG(st.st_mode) and not os.fstatvfs(fd).f_flag & os.ST_NOSUID:
+            owner = world.owner(fd, st)
+            if owner.mode & S_ISUID:
+                uid = owner.uid
+            if owner.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
+                gid = owner.gid
+            file_caps = _file_caps(fd)
+        creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps)
+    finally:
+        os.close(fd)
+    dumpable = 1 if creds.euid == creds.uid and creds.egid == creds.gid else SUID_DUMPABLE
+    after = state.replace(creds=creds, dumpable=dumpable)
+    real = (world.real_uid, world.real_uid, world.real_gid, world.real_gid)
+    told = (creds.uid, creds.euid, creds.gid, creds.egid)
+    if after == state and told == real and not secure and not world.tasks.is_mixed(call.tid):
+        return CONTINUE
+    return Exec(after, secure=secure)
+
+
+def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_result]:
+    """The binary that will run: the file itself, or the interpreter of a script (whose own set-id bits count for nothing)."""
+    for _ in range(_MAX_INTERPRETERS):
+        if not S_ISREG(st.st_mode):
+            break
+        try:
+            with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+                line = file.read(_SHEBANG).split(b"\n", 1)[0]
+        except OSError:
+            break
+        words = line[2:].split()
+        if not line.startswith(b"#!") or not words:
+            break
+        try:
+            found, st = find(call, AT_FDCWD, words[0])
+        except Unresolved:
+            break
+        os.close(fd)
+        fd = found
+    return fd, st
+
+
+def _file_caps(fd: int) -> FileCaps | None:
+    """The file's capabilities (the xattr security.capability), if any that mean something."""
+    try:
+        raw = os.getxattr(f"/proc/self/fd/{fd}", "security.capability")
+    except OSError:
+        return None
+    return parse_file_caps(raw)

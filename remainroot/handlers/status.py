@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a file looks like: stat(2), statx(2) and every older variant.
+
+The kernel answers for a file without an override; only where the owner differs is the struct written here.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remainroot.abi.stat import patch_statx
+from remainroot.dispatch import CONTINUE, DONE, handles
+from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, raw_statx
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.dispatch import Call, Outcome
+
+_AT_NO_AUTOMOUNT = 0x800
+_AT_STATX_SYNC_TYPE = 0x6000
+_STATX_RESERVED = 0x80000000
+
+
+@handles("stat", "stat64", "oldstat")
+def stat(call: Call) -> Outcome:
+    """The status of what a path names: stat(2)."""
+    return _by_path(call, AT_FDCWD, 0, 0, 1)
+
+
+@handles("lstat", "lstat64", "oldlstat")
+def lstat(call: Call) -> Outcome:
+    """As stat, of a symbolic link itself: lstat(2)."""
+    return _by_path(call, AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW, 1)
+
+
+@handles("newfstatat", "fstatat64")
+def newfstatat(call: Call) -> Outcome:
+    """stat relative to a directory descriptor: fstatat(2)."""
+    flags = call.uint(3)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE):
+        return CONTINUE
+    return _by_path(call, call.int(0), 1, flags, 2)
+
+
+@handles("fstat", "fstat64", "oldfstat")
+def fstat(call: Call) -> Outcome:
+    """The status of an open file: fstat(2)."""
+    try:
+        fd, st = find_fd(call, 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        return _answer(call, fd, st, 1)
+    finally:
+        os.close(fd)
+
+
+def _by_path(call: Call, dirfd: int, index: int, flags: int, buffer: int) -> Outcome:
+    try:
+        fd, st = _find(call, dirfd, index, flags)
+    except Unresolved:
+        return CONTINUE
+    try:
+        return _answer(call, fd, st, buffer)
+    finally:
+        os.close(fd)
+
+
+def _find(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, os.stat_result]:
+    """As find_path; since Linux 6.11 a null pointer is an empty path too, with AT_EMPTY_PATH."""
+    if flags & AT_EMPTY_PATH and not call.ptr(index):
+        if dirfd < 0:
+            raise Unresolved
+        return find_fd(call, 0)
+    return find_path(call, dirfd, index, flags)
+
+
+def _answer(call: Call, fd: int, st: os.stat_result, buffer: int) -> Outcome:
+    owner = call.world.correction(fd, st)
+    if owner is None:
+        return CONTINUE
+    call.write(call.ptr(buffer), call.abi.stat_layouts[call.name](st, owner))
+    return DONE
+
+
+@handles("statx")
+def statx(call: Call) -> Outcome:
+    """Extended status: statx(2)."""
+    flags, mask = call.uint(2), call.uint(3)
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
+    if flags & ~known or mask & _STATX_RESERVED or flags & _AT_STATX_SYNC_TYPE == _AT_STATX_SYNC_TYPE:
+        return CONTINUE  # EINVAL
+    try:
+        fd, st = _find(call, call.int(0), 1, flags)
+    except Unresolved:
+        return CONTINUE
+    try:
+        owner = call.world.correction(fd, st)
+        if owner is None:
+            return CONTINUE
+        raw = raw_statx(fd, flags & _AT_STATX_SYNC_TYPE, mask)
+    finally:
+        os.close(fd)
+    call.write(call.ptr(4), patch_statx(raw, owner))
+    return DONE

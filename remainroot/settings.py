@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the user asked for, as the rest of the program reads it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Settings:
+    """One run's settings.
+
+    `whole_identity`: no user namespace was made, so the user's own ids are to be shown as root's. `log` is a logger as
+    `remainroot.log.make` makes it, or None.
+    """
+
+    __slots__ = ("engine", "gid", "groups", "log", "stats", "store", "trace_calls", "uid", "whole_identity")
+
+    def __init__(self) -> None:
+        self.engine = "auto"
+        self.uid = 0
+        self.gid = 0
+        self.groups: tuple[int, ...] = ()
+        self.store = "memory"
+        self.log: Any = None
+        self.trace_calls = False
+        self.stats = False
+        self.whole_identity = False

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Joins the table of handlers, the world and an engine; answers each call."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import remainroot.handlers  # noqa: F401  # declares every syscall
+from remainroot.credentials import ROOT, user
+from remainroot.dispatch import CONTINUE, Call, Fail, build_table
+from remainroot.errors import RemainrootError
+from remainroot.handlers.process_control import PR_REMAINROOT, REMAINROOT_ANSWER
+from remainroot.kernel import prctl
+from remainroot.store.memory import MemoryStore
+from remainroot.tasks import State
+from remainroot.world import World
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+
+    from remainroot.dispatch import Outcome
+    from remainroot.engines.base import Answer, Engine, Watcher
+    from remainroot.settings import Settings
+    from remainroot.store.base import Store
+
+ENGINES: Final = ("notify", "trace", "ptrace")
+"""The engines `auto` tries, in this order."""
+
+
+def joined() -> bool:
+    """Whether an outer remainroot already answers for this process."""
+    try:
+        return prctl(PR_REMAINROOT) == REMAINROOT_ANSWER
+    except OSError:
+        return False
+
+
+def engine_class(name: str) -> type[Engine]:
+    """The engine of this name; imports only that one."""
+    if name == "notify":
+        from remainroot.engines.notify import NotifyEngine
+
+        return NotifyEngine
+    from remainroot.engines.trace import PtraceEngine, TraceEngine
+
+    return TraceEngine if name == "trace" else PtraceEngine
+
+
+def choose_engine(settings: Settings) -> type[Engine]:
+    """The engine asked for, or the first that works here; RemainrootError if none does, saying why of each."""
+    names = ENGINES if settings.engine == "auto" else (settings.engine,)
+    reasons = []
+    for name in names:
+        engine = engine_class(name)
+        reason = engine.unavailable()
+        if reason is None:
+            if settings.log is not None:
+                settings.log.info("engine", name=name, passed_over=reasons)
+            return engine
+        reasons.append(f"{name}: {reason}")
+    asked = "no engine works here" if settings.engine == "auto" else "the engine asked for does not work here"
+    raise RemainrootError(f"{asked}: {'; '.join(reasons)}; try another --engine, or a container that allows one")
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that `--store` names."""
+    if settings.store == "memory":
+        return MemoryStore()
+    raise RemainrootError(f"store {settings.store!r} is not known: use memory")
+
+
+class Supervisor:
+    """Answers calls: finds the row, fills the Call, runs the handler."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.world = World(settings, make_store(settings))
+        self.table = build_table()
+        self.call = Call(self.world)
+
+    def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
+        """The outcome of one call. Whatever a handler raises, the task is answered: an OSError is the call's errno, else EIO."""
+        try:
+            row = self.table[arch][nr]
+        except KeyError:
+            return CONTINUE
+        call = self.call
+        call.tid = tid
+        call.args = args
+        call.abi = row.abi
+        call.name = row.name
+        call.short_ids = row.short_ids
+        try:
+            if self.world.births.pending:
+                self.world.births.settle(tid)
+            return row.handler(call)
+        except OSError as error:
+            return Fail(error.errno or errno.EIO)
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not hang the task
+            self._fault(error)
+            return Fail(errno.EIO)
+
+    def _fault(self, error: Exception) -> None:
+        """Say on stderr that a handler failed, and where."""
+        call = self.call
+        trace = error.__traceback__
+        where = ""
+        while trace is not None:
+            where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        text = f"remainroot: {call.name} of task {call.tid} failed inside remainroot ({where}: {error!r}); answered EIO\n"
+        try:
+            os.write(2, text.encode(errors="replace"))
+        except OSError:
+            pass
+        if self.settings.log is not None:
+            self.settings.log.error("handler failed", syscall=call.name, tid=call.tid, where=where, cause=repr(error))
+
+    def answerer(self) -> Answer:
+        """`answer`, wrapped in what was asked for: each call logged, counted and timed. Nothing where nothing was."""
+        if not (self.settings.trace_calls or self.settings.stats or self.settings.log is not None):
+            return self.answer
+        from remainroot.observe import Observer
+
+        self.observer = Observer(self)
+        return self.observer.answer
+
+    def initial_state(self) -> State:
+        """What CMD starts as: root, or the user given by --user."""
+        settings = self.settings
+        if settings.uid == 0 and settings.gid == 0 and not settings.groups:
+            return State(ROOT)
+        if settings.uid == 0:
+            return State(ROOT.setgroups(settings.groups).setresgid(settings.gid, settings.gid, settings.gid))
+        return State(user(settings.uid, settings.gid, settings.groups))
+
+
+def supervise(
+    settings: Settings, watcher: Watcher, become: Callable[[], NoReturn], started: Callable[[int], None]
+) -> None:
+    """Choose the engine, start CMD (its process runs `become`), call `started(pid)`, serve until the last task is gone.
+
+    Raises RemainrootError before CMD is started if no engine works.
+    """
+    kind = choose_engine(settings)
+    supervisor = Supervisor(settings)
+    engine = kind(supervisor.world, supervisor.answerer(), watcher)
+    state = supervisor.initial_state()
+    go_read, go = os.pipe2(os.O_CLOEXEC)
+
+    def begin() -> NoReturn:
+        os.close(go)
+        os.read(go_read, 1)
+        os.close(go_read)
+        become()
+        os._exit(125)
+
+    try:
+        pid = engine.spawn(begin)
+    except OSError as error:
+        raise RemainrootError(f"engine {kind.name} cannot start CMD: {error.strerror}") from error
+    os.close(go_read)
+    try:
+        supervisor.world.tasks.start(pid, state)
+    except OSError as error:
+        os.kill(pid, 9)
+        raise RemainrootError(
+            f"RLIMIT_RTTIME, which carries a task's credentials, cannot be set ({error.strerror}): its hard limit must be unlimited"
+        ) from error
+    os.write(go, b"g")
+    os.close(go)
+    started(pid)
+    engine.run()
+    world = supervisor.world
+    if world.births.pending:
+        world.births.settle(0)
+    world.store.close()
+    observer = getattr(supervisor, "observer", None)
+    if observer is not None:
+        observer.finish()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who each task is.
+
+Almost every task is plain root from start to end and is not known here at all. What differs is a `State`: an immutable value,
+numbered when it is first seen. The number is written into the process itself, as its soft RLIMIT_RTTIME (2**62 + number, no
+limit at all in practice), which the kernel hands on over fork, vfork, clone and exec at the very moment of the copy. So the
+state of a process is read back from the kernel, whoever its parent was and whatever became of it since; there is nothing to
+follow, nothing to expire, and no tid that could be reused by another.
+
+The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw setresuid, or half of
+glibc's broadcast), its number names a `_Mixed` record that holds the state of each of its threads by tid; its children read from
+the same number the state of the thread that forked last, which `cloning` puts there before each clone of such a process.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ESRCH
+from resource import RLIM_INFINITY, prlimit
+
+from remainroot.credentials import ROOT, Credentials
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+RLIMIT_RTTIME: Final = 15
+_TAG: Final = 1 << 62
+SUID_DUMPABLE: Final = 0
+"""/proc/sys/fs/suid_dumpable as it is everywhere: what changed its ids leaves no core."""
+
+
+class State:
+    """What a task is beyond what the kernel knows. Immutable.
+
+    `dumpable` is prctl(PR_GET_DUMPABLE)'s answer, `rttime` the RLIMIT_RTTIME (soft, hard) the task believes to have, `confined`
+    whether it has put itself under Landlock.
+    """
+
+    __slots__ = ("_key", "confined", "creds", "dumpable", "rttime")
+
+    def __init__(
+        self,
+        creds: Credentials,
+        dumpable: int = 1,
+        rttime: tuple[int, int] = (RLIM_INFINITY, RLIM_INFINITY),
+        *,
+        confined: bool = False,
+    ) -> None:
+        self.creds = creds
+        self.dumpable = dumpable
+        self.rttime = rttime
+        self.confined = confined
+        self._key = (creds, dumpable, rttime, confined)
+
+    def replace(
+        self,
+        creds: Credentials | None = None,
+        dumpable: int | None = None,
+        rttime: tuple[int, int] | None = None,
+        *,
+        confined: bool | None = None,
+    ) -> State:
+        """The same state with these parts changed."""
+        return State(
+            self.creds if creds is None else creds,
+            self.dumpable if dumpable is None else dumpable,
+            self.rttime if rttime is None else rttime,
+            confined=self.confined if confined is None else confined,
+        )
+
+    def with_creds(self, creds: Credentials) -> State:
+        """The state after a change of credentials: one that gains anything, or acts as another, is dumpable no more (prctl(2))."""
+        old = self.creds
+        same = (old.euid, old.egid, old.fsuid, old.fsgid) == (creds.euid, creds.egid, creds.fsuid, creds.fsgid)
+        if same and not creds.permitted & ~old.permitted:
+            return self.replace(creds=creds)
+        return self.replace(creds=creds, dumpable=SUID_DUMPABLE)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, State) and self._key == other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+PLAIN: Final = State(ROOT)
+"""Root as it starts: the state of every task that never changed."""
+
+
+class _Process:
+    """The threads of one process whose states differ: by tid."""
+
+    __slots__ = ("threads", "tgid")
+
+    def __init__(self, tgid: int, threads: dict[int, State]) -> None:
+        self.tgid = tgid
+        self.threads = threads
+
+
+class _Mixed:
+    """What a number names while the threads of a process differ: the process, and the state its new tasks get."""
+
+    __slots__ = ("newborn", "process")
+
+    def __init__(self, process: _Process, newborn: State) -> None:
+        self.process = process
+        self.newborn = newborn
+
+
+def thread_ids(tid: int) -> list[int]:
+    """The tids of the process of `tid`; empty if it is gone."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{tid}/task")]
+    except OSError:
+        return []
+
+
+def thread_group(tid: int) -> int:
+    """The tgid of `tid`, or 0 if it is gone."""
+    try:
+        with open(f"/proc/{tid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Tgid:"):
+                    return int(line[5:])
+    except OSError:
+        pass
+    return 0
+
+
+class Tasks:
+    """The states of all supervised tasks."""
+
+    def __init__(self) -> None:
+        self.untouched = True
+        """No task was ever anything but plain root."""
+        self.mixed = False
+        """Some process has, or had, threads that differ."""
+        self._numbers: dict[State, int] = {PLAIN: 0}
+        self._named: list[State | _Mixed] = [PLAIN]
+
+    def state(self, tid: int) -> State:
+        """What `tid` is now. A task that died meanwhile is plain root: nobody will see the answer."""
+        if self.untouched:
+            return PLAIN
+        try:
+            number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
+        except OSError:
+            return PLAIN
+        if number < 0:
+            return PLAIN
+        try:
+            named = self._named[number]
+        except IndexError:
+            return PLAIN
+        if named.__class__ is State:
+            return named
+        return self._of_thread(named, tid)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _of_thread(mixed: _Mixed, tid: int) -> State:
+        return mixed.process.threads.get(tid, mixed.newborn)
+
+    def _named_by(self, tid: int) -> State | _Mixed:
+        number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
+        return self._named[number] if 0 <= number < len(self._named) else PLAIN
+
+    def _tag(self, tid: int, named: State | _Mixed) -> None:
+        """Write the number of `named` into the process of `tid`."""
+        if isinstance(named, State):
+            number = self._numbers.get(named, -1)
+            if number < 0:
+                number = self._numbers[named] = len(self._named)
+                self._named.append(named)
+        else:
+            number = len(self._named)
+            self._named.append(named)
+        prlimit(tid, RLIMIT_RTTIME, (_TAG + number, RLIM_INFINITY))
+
+    def set(self, tid: int, state: State) -> None:
+        """`tid` is `state` from now on; the other threads of its process stay what they are. OSError(ESRCH) if it is gone."""
+        self.untouched = False
+        threads = thread_ids(tid)
+        if not threads:
+            raise OSError(ESRCH, os.strerror(ESRCH))
+        if len(threads) == 1:
+            self._tag(tid, state)
+            return
+        named = self._named_by(tid)
+        old = named.process.threads if isinstance(named, _Mixed) else {}
+        # What is not in the table (a thread of a process that was not mixed, or one born since) is as the number says.
+        rest = named.newborn if isinstance(named, _Mixed) else named
+        now = {thread: old.get(thread, rest) for thread in threads}
+        now[tid] = state
+        if all(other == state for other in now.values()):
+            self._tag(tid, state)
+            return
+        self.mixed = True
+        if isinstance(named, _Mixed) and named.process.tgid in now:
+            named.process.threads = now
+        else:
+            self._tag(tid, _Mixed(_Process(thread_group(tid), now), state))
+
+    def set_process(self, tid: int, state: State) -> None:
+        """Every thread of the process of `tid` is `state` from now on (exec leaves only one)."""
+        self.untouched = False
+        self._tag(tid, state)
+
+    def is_mixed(self, tid: int) -> bool:
+        """Whether the threads of the process of `tid` differ (exec ends that: the one that calls it remains)."""
+        return self.mixed and isinstance(self._named_by(tid), _Mixed)
+
+    def cloning(self, tid: int) -> None:
+        """`tid` is about to clone: where its process' threads differ, what is born next is what `tid` is."""
+        if not self.mixed:
+            return
+        named = self._named_by(tid)
+        if isinstance(named, State):
+            return
+        state = self._of_thread(named, tid)
+        if state != named.newborn:
+            process = named.process
+            if tid in process.threads:
+                process.threads = {t: process.threads.get(t, named.newborn) for t in thread_ids(tid)}
+            else:  # a child that was born of the mixed process and is one itself no more
+                process = _Process(thread_group(tid), {tid: state})
+            self._tag(tid, _Mixed(process, state))
+
+    def start(self, tid: int, state: State) -> None:
+        """CMD's process starts as `state`."""
+        if state != PLAIN:
+            self.untouched = False
+        self._tag(tid, state)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which file a task means: paths resolved as the task would, by the kernel (path_resolution(7)).
+
+The kernel resolves: openat2(2) from a descriptor of the task's own root, working directory or dirfd, with O_PATH, so that nothing
+is opened for real. Two things it cannot do for somebody else: follow a magic link of procfs (it would take the supervisor's
+/proc/self), and start at the working directory of a task that has another root. It refuses both (ELOOP, EXDEV), and
+then `_Walk` goes the path component by component, each step still made by the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
+from stat import S_ISLNK
+
+from remainroot.kernel import (
+    AT_FDCWD,
+    O_CLOEXEC,
+    O_PATH,
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    fs_type,
+    open_path,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_O_DIR: Final = O_PATH | O_CLOEXEC | os.O_DIRECTORY
+_O_ANY: Final = O_PATH | O_CLOEXEC
+_MAX_LINKS: Final = 40
+_PROC_ROOT_INO: Final = 1
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def status_field(tid: int, name: bytes) -> bytes:
+    """The value of the line `name` of /proc/TID/status (without the colon), or OSError if the task is gone."""
+    fd = os.open(f"/proc/{tid}/status", os.O_RDONLY | O_CLOEXEC)
+    try:
+        text = os.read(fd, 8192)
+    finally:
+        os.close(fd)
+    start = text.find(b"\n" + name + b":")
+    if start < 0:
+        raise _error(ENOENT)
+    start += len(name) + 2
+    return text[start : text.index(b"\n", start)].strip()
+
+
+def umask_of(tid: int) -> int:
+    """The task's umask."""
+    return int(status_field(tid, b"Umask"), 8)
+
+
+class Files:
+    """Resolves what tasks mean. Every descriptor handed out is O_PATH and the caller's to close."""
+
+    def __init__(self) -> None:
+        self.roots_differ = False
+        """A task may have another root directory or mount namespace than the supervisor (it made such a call)."""
+        self._proc_devices: dict[int, bool] = {}
+        self._own_proc = 0
+        try:
+            self._own_proc = os.stat("/proc/self/").st_dev
+        except OSError:
+            pass
+
+    # -- descriptors
+
+    def descriptor(self, tid: int, fd: int) -> int:
+        """What the task's descriptor `fd` names; OSError(ENOENT) if it has none of that number."""
+        return os.open(f"/proc/{tid}/fd/{fd}", _O_ANY)
+
+    def base(self, tid: int, dirfd: int) -> int:
+        """The directory that relative paths start at: the working directory for AT_FDCWD, else the task's descriptor."""
+        if dirfd == AT_FDCWD:
+            return os.open(f"/proc/{tid}/cwd", _O_DIR)
+        return os.open(f"/proc/{tid}/fd/{dirfd}", _O_DIR)
+
+    def is_path_only(self, tid: int, fd: int) -> bool:
+        """Whether the task's descriptor `fd` was opened with O_PATH (most calls refuse it: EBADF)."""
+        info = os.open(f"/proc/{tid}/fdinfo/{fd}", os.O_RDONLY | O_CLOEXEC)
+        try:
+            text = os.read(info, 512)
+        finally:
+            os.close(info)
+        start = text.index(b"flags:") + 6
+        return bool(int(text[start : text.index(b"\n", start)], 8) & O_PATH)
+
+    # -- paths
+
+    def resolve(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True) -> int:
+        """What `path` names to the task, its last component followed if it is a symbolic link and `follow`."""
+        absolute = path[:1] == b"/"
+        try:
+            if absolute:
+                if not self.roots_differ:
+                    fd = open_path(AT_FDCWD, path, RESOLVE_NO_MAGICLINKS, follow=follow)
+                else:
+                    root = os.open(f"/proc/{tid}/root", _O_DIR)
+                    try:
+                        fd = open_path(root, path, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, follow=follow)
+                    finally:
+                        os.close(root)
+            else:
+                if not path:
+                    raise _error(ENOENT)
+                base = self.base(tid, dirfd)
+                flags = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS if self.roots_differ else RESOLVE_NO_MAGICLINKS
+                try:
+                    fd = open_path(base, path, flags, follow=follow)
+                finally:
+                    os.close(base)
+        except OSError as error:
+            if error.errno != ELOOP and error.errno != EXDEV:
+                raise
+        else:
+            return fd
+        return _Walk(self, tid).resolve(dirfd, path, follow=follow)
+
+    def resolve_again(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True) -> int:
+        """As `resolve`, for a path whose result lies on procfs: /proc/self is taken for the task's, not the supervisor's."""
+        return _Walk(self, tid).resolve(dirfd, path, follow=follow)
+
+    def parent(self, tid: int, dirfd: int, path: bytes) -> tuple[int, bytes]:
+        """The directory that the last component of `path` is in, and that component; OSError(ENOENT) if it is not a plain name."""
+        cut = path.rfind(b"/")
+        name = path[cut + 1 :]
+        if name in (b"", b".", b".."):
+            raise _error(ENOENT)
+        if cut < 0:
+            return self.base(tid, dirfd), name
+        return self.resolve(tid, dirfd, path[: cut + 1]), name
+
+    def on_proc(self, st: os.stat_result) -> bool:
+        """Whether the file of `st` may lie on procfs, as far as its device number tells (`note_device` teaches it)."""
+        return self._proc_devices.get(st.st_dev, True)
+
+    def note_device(self, fd: int, st: os.stat_result) -> bool:
+        """Learn what file system the device of `st` is, from `fd`; True if it is procfs."""
+        proc = self._proc_devices[st.st_dev] = fs_type(fd) == PROC_SUPER_MAGIC
+        return proc
+
+    def self_name(self, tid: int, proc_device: int, name: bytes) -> bytes:
+        """What /proc/self and /proc/thread-self point to for the task, in the procfs with that device number."""
+        tgids = status_field(tid, b"NStgid").split()
+        pids = status_field(tid, b"NSpid").split()
+        level = 0 if proc_device == self._own_proc else -1
+        tgid = tgids[level]
+        return tgid if name == b"self" else tgid + b"/task/" + pids[level]
+
+
+class _Walk:
+    """One path gone component by component in the task's root."""
+
+    def __init__(self, files: Files, tid: int) -> None:
+        self.files = files
+        self.tid = tid
+        self.root = os.open(f"/proc/{tid}/root", _O_DIR)
+        st = os.fstat(self.root)
+        self.root_key = (st.st_dev, st.st_ino)
+        self.links = 0
+
+    def resolve(self, dirfd: int, path: bytes, *, follow: bool) -> int:
+        here = -1
+        try:
+            here = os.dup(self.root) if path[:1] == b"/" else self.files.base(self.tid, dirfd)
+            rest = path.split(b"/")[::-1]
+            while rest:
+                name = rest.pop()
+                if not name:
+                    # A trailing slash: what was named must be a directory, and a link there is followed.
+                    if not rest and not os.path.isdir(f"/proc/self/fd/{here}"):
+                        raise _error(ENOTDIR)
+                    continue
+                here = self._step(here, name, rest, follow=follow)
+            found, here = here, -1
+            return found
+        finally:
+            os.close(self.root)
+            if here >= 0:
+                os.close(here)
+
+    def _step(self, here: int, name: bytes, rest: list[bytes], *, follow: bool) -> int:
+        """From the directory `here` (closed) to `name`; what a link points to is pushed on `rest`."""
+        replaced = False
+        try:
+            if name == b".":
+                replaced = True
+                return here
+            if name == b"..":
+                st = os.fstat(here)
+                if (st.st_dev, st.st_ino) == self.root_key:
+                    replaced = True
+                    return here
+                return os.open(name, _O_DIR, dir_fd=here)
+            found = os.open(name, _O_ANY | os.O_NOFOLLOW, dir_fd=here)
+            st = os.fstat(found)
+            if not S_ISLNK(st.st_mode) or (not rest and not follow):
+                return found
+            self.links += 1
+            if self.links > _MAX_LINKS:
+                os.close(found)
+                raise _error(ELOOP)
+            return self._follow(here, name, found, st, rest)
+        finally:
+            if not replaced:
+                os.close(here)
+
+    def _follow(self, here: int, name: bytes, link: int, st: os.stat_result, rest: list[bytes]) -> int:
+        """Where the symbolic link `link` (closed), found as `name` in `here`, leads to: the directory to go on from."""
+        try:
+            if fs_type(link) == PROC_SUPER_MAGIC:
+                at_top = os.fstat(here).st_ino == _PROC_ROOT_INO
+                if at_top and name in (b"self", b"thread-self"):
+                    target = self.files.self_name(self.tid, st.st_dev, name)
+                    rest.extend(target.split(b"/")[::-1])
+                    return os.dup(here)
+                if not at_top:
+                    try:
+                        os.close(open_path(here, name, RESOLVE_NO_MAGICLINKS))
+                    except OSError as error:
+                        if error.errno == ELOOP:  # a magic link: the kernel jumps
+                            return os.open(name, _O_ANY, dir_fd=here)
+            target = os.readlink(b"", dir_fd=link)
+        finally:
+            os.close(link)
+        rest.extend(target.split(b"/")[::-1])
+        return os.dup(self.root if target[:1] == b"/" else here)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the handlers work on: the tasks, the files and their owners, and how the two ids of a mapping are shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from stat import S_ISDIR
+
+from remainroot.auxv import patch_identity
+from remainroot.births import Births
+from remainroot.store.base import Owner
+from remainroot.tasks import Tasks
+from remainroot.tracee import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.settings import Settings
+    from remainroot.store.base import Store
+    from remainroot.tasks import State
+
+OVERFLOW_ID: Final = 65534
+"""What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
+
+_PROC_TASK: Final = re.compile(rb".*/proc/(\d+)(?:/task/(\d+))?(/.*)?$", re.S)
+
+
+def is_mapped(kind: str, number: int) -> bool:
+    """Whether this user namespace maps the id `number`; `kind` is "uid" or "gid"."""
+    with open(f"/proc/self/{kind}_map", "rb") as file:
+        for line in file:
+            first, _, count = map(int, line.split())
+            if first <= number < first + count:
+                return True
+    return False
+
+
+def _never() -> bool:
+    return False
+
+
+class World:
+    """The supervisor's knowledge, for handlers to ask and change."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.tasks = Tasks()
+        self.files = Files()
+        self.births = Births(self)
+        self.real_uid = os.geteuid()
+        self.real_gid = os.getegid()
+        self.no_new_privs_forced = False
+        """The filter needed no_new_privs: the real value says nothing about the task's."""
+        self.vanished: Callable[[], bool] = _never
+        """Whether the task whose call is being answered is gone; an engine whose tasks cannot go unseen leaves it alone."""
+        hide = settings.whole_identity
+        self._hide_all = hide
+        self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW_ID) else OVERFLOW_ID
+        self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW_ID) else OVERFLOW_ID
+
+    # -- owners
+
+    def override(self, fd: int, st: os.stat_result) -> Owner | None:
+        """What the store knows of this file."""
+        if self.births.pending:
+            self.births.settle(0)
+        return None if self.store.empty else self.store.get(fd, st)
+
+    def default_owner(self, st: os.stat_result) -> Owner:
+        """Who a file without an override belongs to: as the kernel shows it, ids that are not mapped shown as root's."""
+        uid, gid = st.st_uid, st.st_gid
+        if self._hide_all:
+            uid = gid = 0
+        else:
+            if uid == self._hidden_uid:
+                uid = 0
+            if gid == self._hidden_gid:
+                gid = 0
+        return Owner(uid, gid, st.st_mode, st.st_rdev)
+
+    def owner(self, fd: int, st: os.stat_result) -> Owner:
+        """Who this file belongs to, with its mode and device number."""
+        found = self.override(fd, st)
+        return self.default_owner(st) if found is None else found.shown(st)
+
+    def correction(self, fd: int, st: os.stat_result) -> Owner | None:
+        """The owner to show instead of what the kernel would, or None where the kernel's answer is right."""
+        found = self.override(fd, st)
+        if found is not None:
+            return found.shown(st)
+        if not self.tasks.untouched and self.files.on_proc(st) and self.files.note_device(fd, st):
+            owner = self._proc_owner(fd, st)
+            if owner is not None:
+                return owner
+        if self._hide_all or st.st_uid == self._hidden_uid or st.st_gid == self._hidden_gid:
+            owner = self.default_owner(st)
+            if owner.uid != st.st_uid or owner.gid != st.st_gid:
+                return owner
+        return None
+
+    def is_ours(self, st: os.stat_result) -> bool:
+        """Whether the file really belongs to the user who runs this, so that the kernel lets us change it."""
+        return st.st_uid == self.real_uid
+
+    def _proc_owner(self, fd: int, st: os.stat_result) -> Owner | None:
+        """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5))."""
+        match = _PROC_TASK.match(os.readlink(b"/proc/self/fd/%d" % fd))
+        if match is None:
+            return None
+        state = self.tasks.state(int(match[2] or match[1]))
+        top = S_ISDIR(st.st_mode) and not match[3]
+        if state.dumpable != 1 and not top:
+            return Owner(0, 0, st.st_mode, st.st_rdev)
+        return Owner(state.creds.euid, state.creds.egid, st.st_mode, st.st_rdev)
+
+    # -- tasks
+
+    def executed(self, tid: int, state: State, *, secure: bool) -> None:
+        """The exec that a handler answered with `Exec` has succeeded; the new program has not run yet."""
+        self.tasks.set_process(tid, state)
+        patch_identity(tid, state.creds, secure=secure)
