@@ -7,6 +7,7 @@ Real root, with every id mapped, is the oracle. The same program with the same s
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shutil
@@ -81,6 +82,26 @@ def capability_mask() -> int:
             if line.startswith("CapBnd:"):
                 return int(line.split()[1], 16)
     raise OracleError("no CapBnd in /proc/self/status")
+
+
+def descendants(top: int) -> list[int]:
+    """Every process below `top`, as /proc has them now."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(name))
+    found: list[int] = []
+    todo = [top]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
 
 
 class Oracle:
@@ -161,7 +182,9 @@ class Oracle:
                 status = child.wait(self.timeout)
             except subprocess.TimeoutExpired:
                 status = None
-                os.killpg(child.pid, signal.SIGKILL)
+                for pid in [*descendants(child.pid), child.pid]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 child.wait()
             out.seek(0)
             err.seek(0)
