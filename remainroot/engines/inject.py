@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Giving a stopped task a descriptor, by having the task itself make the calls that receive it.
 
-The task stands at the entry of a call that is not to run. In its place it makes a socket pair; we take a duplicate of one end with
-pidfd_getfd(2) and send the descriptor through it; the task closes that end (the lower number, so the lowest free one), receives
-the descriptor (which gets that number, as the call it made would have given it) and closes the other end. Its registers, its signal
-mask and the few bytes of stack that were used are put back. All its signals are blocked meanwhile, so that no handler runs in between.
+The task stands at the entry of a call that is not to run. In its place it makes a socket pair; we take a
+duplicate of one end with pidfd_getfd(2) and send the descriptor through it; the task closes that end (the
+lower number, so the lowest free one), receives the descriptor (which gets that number, as the call it made
+would have given it) and closes the other end. Its registers, its signal mask and the few bytes of stack
+that were used are put back. All its signals are blocked meanwhile, so that no handler runs in between.
 
-The memory used lies below the stack pointer and its red zone and is as small as can be (an empty datagram needs no data and
-no iovec): Go's stacks, for one, are small and end where another thread's may begin.
+The memory used lies below the stack pointer and its red zone and is as small as can be (an empty datagram
+needs no data and no iovec): Go's stacks, for one, are small and end where another thread's may begin.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _MSGHDR64: Final = Struct("=QIxxxxQQQQixxxx")
 _MSGHDR32: Final = Struct("=IIIIIIi")
 
 _RED_ZONE: Final = 128
-_CONTROL: Final = 24  # room for a control message with one descriptor (20 bytes, 16 for 32-bit tasks), in words
+_CONTROL: Final = 24
+"""Room for a control message with one descriptor: 20 bytes, 16 for 32-bit tasks, in whole words."""
 _AREA: Final = _CONTROL + 56
 
 _AF_UNIX: Final = 1
@@ -50,8 +52,8 @@ _PIDFD_THREAD: Final = os.O_EXCL
 _ALL_SIGNALS: Final = (1 << 64) - 1
 
 
-class Lost(Exception):
-    """The task ended, or its process ran another program, while it was made to do something: its wait status."""
+class LostError(Exception):
+    """The task ended, or its process ran another program, while it was our puppet: its wait status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -61,7 +63,7 @@ class Lost(Exception):
 class Puppet:
     """A task at the entry of a call that will not run, which makes the calls we want instead.
 
-    `wait` returns the next wait status of the task. OSError(ESRCH) from any method: the task was killed meanwhile.
+    `wait` returns the next wait status of the task. OSError(ESRCH) from any method: the task was killed.
     """
 
     def __init__(self, tid: int, arch: int, wait: Callable[[int], int]) -> None:
@@ -101,13 +103,13 @@ class Puppet:
 
     def _at_exit(self, status: int) -> bool:
         if status & 0xFF != 0x7F:
-            raise Lost(status)
+            raise LostError(status)
         event = status >> 16
         if status == pt.SYSCALL_STOP:
             pt.demand(pt.GET_SYSCALL_INFO, self.tid, pt.INFO_SIZE.value, pt.INFO_ADDRESS)
             return pt.call_info()[0] == pt.OP_EXIT
         if event == pt.EVENT_EXEC:
-            raise Lost(status)
+            raise LostError(status)
         if event == pt.EVENT_STOP:
             self.interrupted = True
         elif event == 0 and status >> 8 == SIGSTOP:
@@ -115,7 +117,7 @@ class Puppet:
         return False
 
     def release(self, result: int) -> None:
-        """Put everything back, with `result` as what the call that did not run returned. The task stays stopped."""
+        """Put everything back, with `result` as that of the call that did not run. The task stays stopped."""
         self.registers.restore(self.saved)
         if self.layout.entered is not None:
             self.registers[self.layout.entered] = -1
@@ -138,7 +140,8 @@ def _task_fd(tid: int, fd: int) -> int:
     except OSError as error:
         if error.errno != EINVAL:
             raise
-        pidfd = os.pidfd_open(thread_group(tid))  # Linux before 6.9: only whole processes, which share their descriptors
+        # Linux before 6.9: only whole processes, which share their descriptors.
+        pidfd = os.pidfd_open(thread_group(tid))
     try:
         return pidfd_getfd(pidfd, fd)
     finally:
@@ -164,9 +167,9 @@ def _receive(puppet: Puppet, arch: int, fd: int, flags: int) -> int:
     if result < 0:
         return result
     ours, theirs = Struct("=ii").unpack(read_memory(tid, area, 8))
+    control = area + 56
     try:
         _send(_task_fd(tid, ours), fd)
-        control = area + 56
         if wide:
             write_memory(tid, area, _MSGHDR64.pack(0, 0, 0, 0, control, _CONTROL, 0))
         else:
@@ -186,9 +189,10 @@ def _receive(puppet: Puppet, arch: int, fd: int, flags: int) -> int:
 
 
 def install_fd(tid: int, arch: int, fd: int, wait: Callable[[int], int], *, cloexec: bool) -> int:
-    """Give `tid`, at the entry of a call, a duplicate of `fd` as that call's result; the number, or a negative errno.
+    """Give `tid`, at the entry of a call, a duplicate of `fd` as that call's result.
 
-    The task is left stopped, past the call. `Lost` or OSError(ESRCH): it is gone.
+    Returns its number, or a negative errno; the task is left stopped, past the call. LostError or
+    OSError(ESRCH): it is gone.
     """
     if arch not in _NUMBERS:
         return -ENOSYS

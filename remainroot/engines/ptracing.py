@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ptrace(2): the requests, the stops and the registers that the ptrace engines need.
 
-The requests of the hot path are made with bare ctypes, without argument conversion and without the GIL's release, because they
-are a third of what a caught call costs (0.45 us each so, 0.9 us with argtypes). The rare ones that need every register use
-python-ptrace's binding (`ptrace.binding.func`), imported when the first of them is made: that import costs more than 25 ms.
+The requests of the hot path are made with bare ctypes, without argument conversion and without the GIL's
+release, because they are a third of what a caught call costs (0.45 us each so, 0.9 us with argtypes). The
+rare ones that need every register use python-ptrace's binding (`ptrace.binding.func`), imported when the
+first of them is made: that costs more than 25 ms.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ X86_64: Final = 0xC000003E
 # ---------------------------------------------------------------- requests
 
 request: Final = ctypes.PyDLL(None).ptrace
-"""ptrace(2) as it is: -1 for every failure (the task was killed, nearly always). A tid may be a plain int, what is wider than a
-C int must be a ctypes value; the last two arguments must be ctypes values wherever they are not 0."""
+"""ptrace(2) as it is: -1 for every failure (the task was killed, nearly always). Request and tid may be
+plain ints; the last two arguments must be ctypes values wherever they are not 0, as a plain int would be
+passed as a C int."""
 
 _checked: Final = ctypes.CDLL(None, use_errno=True).ptrace
 _checked.argtypes = (c_long, c_long, c_long, c_long)
@@ -166,24 +168,34 @@ def _skip_aarch64(tid: int, value: int) -> int:
 
 
 skip: Final = _skip_aarch64 if MACHINE == "aarch64" else _skip_x86
-"""skip(tid, value): the task, at a call's entry or seccomp stop, does not make the call and gets `value` (a negative errno:
-failure) as its result. -1 if the task is gone. Neither register nor number lets the kernel restart such a call."""
+"""skip(tid, value): the task, at a call's entry or seccomp stop, does not make the call and gets `value` (a
+negative errno: failure) as its result. -1 if the task is gone. The kernel does not restart a call whose
+number is -1, whatever its result."""
 
 
 # ---------------------------------------------------------------- all registers, for injected calls
 
 
 class Layout:
-    """Where one ABI keeps a call: indices of its registers, the number of calls that injection makes, the width of a word.
+    """Where one ABI keeps a call: indices of its registers, and the width of a word in bytes.
 
-    `number` is the register that names the call when the instruction is run again, `entered` the one that does once the call
-    has been entered (None: regset NT_ARM_SYSTEM_CALL), `step` the size in bytes of the instruction.
+    `number` is the register that names the call when the instruction is run again, `entered` the one that
+    does once the call has been entered (None: regset NT_ARM_SYSTEM_CALL), `step` the size in bytes of the
+    instruction.
     """
 
     __slots__ = ("args", "entered", "ip", "number", "result", "sp", "step", "word")
 
-    def __init__(  # noqa: PLR0913
-        self, word: int, args: tuple[int, ...], number: int, entered: int | None, result: int, ip: int, sp: int, step: int
+    def __init__(
+        self,
+        word: int,
+        args: tuple[int, ...],
+        number: int,
+        entered: int | None,
+        result: int,
+        ip: int,
+        sp: int,
+        step: int,
     ) -> None:
         self.word = word
         self.args = args
@@ -195,7 +207,7 @@ class Layout:
         self.step = step
 
 
-# struct user_regs_struct: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ...
+# user_regs_struct: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ...
 LAYOUTS: Final[dict[int, Layout]] = {
     X86_64: Layout(8, (14, 13, 12, 7, 9, 8), 10, 15, 10, 16, 19, 2),
     I386: Layout(8, (5, 11, 12, 13, 14, 4), 10, 15, 10, 16, 19, 2),
@@ -207,7 +219,7 @@ _CPSR: Final = 16
 
 
 class Registers:
-    """Every register of a stopped task, as it was when this was made. OSError(ESRCH) wherever the task is gone."""
+    """Every register of a stopped task, as of when this was made. OSError(ESRCH): the task is gone."""
 
     __slots__ = ("_regs", "_words", "layout", "tid")
 

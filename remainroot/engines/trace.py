@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two ptrace engines: `trace`, where a seccomp filter chooses the calls that stop, and `ptrace`, where every call stops twice.
+"""The ptrace engines: `trace`, where a filter chooses the calls that stop, and `ptrace`, where all stop twice.
 
-The supervisor seizes CMD's process before it makes its first call and is given every later task by the kernel, already traced.
-A call that is answered here is skipped: its number becomes -1 and its result register the answer, both of which outlive the
-entry stop, so an answered call costs the trace engine one stop and three or four requests.
+The supervisor seizes CMD's process before it makes its first call and is given every later task by the
+kernel, already traced. A call that is answered here is skipped: its number becomes -1 and its result
+register the answer, both of which outlive the entry stop, so an answered call costs the trace engine one
+stop and four requests.
 
-Nothing is remembered of a task between its stops, except an exec that was answered with `Exec` until its outcome is seen. Each stop
-tells by itself what it is, so tasks may appear, and be killed, in any order.
+Nothing is remembered of a task between its stops, except an exec that was answered with `Exec` until its
+outcome is seen. Each stop tells by itself what it is, so tasks may appear, and be killed, in any order.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from ctypes import c_long
 from signal import SIGKILL, SIGTRAP
 
 from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Return, build_table
@@ -35,15 +37,15 @@ _OPTIONS: Final = (
     pt.O_EXITKILL | pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC
 )  # fmt: skip
 _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
-"""A BPF program that answers SECCOMP_RET_TRACE to every call."""
+"""A filter that answers SECCOMP_RET_TRACE to every call."""
 
 
 def wanted_calls() -> Wanted:
-    """The declared calls by audit architecture and number, each with its conditions: what the trace engine's filter says in BPF."""
+    """The declared calls by audit architecture and number, with their conditions."""
     return {
         arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()}
         for arch, rows in build_table().items()
-    }  # fmt: skip
+    }
 
 
 def meets(conditions: tuple[When, ...], args: tuple[int, ...]) -> bool:
@@ -68,7 +70,7 @@ def _reap(pid: int) -> None:
 
 
 def _held_child(body: Callable[[], object]) -> tuple[int, Callable[[], None]]:
-    """Fork a child that runs `body` once it is let go: its pid, and what lets it go. It ends if we do first."""
+    """Fork a child that runs `body` once it is let go (it ends if we do first): its pid, what lets it go."""
     gate, key = os.pipe()
     pid = os.fork()
     if not pid:
@@ -80,7 +82,7 @@ def _held_child(body: Callable[[], object]) -> tuple[int, Callable[[], None]]:
                 body()
         except OSError as error:
             status = error.errno or status
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing of ours may go on in the child
             sys.excepthook(*sys.exc_info())
         os._exit(status)
     os.close(gate)
@@ -143,7 +145,7 @@ class _Ptracing(Engine):
         signo = status >> 8 & 0xFF
         if event == 0:
             # About to be delivered: it is.
-            pt.request(self.resume, tid, 0, pt.c_long(signo))
+            pt.request(self.resume, tid, 0, c_long(signo))
             return
         if event == pt.EVENT_STOP:
             self._stop_event(tid, signo)
@@ -184,7 +186,7 @@ class _Ptracing(Engine):
         own = self._execs.pop(tid, None)
         outcome = own if former == tid else self._execs.pop(former, None)
         if outcome is not None:
-            self.world.executed(tid, outcome)
+            self.world.executed(tid, outcome.state, secure=outcome.secure)
 
     # -- outcomes
 
@@ -198,11 +200,11 @@ class _Ptracing(Engine):
         pt.request(self.resume, tid, 0, 0)
 
     def _install_fd(self, tid: int, arch: int, outcome: InstallFd) -> None:
-        from remainroot.engines.inject import Lost, install_fd
+        from remainroot.engines.inject import LostError, install_fd
 
         try:
             install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
-        except Lost as lost:
+        except LostError as lost:
             self._backlog.append((tid, lost.status))
         except OSError:
             pass  # killed meanwhile: its end is reported
@@ -212,7 +214,7 @@ class _Ptracing(Engine):
             os.close(outcome.fd)
 
     def _status_of(self, tid: int) -> int:
-        """The next wait status of `tid`. What others report meanwhile waits: an end must be reaped for `tid`'s own to come."""
+        """The next wait status of `tid`; what others report is kept (they must be reaped: a leader ends last)."""
         while True:
             other, status = os.waitpid(-1, pt.WALL)
             if other == tid:
@@ -238,18 +240,18 @@ class TraceEngine(_Ptracing):
             let_go()
             status = os.waitpid(pid, pt.WALL)[1]
             if status & 0xFF != 0x7F:
-                error = os.strerror(status >> 8 & 0xFF)
                 pid = 0
-                return f"seccomp filters are refused ({error}): the kernel has none, or the container's seccomp profile forbids them"
+                reason = os.strerror(status >> 8 & 0xFF)
+                return f"seccomp filters are refused ({reason}): the kernel or the container forbids them"
             return _call_info_missing(pid, pt.OP_SECCOMP)
         finally:
             if pid:
                 _reap(pid)
 
     def _prepare(self) -> Callable[[], object]:
-        from remainroot.engines.filter import program
+        from remainroot.engines.filter import RET_TRACE, program
 
-        code = program("trace")
+        code = program(RET_TRACE)
         return lambda: load_filter(code)
 
     def run(self) -> None:
@@ -291,7 +293,7 @@ class TraceEngine(_Ptracing):
 
 
 class PtraceEngine(_Ptracing):
-    """ptrace alone: every call of every task stops at its entry and at its exit, and most are let go on at once."""
+    """ptrace alone: every call stops at its entry and at its exit; most are let go on at once."""
 
     name = "ptrace"
     resume = pt.SYSCALL
@@ -325,7 +327,7 @@ class PtraceEngine(_Ptracing):
         _seize(pid, self.options)
         _await_stop(pid)
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: C901, PLR0912 - the hot loop calls nothing that it can do itself
         """Serve every task of the tree; return when the last one is gone."""
         waitpid, request, call_info, skip, answer = os.waitpid, pt.request, pt.call_info, pt.skip, self.answer
         everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT
@@ -382,7 +384,10 @@ def _await_stop(pid: int) -> None:
 
 
 def _refused(error: OSError) -> str:
-    return f"ptrace is refused ({os.strerror(error.errno or 0)}): yama, a tracer of ours, or the container's seccomp profile forbids it"
+    reason = os.strerror(error.errno or 0)
+    return (
+        f"ptrace is refused ({reason}): yama, a tracer of ours, or the container's seccomp profile forbids it"
+    )
 
 
 def _call_info_missing(pid: int, op: int) -> str | None:
