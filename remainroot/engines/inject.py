@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from _socket import SCM_RIGHTS, SOL_SOCKET, socket
 from errno import EFAULT, EINVAL, EMFILE, ENOSYS
-from signal import SIGSTOP
 from struct import Struct, pack
 
 from remainroot.engines import ptracing as pt
@@ -44,6 +43,7 @@ _CONTROL: Final = 24
 """Room for a control message with one descriptor: 20 bytes, 16 for 32-bit tasks, in whole words."""
 _AREA: Final = _CONTROL + 56
 
+_SIGSTOP: Final = 19
 _AF_UNIX: Final = 1
 _SOCK_DGRAM_CLOEXEC: Final = 0o2000002
 _MSG_DONTWAIT: Final = 0x40
@@ -112,7 +112,7 @@ class Puppet:
             raise LostError(status)
         if event == pt.EVENT_STOP:
             self.interrupted = True
-        elif event == 0 and status >> 8 == SIGSTOP:
+        elif event == 0 and status >> 8 == _SIGSTOP:
             self.to_stop = True
         return False
 
@@ -128,7 +128,7 @@ class Puppet:
         pt.set_signal_mask(self.tid, self.mask)
         # A stop that came in between is not lost: the task takes it once it goes on.
         if self.to_stop:
-            os.kill(self.tid, SIGSTOP)
+            os.kill(self.tid, _SIGSTOP)
         if self.interrupted:
             pt.demand(pt.INTERRUPT, self.tid)
 

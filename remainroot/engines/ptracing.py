@@ -132,19 +132,16 @@ def _skip_x86(tid: int, value: int) -> int:
     return request(POKEUSER, tid, _RAX, _value)  # type: ignore[no-any-return]
 
 
-class _IoVec(ctypes.Structure):
-    _fields_ = (("base", c_ulong), ("len", c_ulong))
-
-
 NT_PRSTATUS: Final = 1
 NT_ARM_SYSTEM_CALL: Final = 0x404
 _ARM_REGISTERS: Final = 18 * 4
 """The size of the general registers of a 32-bit task, which tells it from a 64-bit one."""
 
 _regset: Final = (ctypes.c_char * 512)()
-_regset_iov: Final = _IoVec(addressof(_regset), 0)
+_regset_iov: Final = (c_ulong * 2)(addressof(_regset), 0)
+"""A struct iovec."""
 _number: Final = c_int(-1)
-_number_iov: Final = _IoVec(addressof(_number), 4)
+_number_iov: Final = (c_ulong * 2)(addressof(_number), 4)
 _regset_type: Final = c_long(NT_PRSTATUS)
 _number_type: Final = c_long(NT_ARM_SYSTEM_CALL)
 
@@ -158,10 +155,10 @@ def set_result_arm(registers: Any, size: int, value: int) -> None:
 
 
 def _skip_aarch64(tid: int, value: int) -> int:
-    _regset_iov.len = 512
+    _regset_iov[1] = 512
     if request(GETREGSET, tid, _regset_type, ctypes.byref(_regset_iov)) < 0:
         return -1
-    set_result_arm(_regset, _regset_iov.len, value)
+    set_result_arm(_regset, _regset_iov[1], value)
     request(SETREGSET, tid, _regset_type, ctypes.byref(_regset_iov))
     _number.value = -1
     return request(SETREGSET, tid, _number_type, ctypes.byref(_number_iov))  # type: ignore[no-any-return]
@@ -269,9 +266,8 @@ class Registers:
     def enter_instead(self, nr: int) -> None:
         """Make `nr` the call that the task, at a call's entry, is about to make; then `write` the rest."""
         if self.layout.entered is None:
-            number = c_int(nr)
-            iov = _IoVec(addressof(number), 4)
-            demand(SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, addressof(iov))
+            _number.value = nr
+            demand(SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, addressof(_number_iov))
         else:
             self[self.layout.entered] = nr
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ptrace engines: `trace`, where a filter chooses the calls that stop, and `ptrace`, where all stop twice.
+"""The ptrace engines: `trace`, where a filter chooses the calls that stop, `ptrace`, where all stop twice.
 
 The supervisor seizes CMD's process before it makes its first call and is given every later task by the
 kernel, already traced. A call that is answered here is skipped: its number becomes -1 and its result
@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import sys
 from ctypes import c_long
-from signal import SIGKILL, SIGTRAP
 
 from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Return, build_table
 from remainroot.engines import ptracing as pt
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 _OPTIONS: Final = (
     pt.O_EXITKILL | pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC
 )  # fmt: skip
+_SIGTRAP: Final = 5
+_SIGKILL: Final = 9
 _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 """A filter that answers SECCOMP_RET_TRACE to every call."""
 
@@ -62,7 +63,7 @@ def _seize(pid: int, options: int) -> None:
 
 def _reap(pid: int) -> None:
     """Kill a child and wait for its end."""
-    os.kill(pid, SIGKILL)
+    os.kill(pid, _SIGKILL)
     while True:
         status = os.waitpid(pid, pt.WALL)[1]
         if status & 0xFF != 0x7F:
@@ -162,7 +163,7 @@ class _Ptracing(Engine):
 
     def _stop_event(self, tid: int, signo: int) -> None:
         """A new task's first stop, a stop of the whole process, or its end."""
-        if signo == SIGTRAP:
+        if signo == _SIGTRAP:
             of_command = self._stopped and self._of_command(tid)
             pt.request(self.resume, tid, 0, 0)
             if of_command:
@@ -186,7 +187,10 @@ class _Ptracing(Engine):
         own = self._execs.pop(tid, None)
         outcome = own if former == tid else self._execs.pop(former, None)
         if outcome is not None:
-            self.world.executed(tid, outcome.state, secure=outcome.secure)
+            try:
+                self.world.executed(tid, outcome.state, secure=outcome.secure)
+            except OSError:
+                pass  # killed meanwhile
 
     # -- outcomes
 
@@ -214,7 +218,7 @@ class _Ptracing(Engine):
             os.close(outcome.fd)
 
     def _status_of(self, tid: int) -> int:
-        """The next wait status of `tid`; what others report is kept (they must be reaped: a leader ends last)."""
+        """The next wait status of `tid`. What others report is kept: a leader ends only after its threads."""
         while True:
             other, status = os.waitpid(-1, pt.WALL)
             if other == tid:
@@ -278,7 +282,7 @@ class TraceEngine(_Ptracing):
                 continue  # another thread's exec took this one's place: its own stop is to come
             if execs:
                 execs.pop(tid, None)  # it makes another call: that exec failed
-            outcome = answer(tid, arch, nr, tuple(args))
+            outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
             kind = outcome.__class__
             if kind is Continue:
                 request(cont, tid, 0, 0)
@@ -348,7 +352,7 @@ class PtraceEngine(_Ptracing):
                 continue
             if request(get_info, tid, size, info) < 0:
                 continue
-            op, arch, nr, *rest = call_info()
+            op, arch, nr, *args = call_info()
             if op != entry:
                 if op == leave:
                     if execs and pt.failed():
@@ -356,10 +360,10 @@ class PtraceEngine(_Ptracing):
                     request(resume, tid, 0, 0)
                 continue  # neither: another thread's exec took this one's place, and its own stop is to come
             conditions = wanted.get(arch, nothing).get(nr)
-            if conditions is None or (conditions and not meets(conditions, rest)):  # type: ignore[arg-type]
+            if conditions is None or (conditions and not meets(conditions, args)):  # type: ignore[arg-type]
                 request(resume, tid, 0, 0)
                 continue
-            outcome = answer(tid, arch, nr, tuple(rest))
+            outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
             kind = outcome.__class__
             if kind is Continue:
                 request(resume, tid, 0, 0)
