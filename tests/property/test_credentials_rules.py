@@ -296,11 +296,18 @@ def test_every_change_of_unprivileged_ids(kind: str, fs: int) -> None:
 @pytest.mark.parametrize("state", [*itertools.product((0, 1), repeat=3)])
 def test_every_way_capabilities_follow_user_ids(state: tuple[int, int, int]) -> None:
     for step in [*every_call(("setuid", "setreuid", "setresuid"), (0, 1, KEEP)), ("setfsuid", (1,))]:
-        some = 1 << credentials.CAP_SETUID | 1 << credentials.CAP_CHOWN
-        arrive: list[Step] = [("setresuid", state), ("capset", (some, some, some)), ("raise_ambient", (0,))]
+        setuid = 1 << credentials.CAP_SETUID
+        some = setuid | 1 << credentials.CAP_CHOWN
+        arrive: list[Step] = [("setresuid", state), ("capset", (setuid, some, some)), ("raise_ambient", (0,))]
         assert_agrees([*arrive, step])
     for step in [("setuid", (1,)), ("setresuid", (1, 1, 1)), ("setreuid", (1, 1))]:
         assert_agrees([("setresuid", state), ("set_keepcaps", (1,)), ("raise_ambient", (0,)), step])
+
+
+def test_what_chance_seldom_finds() -> None:
+    every = START.permitted
+    assert_agrees([("drop_bound", (0,)), ("capset", (every, every, 1)), ("capset", (every, every, 2))])
+    assert_agrees([("set_securebits", (bits,)) for bits in (0x2, 0x0, 0x1, 0x3, 0xA, 0x2, 0x8, 0xB, 0xA)])
 
 
 # Programs
