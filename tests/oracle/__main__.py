@@ -7,6 +7,7 @@ python -m tests.oracle --engine notify --program credfuzz --seeds 0:1000
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from itertools import product
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stop-after", type=int, default=10, metavar="N", help="end after N differences")
     made.add_argument("--timeout", type=float, default=60.0, help="seconds for one run")
     made.add_argument("--brief", action="store_true", help="only the first differing pair of lines")
+    made.add_argument("--ignore", metavar="REGEX", help="compare without the lines that match")
     made.add_argument("--show", action="store_true", help="print what each side printed, compare nothing")
     return made
 
@@ -58,6 +60,14 @@ def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
                 yield runner.Case(program, seed, variant, mode=mode, base=base)
         else:
             yield runner.Case(program, seed, variant, extras=args.extras)
+
+
+def without(result: runner.Result, pattern: str | None) -> runner.Result:
+    """`result` less the lines that match, to look past what is known."""
+    if pattern is None:
+        return result
+    lines = [line for line in result.lines if not re.search(pattern, line)]
+    return runner.Result(lines, result.status, result.stderr, result.command)
 
 
 def brief(case: runner.Case, engine: str, want: runner.Result, got: runner.Result) -> str:
@@ -75,11 +85,12 @@ def main() -> int:
     count: Counter[str] = Counter()
     with runner.Oracle(args.timeout) as oracle:
         for case in cases(args):
-            want = oracle.run_oracle(case)
+            want = without(oracle.run_oracle(case), args.ignore)
             if args.show:
                 print("\n".join(want.lines))
             for engine in args.engine or ["notify"]:
                 got = oracle.run_oracle(case) if engine == "oracle" else oracle.run_under(engine, case)
+                got = without(got, args.ignore)
                 count["runs"] += 1
                 if args.show:
                     print(f"--- {engine}: status {got.status}\n" + "\n".join(got.lines) + got.stderr)

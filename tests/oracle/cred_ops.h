@@ -310,6 +310,10 @@ static void op_caps(int self)
     sc2(__NR_capget, &h, d);
     uint64_t p0 = caps_of(d, 1), p = one_in(2) ? p0 : random_caps(p0);
     uint64_t e = one_in(3) ? p : random_caps(caps_of(d, 0)), i = random_caps(one_in(2) ? p : caps_of(d, 2));
+    /* What the other side may hold beyond the mask stays, so that it never decides which set is the larger. */
+    uint64_t held = ((uint64_t)d[1].permitted << 32 | d[0].permitted) & ~cap_mask;
+    uint64_t hidden_p = p & cap_mask ? held : 0, hidden_e = e & cap_mask ? hidden_p : 0;
+    e |= hidden_e, p |= hidden_p;
     d[0].effective = (uint32_t)e, d[1].effective = (uint32_t)(e >> 32);
     d[0].permitted = (uint32_t)p, d[1].permitted = (uint32_t)(p >> 32);
     d[0].inheritable = (uint32_t)i, d[1].inheritable = (uint32_t)(i >> 32);
@@ -322,7 +326,7 @@ static void op_caps(int self)
     h.pid = pid;
     show(sc2(__NR_capset, head, data), "capset(%x, pid %s, %s, e=%llx p=%llx i=%llx)", asked,
          which == 7 ? "self" : pid == 0 ? "0" : pid < 0 ? "negative" : "absent",
-         head != &h ? "bad header" : data != d ? "bad data" : "ok", (unsigned long long)e, (unsigned long long)p,
+         head != &h ? "bad header" : data != d ? "bad data" : "ok", (unsigned long long)(e & ~held), (unsigned long long)(p & ~held),
          (unsigned long long)i);
     say("  -> version %x", h.version);
 }

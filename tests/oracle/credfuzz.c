@@ -87,7 +87,7 @@ static void child_main(const char *mark, unsigned n, uint64_t state, int parent,
 
 static const struct { const char *name; unsigned uid, gid, mode; int fcap; } COPIES[] = {
     {"plain", 0, 0, 0755, 0},        {"suid0", 0, 0, 04755, 0},          {"suid42", 42, 33, 04755, 0},
-    {"sgid33", 42, 33, 02755, 0},    {"both1000", 1000, 100000, 06755, 0}, {"sgidnox", 0, 42, 02745, 0},
+    {"sgid33", 42, 33, 02755, 0},    {"both1000", 1000, 100000, 06755, 0}, {"sgidnox", 0, 54321, 02745, 0},
     {"caps", 1000, 0, 0755, 1},      {"capsuid", 1000, 42, 04755, 1},
 };
 #define N_COPIES (sizeof COPIES / sizeof COPIES[0])

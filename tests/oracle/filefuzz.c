@@ -2,8 +2,8 @@
  *
  *   filefuzz SEED DIR MODE
  *
- * DIR is an empty directory that everyone may write.  MODE says who acts: root, fsuid, euid, full (set-user-id
- * to 1000 for good) or mixed (root and 42 in turns).  Where someone else than root acts, every file and
+ * DIR is an empty directory that everyone may write.  MODE says who acts: root, writer (root that also writes to
+ * files with set-id bits), fsuid, euid, full (set-user-id to 1000 for good) or mixed (root and 42 in turns).  Where someone else than root acts, every file and
  * directory is open to all, so that ownership alone decides what is refused.
  */
 #include "file_stat.h"
@@ -17,6 +17,7 @@
 static int everyone; /* modes stay open to all */
 static int nonroot;  /* who acts now is not root */
 static int mixed;
+static int writes; /* also write to files with set-id bits, which root's CAP_FSETID keeps */
 static int slots[4] = {-1, -1, -1, -1};
 static int sub_dir[2] = {-1, -1};
 
@@ -100,11 +101,11 @@ static void op_create(void)
     unsigned kind = a.err ? 0 : a.mode & FMT;
     if (kind == 0020000 || kind == 0060000)
         return; /* a device is never opened: what answers is the machine's */
-    if (nonroot)
+    if (nonroot || (!a.err && (a.mode & 06000) && !writes))
         how &= ~O_TRUNC;
     long fd;
 #ifdef __NR_creat
-    if (dirfd == AT_FDCWD && !nonroot && kind != 0010000 && one_in(5)) {
+    if (dirfd == AT_FDCWD && !nonroot && kind != 0010000 && (writes || !(a.mode & 06000) || a.err) && one_in(5)) {
         fd = sc2(__NR_creat, path, mode);
         show_ok(fd, "creat(%s, %o)", shown(path), mode);
     } else
@@ -125,7 +126,7 @@ static void op_create(void)
     }
     if (fd < 0)
         return;
-    if (!nonroot && !mixed && (how & 3) != O_RDONLY && kind == 0 && one_in(3))
+    if (!nonroot && !mixed && (how & 3) != O_RDONLY && kind == 0 && (writes || !(mode & 06000)) && one_in(3))
         sc3(__NR_write, fd, "hello world", rnd(11));
     told = fd_stat((int)fd);
     routes = 0;
@@ -358,7 +359,7 @@ static void become(const char *mode)
 {
     gid_t groups[2] = {33, 1000};
     long r = 0;
-    if (!strcmp(mode, "root"))
+    if (!strcmp(mode, "root") || writes)
         return;
     everyone = 1;
     umask(0);
@@ -401,12 +402,13 @@ static int go_down(const char *top)
 int main(int argc, char **argv)
 {
     if (argc != 4 || chdir(argv[2]) || !go_down(argv[2])) {
-        fprintf(stderr, "usage: filefuzz SEED DIR root|fsuid|euid|full|mixed\n");
+        fprintf(stderr, "usage: filefuzz SEED DIR root|writer|fsuid|euid|full|mixed\n");
         return 2;
     }
     rng = strtoull(argv[1], NULL, 0) * 0x2545F4914F6CDD1Dull + 7;
     umask(022);
-    everyone = strcmp(argv[3], "root") != 0;
+    writes = !strcmp(argv[3], "writer");
+    everyone = !writes && strcmp(argv[3], "root") != 0;
     if (everyone)
         umask(0);
     /* A starting set: two directories, and files of several owners. */

@@ -28,7 +28,7 @@ VARIANTS: dict[str, list[str]] = {
     "m32": ["-m32"],
     "m32-static": ["-m32", "-static"],
 }
-FILE_MODES = ("root", "fsuid", "euid", "full", "mixed")
+FILE_MODES = ("root", "writer", "fsuid", "euid", "full", "mixed")
 ENGINES = ("notify", "trace", "ptrace")
 SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
 
