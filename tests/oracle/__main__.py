@@ -30,17 +30,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--engine", action="append", choices=(*runner.ENGINES, "oracle"), help="repeatable; default notify"
     )
-    made.add_argument(
-        "--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz"
-    )
+    made.add_argument("--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz")
     made.add_argument("--seeds", type=seeds, default=range(10), metavar="A:B")
     made.add_argument("--variant", action="append", choices=tuple(runner.VARIANTS))
-    made.add_argument(
-        "--mode", action="append", choices=runner.FILE_MODES, help="filefuzz: who acts; default all"
-    )
-    made.add_argument(
-        "--base", action="append", help="filefuzz: a directory of the filesystem to use; default /tmp"
-    )
+    made.add_argument("--mode", action="append", choices=runner.FILE_MODES, help="filefuzz: who acts; default all")
+    made.add_argument("--base", action="append", help="filefuzz: a directory of the filesystem to use; default /tmp")
     made.add_argument("--extras", action="store_true", help="credfuzz: compare /proc/self/status too")
     made.add_argument("--context", type=int, default=3, help="lines around a difference")
     made.add_argument("--stop-after", type=int, default=10, metavar="N", help="end after N differences")
@@ -52,9 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
-    for seed, program, variant in product(
-        args.seeds, args.program or ["credfuzz"], args.variant or ["native"]
-    ):
+    for seed, program, variant in product(args.seeds, args.program or ["credfuzz"], args.variant or ["native"]):
         if program == "filefuzz":
             for mode, base in product(args.mode or runner.FILE_MODES, args.base or ["/tmp"]):
                 yield runner.Case(program, seed, variant, mode=mode, base=base)
@@ -77,7 +69,9 @@ def brief(case: runner.Case, engine: str, want: runner.Result, got: runner.Resul
     def line(side: runner.Result, index: int) -> str:
         return side.lines[index] if 0 <= index < len(side.lines) else f"(ends, status {side.status})"
 
-    return f"{case} under {engine}\n    {line(want, at - 1)}\n  - {line(want, at)}\n  + {line(got, at)}"
+    said = got.stderr.strip().rpartition("\n")[2]
+    tail = f"\n  stderr: {said}" if said else ""
+    return f"{case} under {engine}\n    {line(want, at - 1)}\n  - {line(want, at)}\n  + {line(got, at)}{tail}"
 
 
 def main() -> int:
@@ -100,6 +94,9 @@ def main() -> int:
                     continue
                 count["differences"] += 1
                 print(brief(case, engine, want, got) if args.brief else report, flush=True)
+                if not any(got.lines):
+                    print(f"nothing was printed: did {engine} start?\n{got.stderr.strip()}")
+                    return 1
                 if count["differences"] >= args.stop_after:
                     print(f"stopped: {count['runs']} runs, {count['differences']} differences")
                     return 1
