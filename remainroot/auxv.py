@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The auxiliary vector of a program that has just been executed (getauxval(3)): the ids in it are what libc believes."""
+"""The auxiliary vector of a program that has just been executed (getauxval(3)).
+
+The ids in it are what libc believes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _START_STACK: Final = 28
 
 
 def _stack_start(tid: int) -> int:
-    """Where the program's stack began (the address of argc): proc_pid_stat(5), field startstack; OSError if the task is gone."""
+    """Where the program's stack began (the address of argc).
+
+    Proc_pid_stat(5), field startstack; OSError if the task is gone.
+    """
     with open(f"/proc/{tid}/stat", "rb") as file:
         text = file.read()
     return int(text[text.rindex(b")") + 2 :].split()[_START_STACK - 3])
@@ -45,7 +51,7 @@ def _after_null(tid: int, address: int, word: Struct) -> int:
 
 
 def patch_identity(tid: int, creds: Credentials, *, secure: bool) -> None:
-    """Write the ids of `creds` and AT_SECURE into the auxiliary vector on the new program's stack, where they differ."""
+    """Write the ids of `creds` and AT_SECURE into the new program's auxiliary vector, where they differ."""
     word = Struct("=Q" if _is_64_bit(tid) else "=I")
     pair = Struct("=QQ" if word.size == 8 else "=II")
     start = _stack_start(tid)

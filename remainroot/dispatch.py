@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One declaration per syscall: what a handler is given, what it may answer, and the table made of all of them.
 
-A handler is a function `Call -> Outcome` declared with `@handles(...)`. The seccomp filter, the numbers of each ABI, the
-names in logs and the table in the documents are derived from these declarations and from nothing else.
+A handler is a function `Call -> Outcome` declared with `@handles(...)`. The seccomp filter, the numbers of each ABI,
+the names in logs and the table in the documents are derived from these declarations and from nothing else.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ def differs(arg: int, value: int) -> tuple[When, ...]:
 
 
 class Syscall:
-    """One declared syscall: its kernel name, its handler, and when the filter lets it through (any of `when`; empty: always)."""
+    """One declared syscall.
+
+    Its kernel name, its handler, and when the filter lets it through (any of `when`; empty: always).
+    """
 
     __slots__ = ("handler", "name", "when")
 
@@ -188,8 +191,9 @@ def build_table() -> dict[int, dict[int, Row]]:
 class Call:
     """One intercepted syscall of one task, as a handler sees it.
 
-    `tid` is the task's number in the supervisor's pid namespace, `args` the six argument registers. Memory accessors raise
-    OSError (EFAULT for a bad address, ESRCH for a task that died meanwhile); an OSError that leaves a handler is the call's errno.
+    `tid` is the task's number in the supervisor's pid namespace, `args` the six argument registers. Memory accessors
+    raise OSError (EFAULT for a bad address, ESRCH for a task that died meanwhile); an OSError that leaves a handler
+    is the call's errno.
     """
 
     __slots__ = ("abi", "args", "name", "short_ids", "tid", "world")
@@ -235,12 +239,12 @@ class Call:
             return 0xFFFF_FFFF if value == 0xFFFF else value
         return value & 0xFFFF_FFFF
 
-    def int(self, index: int) -> int:
+    def signed(self, index: int) -> int:
         """A C int argument, signed."""
         value = self.args[index] & 0xFFFF_FFFF
         return value - 0x1_0000_0000 if value & 0x8000_0000 else value
 
-    def uint(self, index: int) -> int:
+    def unsigned(self, index: int) -> int:
         """A C unsigned int argument."""
         return self.args[index] & 0xFFFF_FFFF
 
@@ -249,7 +253,10 @@ class Call:
         return self.args[index] & self.abi.word_mask
 
     def check(self) -> None:
-        """OSError(ESRCH) if the task died meanwhile: its number may be another's, so nothing may be done in its name any more."""
+        """OSError(ESRCH) if the task died meanwhile.
+
+        Its number may be another's, so nothing may be done in its name any more.
+        """
         if self.world.vanished():
             raise OSError(ESRCH, os.strerror(ESRCH))
 
@@ -265,5 +272,8 @@ class Call:
         write_memory(self.tid, address, data)
 
     def path(self, index: int) -> bytes:
-        """The path whose address is argument `index`; OSError(EFAULT) or OSError(ENAMETOOLONG) as getname() in the kernel."""
+        """The path whose address is argument `index`.
+
+        OSError(EFAULT) or OSError(ENAMETOOLONG) as getname() in the kernel.
+        """
         return read_string(self.tid, self.args[index] & self.abi.word_mask)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""System calls that Python's standard library lacks, by ctypes and ioctl. Every failure is an OSError with the kernel's errno.
+"""System calls that Python's standard library lacks, by ctypes and ioctl.
 
-Numbers are the kernel's own; the ones that differ between machines are in `_NUMBERS`.
+Every failure is an OSError with the kernel's errno. Numbers are the kernel's own; the ones that differ between
+machines are in `_NUMBERS`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ MACHINE: Final = os.uname().machine
 
 # seccomp(2) .. 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
-    {"seccomp": 277, "process_vm_readv": 270, "process_vm_writev": 271, "fstatat": 79, "statx": 291, "name_to_handle_at": 264}
-    if MACHINE == "aarch64"
-    else {"seccomp": 317, "process_vm_readv": 310, "process_vm_writev": 311, "fstatat": 262, "statx": 332, "name_to_handle_at": 303}
+    {"seccomp": 277, "process_vm_readv": 270, "process_vm_writev": 271, "fstatat": 79, "statx": 291,
+    "name_to_handle_at": 264} if MACHINE == "aarch64" else {"seccomp": 317, "process_vm_readv": 310,
+    "process_vm_writev": 311, "fstatat": 262, "statx": 332, "name_to_handle_at": 303}
 )
 _SYS_SECCOMP: Final = _NUMBERS["seccomp"]
 _SYS_FSTATAT: Final = _NUMBERS["fstatat"]
@@ -55,7 +56,7 @@ def fault(call: str) -> OSError:
 
 
 class _IoVec(ctypes.Structure):
-    _fields_ = (("base", c_void_p), ("len", c_size_t))
+    _fields_ = [("base", c_void_p), ("len", c_size_t)]
 
 
 _buffer: Final = ctypes.create_string_buffer(1 << 16)
@@ -105,7 +106,7 @@ def read_string(tid: int, address: int) -> bytes:
         _remote0.len = 255
         got = _readv(tid, _local_ref, 1, _remote_ref, 1, 0)
         if got == 255:
-            _buffer[255] = 0
+            _view[255] = 0
             value: bytes = _buffer.value
             if len(value) < 255:
                 return value
@@ -120,7 +121,7 @@ def read_string(tid: int, address: int) -> bytes:
         if got < 0 and _get_errno() != errno.EFAULT:
             raise fault("process_vm_readv")
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
-    _buffer[got] = 0
+    _view[got] = 0
     value = _buffer.value
     if len(value) == got:
         number = errno.ENAMETOOLONG if got == PATH_MAX else errno.EFAULT
@@ -155,7 +156,7 @@ RESOLVE_IN_ROOT: Final = 0x10
 
 
 class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 _how: Final = _OpenHow(0, 0, 0)
@@ -196,7 +197,7 @@ def raw_statx(fd: int, flags: int, mask: int) -> bytes:
 
 
 _AT_HANDLE_FID: Final = 0x200
-_handle_flags = AT_EMPTY_PATH | _AT_HANDLE_FID
+_handle_flags: Final = [AT_EMPTY_PATH | _AT_HANDLE_FID]  # one element: what this kernel turned out to know
 
 
 def file_handle(fd: int) -> bytes | None:
@@ -204,18 +205,17 @@ def file_handle(fd: int) -> bytes | None:
 
     Two files that had the same inode number one after the other have different handles.
     """
-    global _handle_flags
     handle_bytes = 128
     ctypes.c_uint.from_buffer(_buffer, 0).value = handle_bytes
     mount = c_int()
     while True:
         if _syscall(
-            c_long(_SYS_NAME_TO_HANDLE_AT), c_int(fd), b"", _buffer, ctypes.byref(mount), c_int(_handle_flags)
+            c_long(_SYS_NAME_TO_HANDLE_AT), c_int(fd), b"", _buffer, ctypes.byref(mount), c_int(_handle_flags[0])
         ) >= 0:
             size = ctypes.c_uint.from_buffer(_buffer, 0).value
             return bytes(_view[4 : 8 + size])
-        if _get_errno() == errno.EINVAL and _handle_flags & _AT_HANDLE_FID:
-            _handle_flags = AT_EMPTY_PATH  # Linux before 6.5
+        if _get_errno() == errno.EINVAL and _handle_flags[0] & _AT_HANDLE_FID:
+            _handle_flags[0] = AT_EMPTY_PATH  # Linux before 6.5
             continue
         return None
 
@@ -236,7 +236,7 @@ def chown_fd(fd: int, uid: int, gid: int) -> None:
 
 
 class _StatFs(ctypes.Structure):
-    _fields_ = (("type", c_long), ("rest", c_char * 248))
+    _fields_ = [("type", c_long), ("rest", c_char * 248)]
 
 
 _statfs_buffer: Final = _StatFs()
@@ -282,19 +282,30 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     return result
 
 
+_SYS_KCMP: Final = _NUMBERS["kcmp"]
+_KCMP_VM: Final = 1
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two tasks share their address space (kcmp(2)); False where we may not know."""
+    result: int = _syscall(c_long(_SYS_KCMP), c_int(one), c_int(other), c_int(_KCMP_VM), c_ulong(0), c_ulong(0))
+    return result == 0
+
+
 SECCOMP_SET_MODE_FILTER: Final = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 1 << 3
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Final = 1 << 5
 
 
 class _SockFprog(ctypes.Structure):
-    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def load_filter(program: bytes, flags: int = 0) -> int:
-    """Put the BPF `program` on the calling thread with seccomp(2); the listener's descriptor where `flags` asks for one, else 0.
+    """Put the BPF `program` on the calling thread with seccomp(2).
 
-    Sets no_new_privs only where the kernel asks for it (EACCES: no CAP_SYS_ADMIN here).
+    Returns the listener's descriptor where `flags` asks for one, else 0. Sets no_new_privs only where the kernel
+    asks for it (EACCES: no CAP_SYS_ADMIN here).
     """
     prog = _SockFprog(len(program) // 8, program)
     for attempt in (0, 1):

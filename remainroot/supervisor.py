@@ -52,7 +52,7 @@ def engine_class(name: str) -> type[Engine]:
 def choose_engine(settings: Settings) -> type[Engine]:
     """The engine asked for, or the first that works here; RemainrootError if none does, saying why of each."""
     names = ENGINES if settings.engine == "auto" else (settings.engine,)
-    reasons = []
+    reasons: list[str] = []
     for name in names:
         engine = engine_class(name)
         reason = engine.unavailable()
@@ -82,7 +82,10 @@ class Supervisor:
         self.call = Call(self.world)
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
-        """The outcome of one call. Whatever a handler raises, the task is answered: an OSError is the call's errno, else EIO."""
+        """The outcome of one call.
+
+        Whatever a handler raises, the task is answered: an OSError is the call's errno, else EIO.
+        """
         try:
             row = self.table[arch][nr]
         except KeyError:
@@ -111,7 +114,8 @@ class Supervisor:
         while trace is not None:
             where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
             trace = trace.tb_next
-        text = f"remainroot: {call.name} of task {call.tid} failed inside remainroot ({where}: {error!r}); answered EIO\n"
+        what = f"{call.name} of task {call.tid}"
+        text = f"remainroot: {what} failed inside remainroot ({where}: {error!r}); answered EIO\n"
         try:
             os.write(2, text.encode(errors="replace"))
         except OSError:
@@ -168,7 +172,8 @@ def supervise(
     except OSError as error:
         os.kill(pid, 9)
         raise RemainrootError(
-            f"RLIMIT_RTTIME, which carries a task's credentials, cannot be set ({error.strerror}): its hard limit must be unlimited"
+            f"RLIMIT_RTTIME, which carries a task's credentials, cannot be set ({error.strerror}): "
+            "its hard limit must be unlimited"
         ) from error
     os.write(go, b"g")
     os.close(go)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who each task is.
 
-Almost every task is plain root from start to end and is not known here at all. What differs is a `State`: an immutable value,
-numbered when it is first seen. The number is written into the process itself, as its soft RLIMIT_RTTIME (2**62 + number, no
-limit at all in practice), which the kernel hands on over fork, vfork, clone and exec at the very moment of the copy. So the
-state of a process is read back from the kernel, whoever its parent was and whatever became of it since; there is nothing to
-follow, nothing to expire, and no tid that could be reused by another.
+Almost every task is plain root from start to end and is not known here at all. What differs is a `State`: an
+immutable value, numbered when it is first seen. The number is written into the process itself, as its soft
+RLIMIT_RTTIME (2**62 + number, no limit at all in practice), which the kernel hands on over fork, vfork, clone and
+exec at the very moment of the copy. So the state of a process is read back from the kernel, whoever its parent was
+and whatever became of it since; there is nothing to follow, nothing to expire, and no tid that could be reused by
+another.
 
-The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw setresuid, or half of
-glibc's broadcast), its number names a `_Mixed` record that holds the state of each of its threads by tid; its children read from
-the same number the state of the thread that forked last, which `cloning` puts there before each clone of such a process.
+The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw setresuid,
+or half of glibc's broadcast), its number names a `_Mixed` record that holds the state of each of its threads by tid;
+its children read from the same number the state of the thread that forked last, which `cloning` puts there before
+each clone of such a process.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from errno import ESRCH
 from resource import RLIM_INFINITY, prlimit
 
 from remainroot.credentials import ROOT, Credentials
+from remainroot.kernel import same_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ SUID_DUMPABLE: Final = 0
 class State:
     """What a task is beyond what the kernel knows. Immutable.
 
-    `dumpable` is prctl(PR_GET_DUMPABLE)'s answer, `rttime` the RLIMIT_RTTIME (soft, hard) the task believes to have, `confined`
-    whether it has put itself under Landlock.
+    `dumpable` is prctl(PR_GET_DUMPABLE)'s answer, `rttime` the RLIMIT_RTTIME (soft, hard) the task believes to have,
+    `confined` whether it has put itself under Landlock.
     """
 
     __slots__ = ("_key", "confined", "creds", "dumpable", "rttime")
@@ -70,7 +73,10 @@ class State:
         )
 
     def with_creds(self, creds: Credentials) -> State:
-        """The state after a change of credentials: one that gains anything, or acts as another, is dumpable no more (prctl(2))."""
+        """The state after a change of credentials.
+
+        One that gains anything, or acts as another, is dumpable no more (prctl(2)).
+        """
         old = self.creds
         same = (old.euid, old.egid, old.fsuid, old.fsgid) == (creds.euid, creds.egid, creds.fsuid, creds.fsgid)
         if same and not creds.permitted & ~old.permitted:
@@ -91,7 +97,7 @@ PLAIN: Final = State(ROOT)
 class _Process:
     """The threads of one process whose states differ: by tid."""
 
-    __slots__ = ("threads", "tgid")
+    __slots__ = ("tgid", "threads")
 
     def __init__(self, tgid: int, threads: dict[int, State]) -> None:
         self.tgid = tgid
@@ -126,6 +132,16 @@ def thread_group(tid: int) -> int:
     except OSError:
         pass
     return 0
+
+
+def parent_of(tid: int) -> int:
+    """The tgid of the parent of `tid`, or 0."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    return int(text[text.rindex(b")") + 2 :].split()[1])
 
 
 class Tasks:
@@ -178,11 +194,17 @@ class Tasks:
         prlimit(tid, RLIMIT_RTTIME, (_TAG + number, RLIM_INFINITY))
 
     def set(self, tid: int, state: State) -> None:
-        """`tid` is `state` from now on; the other threads of its process stay what they are. OSError(ESRCH) if it is gone."""
+        """`tid` is `state` from now on.
+
+        The other threads of its process stay what they are. OSError(ESRCH) if it is gone.
+        """
         self.untouched = False
         threads = thread_ids(tid)
         if not threads:
             raise OSError(ESRCH, os.strerror(ESRCH))
+        dumpable = state.dumpable
+        if dumpable != self.state(tid).dumpable:
+            self._share_dumpable(tid, dumpable)
         if len(threads) == 1:
             self._tag(tid, state)
             return
@@ -190,7 +212,7 @@ class Tasks:
         old = named.process.threads if isinstance(named, _Mixed) else {}
         # What is not in the table (a thread of a process that was not mixed, or one born since) is as the number says.
         rest = named.newborn if isinstance(named, _Mixed) else named
-        now = {thread: old.get(thread, rest) for thread in threads}
+        now = {thread: old.get(thread, rest).replace(dumpable=dumpable) for thread in threads}
         now[tid] = state
         if all(other == state for other in now.values()):
             self._tag(tid, state)
@@ -200,6 +222,12 @@ class Tasks:
             named.process.threads = now
         else:
             self._tag(tid, _Mixed(_Process(thread_group(tid), now), state))
+
+    def _share_dumpable(self, tid: int, dumpable: int) -> None:
+        """Dumpable belongs to the memory: a parent that lent its own (vfork) has the same value."""
+        parent = parent_of(tid)
+        if parent and same_memory(tid, parent):
+            self._tag(parent, self.state(parent).replace(dumpable=dumpable))
 
     def set_process(self, tid: int, state: State) -> None:
         """Every thread of the process of `tid` is `state` from now on (exec leaves only one)."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which file a task means: paths resolved as the task would, by the kernel (path_resolution(7)).
 
-The kernel resolves: openat2(2) from a descriptor of the task's own root, working directory or dirfd, with O_PATH, so that nothing
-is opened for real. Two things it cannot do for somebody else: follow a magic link of procfs (it would take the supervisor's
-/proc/self), and start at the working directory of a task that has another root. It refuses both (ELOOP, EXDEV), and
-then `_Walk` goes the path component by component, each step still made by the kernel.
+The kernel resolves: openat2(2) from a descriptor of the task's own root, working directory or dirfd, with O_PATH, so
+that nothing is opened for real. Two things it cannot do for somebody else: follow a magic link of procfs (it would
+take the supervisor's /proc/self), and start at the working directory of a task that has another root. It refuses both
+(ELOOP, EXDEV), and then `_Walk` goes the path component by component, each step still made by the kernel.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ class Files:
         return os.open(f"/proc/{tid}/fd/{fd}", _O_ANY)
 
     def base(self, tid: int, dirfd: int) -> int:
-        """The directory that relative paths start at: the working directory for AT_FDCWD, else the task's descriptor."""
+        """The directory that relative paths start at.
+
+        The working directory for AT_FDCWD, else the task's descriptor.
+        """
         if dirfd == AT_FDCWD:
             return os.open(f"/proc/{tid}/cwd", _O_DIR)
         return os.open(f"/proc/{tid}/fd/{dirfd}", _O_DIR)
@@ -97,39 +100,62 @@ class Files:
 
     def resolve(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True) -> int:
         """What `path` names to the task, its last component followed if it is a symbolic link and `follow`."""
-        absolute = path[:1] == b"/"
+        if not path:
+            raise _error(ENOENT)
+        start, flags = self._start(tid, dirfd, path)
         try:
-            if absolute:
-                if not self.roots_differ:
-                    fd = open_path(AT_FDCWD, path, RESOLVE_NO_MAGICLINKS, follow=follow)
-                else:
-                    root = os.open(f"/proc/{tid}/root", _O_DIR)
-                    try:
-                        fd = open_path(root, path, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, follow=follow)
-                    finally:
-                        os.close(root)
-            else:
-                if not path:
-                    raise _error(ENOENT)
-                base = self.base(tid, dirfd)
-                flags = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS if self.roots_differ else RESOLVE_NO_MAGICLINKS
-                try:
-                    fd = open_path(base, path, flags, follow=follow)
-                finally:
-                    os.close(base)
-        except OSError as error:
-            if error.errno != ELOOP and error.errno != EXDEV:
-                raise
-        else:
-            return fd
+            try:
+                return open_path(start, path, flags, follow=follow)
+            except OSError as error:
+                if error.errno != ELOOP and error.errno != EXDEV and not self._by_way_of_proc(start, path, flags):
+                    raise
+        finally:
+            if start >= 0:
+                os.close(start)
         return _Walk(self, tid).resolve(dirfd, path, follow=follow)
 
+    def _start(self, tid: int, dirfd: int, path: bytes) -> tuple[int, int]:
+        """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the RESOLVE_* flags that keep it there."""
+        if path[:1] != b"/":
+            start = self.base(tid, dirfd)
+            return start, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS if self.roots_differ else RESOLVE_NO_MAGICLINKS
+        if not self.roots_differ:
+            return AT_FDCWD, RESOLVE_NO_MAGICLINKS
+        return os.open(f"/proc/{tid}/root", _O_DIR), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+    def _by_way_of_proc(self, start: int, path: bytes, flags: int) -> bool:
+        """Whether a path that names nothing to us may name something to the task.
+
+        It does if it goes through /proc/self: then what remains of it, without the components that are not there, is on
+        procfs, or ends at a symbolic link that leads there.
+        """
+        follow = False
+        while path:
+            try:
+                fd = open_path(start, path, flags, follow=follow)
+            except OSError:
+                path = path.rstrip(b"/")
+                path = path[: path.rfind(b"/") + 1]
+                follow = True
+                continue
+            try:
+                return not follow or fs_type(fd) == PROC_SUPER_MAGIC
+            finally:
+                os.close(fd)
+        return False
+
     def resolve_again(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True) -> int:
-        """As `resolve`, for a path whose result lies on procfs: /proc/self is taken for the task's, not the supervisor's."""
+        """As `resolve`, for a path whose result lies on procfs.
+
+        /proc/self is taken for the task's, not the supervisor's.
+        """
         return _Walk(self, tid).resolve(dirfd, path, follow=follow)
 
     def parent(self, tid: int, dirfd: int, path: bytes) -> tuple[int, bytes]:
-        """The directory that the last component of `path` is in, and that component; OSError(ENOENT) if it is not a plain name."""
+        """The directory that the last component of `path` is in, and that component.
+
+        OSError(ENOENT) if it is not a plain name.
+        """
         cut = path.rfind(b"/")
         name = path[cut + 1 :]
         if name in (b"", b".", b".."):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OVERFLOW_ID: Final = 65534
 """What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
 
-_PROC_TASK: Final = re.compile(rb".*/proc/(\d+)(?:/task/(\d+))?(/.*)?$", re.S)
+_PROC_TASK: Final = re.compile(rb".*/proc/(\d+)(?:/task/(\d+))?(/.*)?$", re.DOTALL)
 
 
 def is_mapped(kind: str, number: int) -> bool:
@@ -56,7 +56,10 @@ class World:
         self.no_new_privs_forced = False
         """The filter needed no_new_privs: the real value says nothing about the task's."""
         self.vanished: Callable[[], bool] = _never
-        """Whether the task whose call is being answered is gone; an engine whose tasks cannot go unseen leaves it alone."""
+        """Whether the task whose call is being answered is gone.
+
+        An engine whose tasks cannot go unseen leaves it alone.
+        """
         hide = settings.whole_identity
         self._hide_all = hide
         self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW_ID) else OVERFLOW_ID
@@ -71,7 +74,10 @@ class World:
         return None if self.store.empty else self.store.get(fd, st)
 
     def default_owner(self, st: os.stat_result) -> Owner:
-        """Who a file without an override belongs to: as the kernel shows it, ids that are not mapped shown as root's."""
+        """Who a file without an override belongs to.
+
+        As the kernel shows it, ids that are not mapped shown as root's.
+        """
         uid, gid = st.st_uid, st.st_gid
         if self._hide_all:
             uid = gid = 0

@@ -30,13 +30,13 @@ _SHORT_ID_CALLS: Final = frozenset(
 class Abi:
     """One ABI: how its tasks number their calls and lay out their data.
 
-    `audit_arch` is the AUDIT_ARCH_* value that seccomp and ptrace report, `bits` the width of its pointers, `short_ids` the
-    calls that pass 16-bit ids, `stat_layouts` the struct each stat call fills.
+    `audit_arch` is the AUDIT_ARCH_* value that seccomp and ptrace report, `bits` the width of its pointers,
+    `short_ids` the calls that pass 16-bit ids, `stat_layouts` the struct each stat call fills.
     """
 
     __slots__ = ("audit_arch", "bits", "name", "numbers", "seccomp_arch", "short_ids", "stat_layouts", "word_mask")
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         name: str,
         audit_arch: int,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """struct stat as each ABI lays it out: stat(2), and the kernel's arch/*/include/uapi/asm/stat.h.
 
-A Layout turns a file's status into the bytes the call would have written, or raises OSError(EOVERFLOW) where a value does not
-fit, as the kernel does.
+A Layout turns a file's status into the bytes the call would have written, or raises OSError(EOVERFLOW) where a value
+does not fit, as the kernel does.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
 
 1. Each caught call gets exactly one outcome.
 2. Nothing outside the wanted set (the filter derived from the declarations) reaches the handlers.
-3. A new task has its parent's state, as of the fork, before its first call is answered. (The kernel keeps that book for us:
+3. A new task has its parent's state, as of the fork, before its first call is answered. (The kernel keeps that book:
    the state is named by an inherited resource limit, see `remainroot.tasks`.)
-4. An exec that a handler answered with `Exec` is reported by `World.executed` once it has succeeded, before the new program runs.
+4. An exec that a handler answered with `Exec` is reported by `World.executed` once it has succeeded, before the new
+   program runs.
 5. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
 6. Nothing is left stopped.
 7. `unavailable()` says why it cannot work here, from trying.
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     class Answer(Protocol):
         """Answers one caught call: the audit architecture, the syscall number and the six argument registers."""
 
-        def __call__(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome: ...
+        def __call__(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
+            """The outcome of the call."""
+            ...
 
     class Watcher(Protocol):
         """Told what becomes of CMD's own process, so that the caller can see it too."""
@@ -59,7 +62,10 @@ class Engine:
         raise NotImplementedError
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
-        """Fork CMD's process, caught from its first call on, and have it run `become` (which execs). Returns its pid."""
+        """Fork CMD's process, caught from its first call on, and have it run `become` (which execs).
+
+        Returns its pid.
+        """
         raise NotImplementedError
 
     def run(self) -> None:

@@ -2,9 +2,9 @@
 """The seccomp filter, assembled from the declarations: classic BPF over struct seccomp_data (seccomp(2)).
 
 One block for each audit architecture, in it a binary search by syscall number, at each number the argument tests of its
-declaration. Assembled here rather than by libseccomp because it takes 1 ms and no cache (the binding's import takes 25), and
-because released libseccomps do not know the newest calls of foreign ABIs (fchmodat2 on i386), which would then slip past.
-tests/engines/test_filter.py holds the numbers against libseccomp's.
+declaration. Assembled here rather than by libseccomp because it takes 1 ms and no cache (the binding's import takes
+25), and because released libseccomps do not know the newest calls of foreign ABIs (fchmodat2 on i386), which would
+then slip past. tests/engines/test_filter.py holds the numbers against libseccomp's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _search(rows: list[tuple[int, tuple[When, ...]]], action: int) -> list[Instr
 
 
 def assemble(rules: Rules, action: int) -> bytes:
-    """The program that gives `action` to the calls in `rules` (by audit architecture, by number) and allows all others."""
+    """The program that gives `action` to the calls in `rules` (by architecture, by number) and allows all others."""
     code: list[Instruction] = [(_LOAD, 0, 0, _ARCH)]
     for arch, rows in rules.items():
         body = [(_LOAD, 0, 0, _NR), *_search(sorted(rows.items()), action)]

@@ -52,6 +52,18 @@ _PIDFD_THREAD: Final = os.O_EXCL
 _ALL_SIGNALS: Final = (1 << 64) - 1
 
 
+def filters_of(pid: int) -> int:
+    """How many seccomp filters a task has; 0 if it is gone, or before Linux 5.9."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Seccomp_filters:"):
+                    return int(line[16:])
+    except OSError:
+        pass
+    return 0
+
+
 class LostError(Exception):
     """The task ended, or its process ran another program, while it was our puppet: its wait status."""
 

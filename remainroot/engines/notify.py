@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Seccomp user notification: seccomp_unotify(2). No ptrace, so debuggers work inside; the default where it works.
 
-Two threads. The first receives notifications, has them answered and sends the answers. The second waits for children: the
-supervisor is the reaper of the whole tree, so when it has no child left the tree is gone (a listener does not tell, before
-Linux 6.11).
+Two threads. The first receives notifications, has them answered and sends the answers. The second waits for children:
+the supervisor is the reaper of the whole tree, so when it has no child left the tree is gone (a listener does not
+tell, before Linux 6.11).
 
-An exec that changes what its task is must be seen to succeed, and the new program's auxiliary vector be mended before it runs.
-For that one call the task is seized with ptrace(2) and let go at its exec stop.
+An exec that changes what its task is must be seen to succeed, and the new program's auxiliary vector be mended before
+it runs. For that one call the task is seized with ptrace(2) and let go at its exec stop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
-from signal import SIGUSR1, SIG_UNBLOCK, SIGSTOP, pthread_kill, pthread_sigmask, signal
+from signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
 from struct import Struct
 
 from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Return
@@ -83,6 +83,7 @@ class NotifyEngine(Engine):
         self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
         self._execs: dict[int, _Execution] = {}
         self._response = bytearray(RESP.size)
+        self._current = 0
 
     # -- start
 
@@ -94,7 +95,7 @@ class NotifyEngine(Engine):
         return try_notify(assemble, _listen)
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
-        """Fork; the child loads the filter, tells which descriptor its listener is, and waits until we have taken it."""
+        """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
         code = program(RET_USER_NOTIF)
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)
@@ -160,14 +161,15 @@ class NotifyEngine(Engine):
                 if self._over:
                     return
                 continue
-            self._current, tid, _, nr, arch, _, *args = unpack(notification)
-            outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
+            self._current, tid, _, nr, arch, _, *registers = unpack(notification)
+            args = tuple(registers)
+            outcome = answer(tid, arch, nr, args)
             if outcome is CONTINUE:
                 pack_into(response, 0, self._current, 0, 0, _FLAG_CONTINUE)
             elif outcome.__class__ is Return:
-                pack_into(response, 0, self._current, outcome.value, 0, 0)  # type: ignore[union-attr]
+                pack_into(response, 0, self._current, outcome.value, 0, 0)
             elif outcome.__class__ is Fail:
-                pack_into(response, 0, self._current, 0, -outcome.errno, 0)  # type: ignore[union-attr]
+                pack_into(response, 0, self._current, 0, -outcome.errno, 0)
             else:
                 self._special(tid, outcome)
                 continue
@@ -228,9 +230,10 @@ class NotifyEngine(Engine):
             os.close(outcome.fd)
 
     def _install_in_two(self, outcome: InstallFd) -> None:
-        request = ADDFD_REQUEST.pack(self._current, 0, outcome.fd, 0, os.O_CLOEXEC if outcome.cloexec else 0)
+        cloexec = os.O_CLOEXEC if outcome.cloexec else 0
+        request = bytearray(ADDFD_REQUEST.pack(self._current, 0, outcome.fd, 0, cloexec))
         try:
-            number = ioctl(self._listener, ADDFD, request)
+            number = ioctl(self._listener, ADDFD, request)  # its result, for a mutable argument
         except OSError as error:
             self._send(0, -(error.errno or EINVAL), 0)
         else:
@@ -244,7 +247,8 @@ class NotifyEngine(Engine):
         try:
             seize = Seize(tid)
         except OSError:
-            # Somebody inside traces it (strace, gdb). The exec will succeed, as far as can be told; nobody can mend its vector.
+            # Somebody inside traces it (strace, gdb). The exec will succeed, as far as can be told; nobody can mend
+            # its vector.
             self.world.tasks.set_process(tid, outcome.state)
             self._send(0, 0, _FLAG_CONTINUE)
             return
@@ -257,8 +261,9 @@ class NotifyEngine(Engine):
     def _serve_execs(self, patience: float) -> None:
         """Look at the stops that the waiting thread has seen; wait up to `patience` seconds for the first."""
         while True:
+            wait = patience > 0 and bool(self._execs)
             try:
-                tid, status = self._stops.get(timeout=patience) if patience and self._execs else self._stops.get_nowait()
+                tid, status = self._stops.get(wait, patience if wait else None)
             except Empty:
                 return
             execution = self._execs.get(tid)
@@ -270,7 +275,10 @@ class NotifyEngine(Engine):
     # -- the waiting thread
 
     def _wait(self, serving: int) -> None:
-        """Reap every child; report CMD's fate; hand ptrace stops over; at the end of the last child, wake the serving thread."""
+        """Reap every child; report CMD's fate.
+
+        Hand ptrace stops over; at the end of the last child, wake the serving thread.
+        """
         while True:
             try:
                 tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED)
@@ -327,7 +335,8 @@ class _Execution:
             self.seize.detach(tid)
             return True
         if event == self.seize.EVENT_STOP:
-            # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into it).
+            # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into
+            # it).
             self.seize.detach(tid)
             return True
         signo = os.WSTOPSIG(status)

@@ -6,6 +6,11 @@ kernel, already traced. A call that is answered here is skipped: its number beco
 register the answer, both of which outlive the entry stop, so an answered call costs the trace engine one
 stop and four requests.
 
+Nothing is done about which CPU anybody runs on. Measured on two CPUs: 6.6 us a call with supervisor and task
+on one CPU, 130 to 180 us with each on its own, and 7 to 8 us when left alone, as the kernel wakes a tracer on
+the CPU of its task. Pinning the supervisor makes a shell script of short commands 10 % faster and three busy
+processes 35 % slower; pinning tasks too would show in sched_getaffinity(2) and take the second CPU from them.
+
 Nothing is remembered of a task between its stops, except an exec that was answered with `Exec` until its
 outcome is seen. Each stop tells by itself what it is, so tasks may appear, and be killed, in any order.
 """
@@ -43,10 +48,7 @@ _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 
 def wanted_calls() -> Wanted:
     """The declared calls by audit architecture and number, with their conditions."""
-    return {
-        arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()}
-        for arch, rows in build_table().items()
-    }
+    return {arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()} for arch, rows in build_table().items()}
 
 
 def meets(conditions: tuple[When, ...], args: tuple[int, ...]) -> bool:
@@ -100,6 +102,8 @@ class _Ptracing(Engine):
 
     resume = pt.CONT
     options = _OPTIONS
+    filters = 0
+    """How many seccomp filters the engine puts on CMD."""
 
     def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
         super().__init__(world, answer, watcher)
@@ -204,9 +208,13 @@ class _Ptracing(Engine):
         pt.request(self.resume, tid, 0, 0)
 
     def _install_fd(self, tid: int, arch: int, outcome: InstallFd) -> None:
-        from remainroot.engines.inject import LostError, install_fd
+        from remainroot.engines.inject import LostError, filters_of, install_fd
 
         try:
+            if filters_of(tid) > filters_of(os.getpid()) + self.filters:
+                # It has put itself into a sandbox, which may kill it for the calls we would have it make.
+                pt.request(self.resume, tid, 0, 0)
+                return
             install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
         except LostError as lost:
             self._backlog.append((tid, lost.status))
@@ -231,6 +239,7 @@ class TraceEngine(_Ptracing):
 
     name = "trace"
     options = _OPTIONS | pt.O_TRACESECCOMP
+    filters = 1
 
     @staticmethod
     def unavailable() -> str | None:
@@ -389,9 +398,7 @@ def _await_stop(pid: int) -> None:
 
 def _refused(error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
-    return (
-        f"ptrace is refused ({reason}): yama, a tracer of ours, or the container's seccomp profile forbids it"
-    )
+    return f"ptrace is refused ({reason}): yama, a tracer of ours, or the container's seccomp profile forbids it"
 
 
 def _call_info_missing(pid: int, op: int) -> str | None:

@@ -28,7 +28,10 @@ def _words(mask: int, count: int) -> tuple[int, ...]:
 
 @handles("capget")
 def capget(call: Call) -> Outcome:
-    """Capabilities of the caller (pid 0) or of another task; an unknown version is answered with the newest, and EINVAL."""
+    """Capabilities of the caller (pid 0) or of another task.
+
+    An unknown version is answered with the newest, and EINVAL.
+    """
     header, data = call.ptr(0), call.ptr(1)
     count = _WORDS.get(int.from_bytes(call.read(header, 4), "little"))
     if count is None:

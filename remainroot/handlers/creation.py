@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files that tasks create: they belong to the creator's file-system ids, or to a set-gid directory's group (inode(7)).
 
-Where that is what the kernel will do by itself (root in an ordinary directory) it does. Elsewhere the file is made here, in the
-directory the task means and with its umask, and its owner is recorded before the call is answered. A task that has
-confined itself with Landlock makes its files itself, and they look like root's: we never do for it what it may not do.
+Where that is what the kernel will do by itself (root in an ordinary directory) it does. Elsewhere the file is made
+here, in the directory the task means and with its umask, and its owner is recorded before the call is answered. A
+task that has confined itself with Landlock makes its files itself, and they look like root's: we never do for it what
+it may not do.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ class _Place:
         return True
 
     def mode(self, mode: int) -> int:
-        """The mode of a new file that is no directory: a stranger to the directory's group gets no set-gid program there."""
+        """The mode of a new file that is no directory.
+
+        A stranger to the directory's group gets no set-gid program there.
+        """
         both = S_ISGID | S_IXGRP
         if self.set_gid and mode & both == both:
             creds = self.call.creds
@@ -136,19 +140,19 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
 @handles("open", when=has_bits(1, os.O_CREAT, _O_TMPFILE_BIT))
 def open_(call: Call) -> Outcome:
     """open(2) with O_CREAT or O_TMPFILE."""
-    return _open(call, AT_FDCWD, 0, call.uint(1), call.uint(2))
+    return _open(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
 @handles("openat", when=has_bits(2, os.O_CREAT, _O_TMPFILE_BIT))
 def openat(call: Call) -> Outcome:
     """openat(2) with O_CREAT or O_TMPFILE."""
-    return _open(call, call.int(0), 1, call.uint(2), call.uint(3))
+    return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
 
 
 @handles("creat")
 def creat(call: Call) -> Outcome:
     """creat(2): open with O_CREAT | O_WRONLY | O_TRUNC."""
-    return _open(call, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.uint(1))
+    return _open(call, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.unsigned(1))
 
 
 @handles("openat2")
@@ -159,10 +163,12 @@ def openat2(call: Call) -> Outcome:
     flags, mode, resolve = _OPEN_HOW.unpack(call.read(call.ptr(2), _OPEN_HOW.size))
     if resolve or flags >> 32:
         return CONTINUE
-    return _open(call, call.int(0), 1, flags, mode)
+    return _open(call, call.signed(0), 1, flags, mode)
 
 
-def _open(call: Call, dirfd: int, index: int, flags: int, mode: int) -> Outcome:
+def _open(  # noqa: PLR0911  # each way out is one rule
+    call: Call, dirfd: int, index: int, flags: int, mode: int
+) -> Outcome:
     if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call) or flags & O_PATH:
         return CONTINUE
     try:
@@ -233,13 +239,13 @@ def _make_directory(directory: int, name: bytes, mode: int) -> None:
 @handles("mkdir")
 def mkdir(call: Call) -> Outcome:
     """mkdir(2)."""
-    return _mkdir(call, AT_FDCWD, 0, call.uint(1))
+    return _mkdir(call, AT_FDCWD, 0, call.unsigned(1))
 
 
 @handles("mkdirat")
 def mkdirat(call: Call) -> Outcome:
     """mkdirat(2)."""
-    return _mkdir(call, call.int(0), 1, call.uint(2))
+    return _mkdir(call, call.signed(0), 1, call.unsigned(2))
 
 
 def _mkdir(call: Call, dirfd: int, index: int, mode: int) -> Outcome:
@@ -261,7 +267,7 @@ def symlink(call: Call) -> Outcome:
 @handles("symlinkat")
 def symlinkat(call: Call) -> Outcome:
     """symlinkat(2)."""
-    return _symlink(call, call.int(1), 2)
+    return _symlink(call, call.signed(1), 2)
 
 
 def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
@@ -284,16 +290,18 @@ def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
 @handles("mknod")
 def mknod(call: Call) -> Outcome:
     """mknod(2)."""
-    return _mknod(call, AT_FDCWD, 0, call.uint(1), call.uint(2))
+    return _mknod(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
 @handles("mknodat")
 def mknodat(call: Call) -> Outcome:
     """mknodat(2)."""
-    return _mknod(call, call.int(0), 1, call.uint(2), call.uint(3))
+    return _mknod(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
 
 
-def _mknod(call: Call, dirfd: int, index: int, mode: int, dev: int) -> Outcome:
+def _mknod(  # noqa: PLR0911  # each way out is one rule
+    call: Call, dirfd: int, index: int, mode: int, dev: int
+) -> Outcome:
     """A device becomes an empty regular file that every stat shows as the device; EPERM without CAP_MKNOD."""
     kind = S_IFMT(mode) or S_IFREG
     if kind not in (S_IFCHR, S_IFBLK):
@@ -340,13 +348,13 @@ _SOCKETCALL_BIND: Final = Struct("=III")
 @handles("bind")
 def bind(call: Call) -> Outcome:
     """bind(2) of a unix socket to a path: the new file belongs to the caller."""
-    return _bind(call, call.ptr(1), call.uint(2))
+    return _bind(call, call.ptr(1), call.unsigned(2))
 
 
 @handles("socketcall")
 def socketcall(call: Call) -> Outcome:
     """socketcall(2) on i386: bind among others."""
-    if call.uint(0) != _SYS_BIND:
+    if call.unsigned(0) != _SYS_BIND:
         return CONTINUE
     _, address, length = _SOCKETCALL_BIND.unpack(call.read(call.ptr(1), _SOCKETCALL_BIND.size))
     return _bind(call, address, length)

@@ -114,24 +114,27 @@ def setresgid(call: Call) -> Outcome:
 
 @handles("setfsuid", "setfsuid32")
 def setfsuid(call: Call) -> Outcome:
-    """setfsuid(2): never fails, returns the former id."""
+    """setfsuid(2): never fails, returns the former id (whole, even where the call takes 16 bits)."""
     creds = call.creds
     call.creds = creds.setfsuid(call.id(0))
-    return Return(_shown(call, creds.fsuid))
+    return Return(creds.fsuid)
 
 
 @handles("setfsgid", "setfsgid32")
 def setfsgid(call: Call) -> Outcome:
-    """setfsgid(2): never fails, returns the former id."""
+    """setfsgid(2): never fails, returns the former id (whole, even where the call takes 16 bits)."""
     creds = call.creds
     call.creds = creds.setfsgid(call.id(0))
-    return Return(_shown(call, creds.fsgid))
+    return Return(creds.fsgid)
 
 
 @handles("getgroups", "getgroups32")
 def getgroups(call: Call) -> Outcome:
-    """The supplementary groups: getgroups(2). EINVAL for a negative size and for one too small; 0 asks for the number."""
-    size = call.int(0)
+    """The supplementary groups.
+
+    Getgroups(2). EINVAL for a negative size and for one too small; 0 asks for the number.
+    """
+    size = call.signed(0)
     groups = call.creds.groups
     if size < 0 or 0 < size < len(groups):
         return Fail(EINVAL)
@@ -143,11 +146,11 @@ def getgroups(call: Call) -> Outcome:
 
 @handles("setgroups", "setgroups32")
 def setgroups(call: Call) -> Outcome:
-    """setgroups(2): EPERM without CAP_SETGID, then EINVAL above NGROUPS_MAX, then EFAULT, then EINVAL for -1 in the list."""
+    """setgroups(2): EPERM without CAP_SETGID, then EINVAL above NGROUPS_MAX, EFAULT, EINVAL for -1 in the list."""
     creds = call.creds
     if not creds.capable(CAP_SETGID):
         return Fail(EPERM)
-    size = call.uint(0)
+    size = call.unsigned(0)
     if size > NGROUPS_MAX:
         return Fail(EINVAL)
     gids: tuple[int, ...] = ()

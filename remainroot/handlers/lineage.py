@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from remainroot.dispatch import CONTINUE, has_bits, handles
+from remainroot.dispatch import CONTINUE, handles, has_bits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def unshare(call: Call) -> Outcome:
 
 @handles("landlock_restrict_self")
 def landlock_restrict_self(call: Call) -> Outcome:
-    """landlock_restrict_self(2): nothing is created on this task's behalf any more (it may fail; then we are only more careful)."""
+    """landlock_restrict_self(2).
+
+    Nothing is created on this task's behalf any more (it may fail; then we are only more careful).
+    """
     call.state = call.state.replace(confined=True)
     return CONTINUE

@@ -31,22 +31,22 @@ def _nothing_to_do(call: Call) -> bool:
 @handles("chmod")
 def chmod(call: Call) -> Outcome:
     """Change the mode of what a path names: chmod(2)."""
-    return _by_path(call, AT_FDCWD, 0, 0, call.uint(1))
+    return _by_path(call, AT_FDCWD, 0, 0, call.unsigned(1))
 
 
 @handles("fchmodat")
 def fchmodat(call: Call) -> Outcome:
-    """chmod relative to a directory descriptor; the syscall has no flags: fchmodat(2)."""
-    return _by_path(call, call.int(0), 1, 0, call.uint(2))
+    """Chmod relative to a directory descriptor; the syscall has no flags: fchmodat(2)."""
+    return _by_path(call, call.signed(0), 1, 0, call.unsigned(2))
 
 
 @handles("fchmodat2")
 def fchmodat2(call: Call) -> Outcome:
-    """fchmodat with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH, Linux 6.6."""
-    flags = call.uint(3)
+    """Fchmodat with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH, Linux 6.6."""
+    flags = call.unsigned(3)
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         return CONTINUE  # EINVAL, or ENOSYS
-    return _by_path(call, call.int(0), 1, flags, call.uint(2))
+    return _by_path(call, call.signed(0), 1, flags, call.unsigned(2))
 
 
 @handles("fchmod")
@@ -59,9 +59,9 @@ def fchmod(call: Call) -> Outcome:
     except Unresolved:
         return CONTINUE
     try:
-        if call.world.files.is_path_only(call.tid, call.int(0)):
+        if call.world.files.is_path_only(call.tid, call.signed(0)):
             return Fail(EBADF)
-        return _change(call, fd, st, call.uint(1))
+        return _change(call, fd, st, call.unsigned(1))
     finally:
         os.close(fd)
 

@@ -33,11 +33,11 @@ def lchown(call: Call) -> Outcome:
 
 @handles("fchownat")
 def fchownat(call: Call) -> Outcome:
-    """chown relative to a directory descriptor, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH: fchownat(2)."""
-    flags = call.uint(4)
+    """Chown relative to a directory descriptor, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH: fchownat(2)."""
+    flags = call.unsigned(4)
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         return Fail(EINVAL)
-    return _by_path(call, call.int(0), 1, flags, call.id(2), call.id(3))
+    return _by_path(call, call.signed(0), 1, flags, call.id(2), call.id(3))
 
 
 @handles("fchown", "fchown32")
@@ -48,7 +48,7 @@ def fchown(call: Call) -> Outcome:
     except Unresolved:
         return CONTINUE
     try:
-        outcome = _change(call, fd, st, call.id(1), call.id(2), path_only=call.int(0))
+        outcome = _change(call, fd, st, call.id(1), call.id(2), path_only=call.signed(0))
     finally:
         os.close(fd)
     return outcome
@@ -68,8 +68,8 @@ def _by_path(call: Call, dirfd: int, index: int, flags: int, uid: int, gid: int)
 def may_chown(creds: Credentials, owner: Owner, uid: int, gid: int) -> bool:
     """Whether `creds` may give what is `owner`'s to `uid` and `gid` (KEEP: that one stays).
 
-    chown(2): the owner of a file may give it to a group it is in; anything more needs CAP_CHOWN. Clearing a set-id bit on the
-    way is a change of mode, which only the owner may make.
+    chown(2): the owner of a file may give it to a group it is in; anything more needs CAP_CHOWN. Clearing a set-id
+    bit on the way is a change of mode, which only the owner may make.
     """
     if creds.capable(CAP_CHOWN):
         return True
@@ -82,7 +82,8 @@ def may_chown(creds: Credentials, owner: Owner, uid: int, gid: int) -> bool:
 def mode_after_chown(creds: Credentials, owner: Owner) -> int:
     """The mode bits that survive a chown: set-user-ID goes, set-group-ID where the group may execute, for whoever asks.
 
-    Without group execute the set-group-ID bit meant mandatory locking: it stays for a member of the group or CAP_FSETID.
+    Without group execute the set-group-ID bit meant mandatory locking: it stays for a member of the group or
+    CAP_FSETID.
     """
     mode = owner.mode
     if S_ISDIR(mode):
@@ -94,7 +95,10 @@ def mode_after_chown(creds: Credentials, owner: Owner) -> int:
 
 
 def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_only: int = -1) -> Outcome:
-    """Give the file behind `fd` to `uid` and `gid`; `path_only`: the task's descriptor, refused if it was opened O_PATH."""
+    """Give the file behind `fd` to `uid` and `gid`.
+
+    `path_only`: the task's descriptor, refused if it was opened O_PATH.
+    """
     world = call.world
     override = world.override(fd, st)
     owner = world.default_owner(st) if override is None else override.shown(st)
@@ -112,7 +116,8 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     if mode != owner.mode and creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
         return Fail(EPERM)
     try:
-        # The real change of nothing: read-only and immutable files refuse it, set-id bits and file capabilities go, ctime moves.
+        # The real change of nothing: read-only and immutable files refuse it, set-id bits and file capabilities go,
+        # ctime moves.
         chown_fd(fd, KEEP, KEEP)
     except OSError as error:
         if error.errno != EPERM or world.is_ours(st):

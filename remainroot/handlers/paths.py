@@ -51,7 +51,7 @@ def find_path(call: Call, dirfd: int, index: int, flags: int = 0) -> tuple[int, 
 def find_fd(call: Call, index: int) -> tuple[int, os.stat_result]:
     """As `find`, for the file that descriptor argument `index` names."""
     try:
-        fd = call.world.files.descriptor(call.tid, call.int(index))
+        fd = call.world.files.descriptor(call.tid, call.signed(index))
     except OSError:
         raise Unresolved from None
     return fd, os.fstat(fd)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     Permission = Callable[[Credentials, Credentials], bool]
 
-_PRIO_PROCESS, _PRIO_PGRP, _PRIO_USER = 0, 1, 2
+_PRIO_PROCESS: Final = 0
+_NSIG: Final = 64
 
 
 # ---------------------------------------------------------------- who is meant
@@ -90,7 +91,7 @@ def _may_signal(call: Call, tid: int, signo: int) -> bool:
 
 
 def _one(call: Call, pid: int, signo: int) -> Outcome:
-    if pid <= 0 or call.creds.capable(CAP_KILL):
+    if pid <= 0 or not 0 <= signo <= _NSIG or call.creds.capable(CAP_KILL):
         return CONTINUE
     tid = supervisors_pid(call, pid)
     if not tid or _may_signal(call, tid, signo):
@@ -101,8 +102,8 @@ def _one(call: Call, pid: int, signo: int) -> Outcome:
 @handles("kill")
 def kill(call: Call) -> Outcome:
     """Send a signal to a process, a group (0, -pgid) or all (-1); of several, those it may not signal are left out."""
-    pid, signo = call.int(0), call.int(1)
-    if call.world.tasks.untouched or call.creds.capable(CAP_KILL) or not 0 <= signo <= 64:
+    pid, signo = call.signed(0), call.signed(1)
+    if call.world.tasks.untouched or call.creds.capable(CAP_KILL) or not 0 <= signo <= _NSIG:
         return CONTINUE
     if pid > 0:
         return _one(call, pid, signo)
@@ -134,31 +135,32 @@ def kill(call: Call) -> Outcome:
 @handles("tkill")
 def tkill(call: Call) -> Outcome:
     """Send a signal to a thread: tkill(2)."""
-    return CONTINUE if call.world.tasks.untouched else _one(call, call.int(0), call.int(1))
+    return CONTINUE if call.world.tasks.untouched else _one(call, call.signed(0), call.signed(1))
 
 
 @handles("tgkill", "rt_tgsigqueueinfo")
 def tgkill(call: Call) -> Outcome:
     """Send a signal to a thread of a process: tgkill(2), rt_tgsigqueueinfo(2)."""
-    return CONTINUE if call.world.tasks.untouched else _one(call, call.int(1), call.int(2))
+    return CONTINUE if call.world.tasks.untouched else _one(call, call.signed(1), call.signed(2))
 
 
 @handles("rt_sigqueueinfo")
 def rt_sigqueueinfo(call: Call) -> Outcome:
     """Queue a signal and data to a process: rt_sigqueueinfo(2)."""
-    return CONTINUE if call.world.tasks.untouched else _one(call, call.int(0), call.int(1))
+    return CONTINUE if call.world.tasks.untouched else _one(call, call.signed(0), call.signed(1))
 
 
 @handles("pidfd_send_signal")
 def pidfd_send(call: Call) -> Outcome:
     """Send a signal to the process behind a descriptor: pidfd_send_signal(2)."""
-    if call.world.tasks.untouched or call.creds.capable(CAP_KILL):
+    signo = call.signed(1)
+    if call.world.tasks.untouched or not 0 <= signo <= _NSIG or call.creds.capable(CAP_KILL):
         return CONTINUE
-    with open(f"/proc/{call.tid}/fdinfo/{call.int(0)}", "rb") as file:
+    with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
         for line in file:
             if line.startswith(b"Pid:"):
                 tid = int(line[4:])
-                if tid > 0 and not _may_signal(call, tid, call.int(1)):
+                if tid > 0 and not _may_signal(call, tid, signo):
                     return Fail(EPERM)
     return CONTINUE
 
@@ -186,27 +188,27 @@ def _scheduling(creds: Credentials, target: Credentials) -> bool:
 @handles("setpriority")
 def setpriority(call: Call) -> Outcome:
     """Another process' nice value: setpriority(2), EPERM unless the effective id is its real or effective one."""
-    if call.int(0) != _PRIO_PROCESS:
+    if call.signed(0) != _PRIO_PROCESS:
         return CONTINUE
-    return _affects(call, call.int(1), CAP_SYS_NICE, _scheduling)
+    return _affects(call, call.signed(1), CAP_SYS_NICE, _scheduling)
 
 
 @handles("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
 def sched_set(call: Call) -> Outcome:
     """Another task's CPUs, policy or priority: sched_setaffinity(2), sched_setscheduler(2); as setpriority."""
-    return _affects(call, call.int(0), CAP_SYS_NICE, _scheduling)
+    return _affects(call, call.signed(0), CAP_SYS_NICE, _scheduling)
 
 
 @handles("ioprio_set")
 def ioprio_set(call: Call) -> Outcome:
     """Another process' I/O priority: ioprio_set(2)."""
-    if call.int(0) != 1:  # IOPRIO_WHO_PROCESS
+    if call.signed(0) != 1:  # IOPRIO_WHO_PROCESS
         return CONTINUE
-    return _affects(call, call.int(1), CAP_SYS_NICE, _scheduling)
+    return _affects(call, call.signed(1), CAP_SYS_NICE, _scheduling)
 
 
 @handles("prlimit64", when=RLIMIT_RTTIME_WHEN)
 def prlimit64(call: Call) -> Outcome:
     """Another process' limits: prlimit(2), EPERM unless all its user and group ids are the caller's real ones."""
-    outcome = _affects(call, call.int(0), CAP_SYS_RESOURCE, lambda creds, target: creds.may_set_limits(target))
-    return rttime(call, call.int(0), call.uint(1)) if outcome is CONTINUE else outcome
+    outcome = _affects(call, call.signed(0), CAP_SYS_RESOURCE, lambda creds, target: creds.may_set_limits(target))
+    return rttime(call, call.signed(0), call.unsigned(1)) if outcome is CONTINUE else outcome

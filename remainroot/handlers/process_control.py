@@ -33,7 +33,7 @@ _PRCTL_OPTIONS: Final = (
 @handles("prctl", when=equals(0, *_PRCTL_OPTIONS))
 def prctl(call: Call) -> Outcome:
     """prctl(2) of the options that ask for or change credentials."""
-    option = call.int(0)
+    option = call.signed(0)
     handler = _OPTIONS.get(option)
     return CONTINUE if handler is None else handler(call)
 

@@ -33,7 +33,7 @@ def execve(call: Call) -> Outcome:
 @handles("execveat")
 def execveat(call: Call) -> Outcome:
     """execveat(2)."""
-    return _exec(call, call.int(0), 1, call.uint(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+    return _exec(call, call.signed(0), 1, call.unsigned(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
 
 
 def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
@@ -45,7 +45,8 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     state = call.state
     plain = state.creds == ROOT
     try:
-        if plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid) and not world.settings.whole_identity:
+        unchanged = plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid)
+        if unchanged and not world.settings.whole_identity:
             return CONTINUE
         fd, st = _program(call, fd, st)
         uid = gid = KEEP
@@ -70,7 +71,10 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
 
 
 def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_result]:
-    """The binary that will run: the file itself, or the interpreter of a script (whose own set-id bits count for nothing)."""
+    """The binary that will run.
+
+    The file itself, or the interpreter of a script (whose own set-id bits count for nothing).
+    """
     for _ in range(_MAX_INTERPRETERS):
         if not S_ISREG(st.st_mode):
             break

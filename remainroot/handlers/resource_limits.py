@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""RLIMIT_RTTIME, which carries the number of a task's state: getrlimit(2) and prlimit(2) of that one resource are answered here."""
+"""RLIMIT_RTTIME, which carries the number of a task's state.
+
+Getrlimit(2) and prlimit(2) of that one resource are answered here.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def _in(value: int, infinity: int) -> int:
 
 
 def _change(call: Call, tid: int, limit: tuple[int, int]) -> Outcome:
-    """Set the remembered limit: EINVAL if the soft one exceeds the hard one, EPERM to raise the hard one without CAP_SYS_RESOURCE."""
+    """Set the remembered limit.
+
+    EINVAL if the soft one exceeds the hard one, EPERM to raise the hard one without CAP_SYS_RESOURCE.
+    """
     soft, hard = ((_U64 if value == RLIM_INFINITY else value) for value in limit)
     if soft > hard:
         return Fail(EINVAL)
@@ -75,7 +81,7 @@ def rttime(call: Call, pid: int, resource: int) -> Outcome:
 @handles("getrlimit", "ugetrlimit", when=_THIS)
 def getrlimit(call: Call) -> Outcome:
     """getrlimit(2) of RLIMIT_RTTIME; i386's oldest call shows no more than 2**31 - 1."""
-    if call.uint(0) != RLIMIT_RTTIME:
+    if call.unsigned(0) != RLIMIT_RTTIME:
         return CONTINUE
     limit = call.state.rttime
     if call.abi.bits == 64:
@@ -91,7 +97,7 @@ def getrlimit(call: Call) -> Outcome:
 @handles("setrlimit", when=_THIS)
 def setrlimit(call: Call) -> Outcome:
     """setrlimit(2) of RLIMIT_RTTIME."""
-    if call.uint(0) != RLIMIT_RTTIME:
+    if call.unsigned(0) != RLIMIT_RTTIME:
         return CONTINUE
     form, infinity = (_LIMIT64, _U64) if call.abi.bits == 64 else (_LIMIT32, _U32)
     soft, hard = form.unpack(call.read(call.ptr(1), form.size))

@@ -36,11 +36,11 @@ def lstat(call: Call) -> Outcome:
 
 @handles("newfstatat", "fstatat64")
 def newfstatat(call: Call) -> Outcome:
-    """stat relative to a directory descriptor: fstatat(2)."""
-    flags = call.uint(3)
+    """Stat relative to a directory descriptor: fstatat(2)."""
+    flags = call.unsigned(3)
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE):
         return CONTINUE
-    return _by_path(call, call.int(0), 1, flags, 2)
+    return _by_path(call, call.signed(0), 1, flags, 2)
 
 
 @handles("fstat", "fstat64", "oldfstat")
@@ -87,12 +87,12 @@ def _answer(call: Call, fd: int, st: os.stat_result, buffer: int) -> Outcome:
 @handles("statx")
 def statx(call: Call) -> Outcome:
     """Extended status: statx(2)."""
-    flags, mask = call.uint(2), call.uint(3)
+    flags, mask = call.unsigned(2), call.unsigned(3)
     known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
     if flags & ~known or mask & _STATX_RESERVED or flags & _AT_STATX_SYNC_TYPE == _AT_STATX_SYNC_TYPE:
         return CONTINUE  # EINVAL
     try:
-        fd, st = _find(call, call.int(0), 1, flags)
+        fd, st = _find(call, call.signed(0), 1, flags)
     except Unresolved:
         return CONTINUE
     try:

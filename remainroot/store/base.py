@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Owner:
     """Who a file belongs to. Immutable.
 
-    `mode` is the whole st_mode to show, or 0: what the disk says. Only a placeholder (a device node that is a regular file on
-    disk) has a mode and `rdev` of its own.
+    `mode` is the whole st_mode to show, or 0: what the disk says. Only a placeholder (a device node that is a regular
+    file on disk) has a mode and `rdev` of its own.
     """
 
     __slots__ = ("gid", "mode", "rdev", "uid")
@@ -45,15 +45,18 @@ class Owner:
 
 
 def identity(fd: int) -> bytes:
-    """What tells the file behind `fd` from another that gets its inode number later: its handle, else its birth time."""
+    """What tells the file behind `fd` from another that gets its inode number later.
+
+    Its handle, else its birth time.
+    """
     return file_handle(fd) or birth_time(fd)
 
 
 class Store:
     """Overrides: the owners of the files whose fake owner is not what everybody sees anyway.
 
-    A file is named by an O_PATH descriptor `fd` and the `st` that fstat gave for it. `put` and `forget` return when the change
-    is as safe as the backend makes it, or raise the OSError the task should see (ENOSPC).
+    A file is named by an O_PATH descriptor `fd` and the `st` that fstat gave for it. `put` and `forget` return when
+    the change is as safe as the backend makes it, or raise the OSError the task should see (ENOSPC).
     """
 
     def __init__(self) -> None:

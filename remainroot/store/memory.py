@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(Store):
-    """A dict by device and inode number. An entry is for the file that had the number when it was recorded, and no later one."""
+    """A dict by device and inode number.
+
+    An entry is for the file that had the number when it was recorded, and no later one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,6 +22,7 @@ class MemoryStore(Store):
         self._same: dict[Owner, Owner] = {}
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:
+        """The override, if it was recorded for this very file."""
         key = (st.st_dev, st.st_ino)
         entry = self._owners.get(key)
         if entry is None:
@@ -30,9 +34,12 @@ class MemoryStore(Store):
         return owner
 
     def put(self, fd: int, st: os.stat_result, owner: Owner) -> None:
+        """Record the override; equal owners are kept once."""
         owner = self._same.setdefault(owner, owner)
         self.note(st, owner)
         self._owners[st.st_dev, st.st_ino] = (owner, identity(fd))
 
     def forget(self, fd: int, st: os.stat_result) -> None:
+        """Remove the override."""
+        del fd
         self._owners.pop((st.st_dev, st.st_ino), None)
