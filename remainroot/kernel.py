@@ -20,9 +20,9 @@ MACHINE: Final = os.uname().machine
 
 # seccomp(2) .. 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
-    {"seccomp": 277, "process_vm_readv": 270, "process_vm_writev": 271, "fstatat": 79, "statx": 291,
-    "name_to_handle_at": 264} if MACHINE == "aarch64" else {"seccomp": 317, "process_vm_readv": 310,
-    "process_vm_writev": 311, "fstatat": 262, "statx": 332, "name_to_handle_at": 303}
+    {"seccomp": 277, "fstatat": 79, "statx": 291, "name_to_handle_at": 264, "kcmp": 272}
+    if MACHINE == "aarch64"
+    else {"seccomp": 317, "fstatat": 262, "statx": 332, "name_to_handle_at": 303, "kcmp": 312}
 )
 _SYS_SECCOMP: Final = _NUMBERS["seccomp"]
 _SYS_FSTATAT: Final = _NUMBERS["fstatat"]

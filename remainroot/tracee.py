@@ -115,7 +115,7 @@ class Files:
         return _Walk(self, tid).resolve(dirfd, path, follow=follow)
 
     def _start(self, tid: int, dirfd: int, path: bytes) -> tuple[int, int]:
-        """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the RESOLVE_* flags that keep it there."""
+        """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the flags that keep it there."""
         if path[:1] != b"/":
             start = self.base(tid, dirfd)
             return start, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS if self.roots_differ else RESOLVE_NO_MAGICLINKS

@@ -140,7 +140,8 @@ def test_command_is_searched_as_execvp_does(tmp_path: Path) -> None:
 
 
 def test_supervisor_killed_is_said() -> None:
-    front = start("--", "sh", "-c", "echo ready; exec sleep 60", stderr=subprocess.PIPE)
+    front = start("--", "sh", "-c", "echo ready; read never", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert front.stdin is not None
     assert front.stdout is not None
     assert front.stdout.readline() == "ready\n"
     (supervisor,) = children(front.pid)
@@ -154,6 +155,7 @@ def test_supervisor_killed_is_said() -> None:
     assert front.wait(20) == 125
     if is_running(command):
         os.kill(command, signal.SIGKILL)
+    front.stdin.close()
     front.stdout.close()
     front.stderr.close()
 

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -243,6 +246,22 @@ static int traces(void)
 	return 0;
 }
 
+static int sandboxed(void)
+{
+	struct sock_filter code[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, 0 },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_socketpair },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW },
+	};
+	struct sock_fprog program = { 4, code };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return 1;
+	int fd = get_fd(0);
+	printf("%d %s uid %d\n", fd, strerrorname_np(errno), getuid());
+	return 0;
+}
+
 static void *deep_stack(void *unused)
 {
 	// The stack just below has never been touched.
@@ -301,6 +320,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "descriptors")) return descriptors();
 	if (!strcmp(what, "fresh_stack")) return fresh_stack();
 	if (!strcmp(what, "traces")) return traces();
+	if (!strcmp(what, "sandboxed")) return sandboxed();
 	if (!strcmp(what, "busy")) busy();
 	if (!strcmp(what, "cost")) return cost();
 	fprintf(stderr, "probe: what?\n");

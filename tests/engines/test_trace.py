@@ -11,8 +11,10 @@ import ctypes
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -326,6 +328,29 @@ def inherited() -> int:
 def test_descriptor_with_untouched_stack_below(engine: str, kind: str, probes: Callable[[str], str]) -> None:
     _, text = Run(engine, [probes(kind), "fresh_stack"]).finish()
     assert text == "read 5 hello\n"
+
+
+@each_engine
+@each_width
+def test_a_sandboxed_task_is_not_made_to_call(engine: str, kind: str, probes: Callable[[str], str]) -> None:
+    """Its own filter kills it for a socketpair: the kernel answers the call instead."""
+    events, text = Run(engine, [probes(kind), "sandboxed"]).finish()
+    assert text == "-1 ENOENT uid 1234\n"
+    assert ended(events) == [0]
+
+
+@each_engine
+def test_a_program_that_may_not_be_read(engine: str, probes: Callable[[str], str]) -> None:
+    """Nobody unprivileged may look into a task whose program he may not read; its calls are served all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        program = Path(folder, "secret")
+        shutil.copy(probes("static"), program)
+        program.chmod(0o111)
+        setpriv = ["/usr/bin/setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+        events, text = Run(engine, [*setpriv, str(program), "ids"]).finish()
+    assert text == "uid 1234 chown -1 EPERM pid 1\n"
+    assert ended(events) == [0]
 
 
 @each_engine
