@@ -169,10 +169,29 @@ class Front:
         if self.command < 0:
             self.early.append(signo)
             return
+        if signo == signal.SIGCONT:
+            self.give_terminal()
         try:
             signal.pidfd_send_signal(self.command, signo)
         except ProcessLookupError:  # it has ended; the supervisor will say so
             pass
+
+    def give_terminal(self) -> None:
+        """Where the terminal was given to our process group, and CMD (a shell) has made one of its own: hand it on."""
+        try:
+            group = os.getpgid(self.command_pid)
+            if group == os.getpgrp():
+                return
+            terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError:  # CMD has ended, or there is no terminal
+            return
+        try:
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                os.tcsetpgrp(terminal, group)
+        except OSError:  # a group in another session, or a terminal that is hung up
+            pass
+        finally:
+            os.close(terminal)
 
 
 def _process(pid: int) -> tuple[str, int]:
