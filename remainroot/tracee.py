@@ -98,11 +98,14 @@ class Files:
 
     # -- paths
 
-    def resolve(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True) -> int:
-        """What `path` names to the task, its last component followed if it is a symbolic link and `follow`."""
+    def resolve(self, tid: int, dirfd: int, path: bytes, *, follow: bool = True, at: int = -1) -> int:
+        """What `path` names to the task, its last component followed if it is a symbolic link and `follow`.
+
+        A relative path starts at the task's `dirfd`, or at our own descriptor `at` if one is given.
+        """
         if not path:
             raise _error(ENOENT)
-        start, flags = self._start(tid, dirfd, path)
+        start, flags = self._start(tid, dirfd, path, at)
         try:
             try:
                 return open_path(start, path, flags, follow=follow)
@@ -112,12 +115,12 @@ class Files:
         finally:
             if start >= 0:
                 os.close(start)
-        return _Walk(self, tid).resolve(dirfd, path, follow=follow)
+        return _Walk(self, tid).resolve(dirfd, path, follow=follow, at=at)
 
-    def _start(self, tid: int, dirfd: int, path: bytes) -> tuple[int, int]:
+    def _start(self, tid: int, dirfd: int, path: bytes, at: int) -> tuple[int, int]:
         """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the flags that keep it there."""
         if path[:1] != b"/":
-            start = self.base(tid, dirfd)
+            start = self.base(tid, dirfd) if at < 0 else os.dup(at)
             return start, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS if self.roots_differ else RESOLVE_NO_MAGICLINKS
         if not self.roots_differ:
             return AT_FDCWD, RESOLVE_NO_MAGICLINKS
@@ -151,7 +154,7 @@ class Files:
         """
         return _Walk(self, tid).resolve(dirfd, path, follow=follow)
 
-    def parent(self, tid: int, dirfd: int, path: bytes) -> tuple[int, bytes]:
+    def parent(self, tid: int, dirfd: int, path: bytes, *, at: int = -1) -> tuple[int, bytes]:
         """The directory that the last component of `path` is in, and that component.
 
         OSError(ENOENT) if it is not a plain name.
@@ -161,8 +164,8 @@ class Files:
         if name in (b"", b".", b".."):
             raise _error(ENOENT)
         if cut < 0:
-            return self.base(tid, dirfd), name
-        return self.resolve(tid, dirfd, path[: cut + 1]), name
+            return self.base(tid, dirfd) if at < 0 else os.dup(at), name
+        return self.resolve(tid, dirfd, path[: cut + 1], at=at), name
 
     def on_proc(self, st: os.stat_result) -> bool:
         """Whether the file of `st` may lie on procfs, as far as its device number tells (`note_device` teaches it)."""
@@ -193,10 +196,12 @@ class _Walk:
         self.root_key = (st.st_dev, st.st_ino)
         self.links = 0
 
-    def resolve(self, dirfd: int, path: bytes, *, follow: bool) -> int:
+    def resolve(self, dirfd: int, path: bytes, *, follow: bool, at: int = -1) -> int:
         here = -1
         try:
-            here = os.dup(self.root) if path[:1] == b"/" else self.files.base(self.tid, dirfd)
+            if path[:1] == b"/":
+                at = self.root
+            here = self.files.base(self.tid, dirfd) if at < 0 else os.dup(at)
             rest = path.split(b"/")[::-1]
             while rest:
                 name = rest.pop()

@@ -20,6 +20,7 @@ from stat import (
     S_IFSOCK,
     S_IMODE,
     S_ISGID,
+    S_ISUID,
     S_IXGRP,
 )
 from struct import Struct
@@ -40,14 +41,21 @@ if TYPE_CHECKING:
     Maker = Callable[[int, bytes, int], None]
 
 _O_TMPFILE_BIT: Final = 0o20000000
+_MAX_LINKS: Final = 40
 _O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _OPEN_HOW: Final = Struct("=QQQ")
 _MODE_BITS: Final = 0o7777
+_SET_ID: Final = S_ISUID | S_ISGID
 
 
-def _kernel_does_it(call: Call) -> bool:
-    """Whether what the caller creates will look right by itself: root's, where no directory can pass a group on."""
+def _kernel_does_it(call: Call, mode: int = 0) -> bool:
+    """Whether what the caller creates will look right by itself.
+
+    It does if it is root's, no directory can pass a group on, and it has no set-id bits (see store.base.Owner).
+    """
     world = call.world
+    if mode & _SET_ID and not call.state.confined:
+        return False
     if world.tasks.untouched:
         return not world.store.group_directories
     state = call.state
@@ -64,6 +72,11 @@ class _Place:
 
     def __init__(self, call: Call, directory: int, name: bytes) -> None:
         self.call = call
+        self.enter(directory, name)
+
+    def enter(self, directory: int, name: bytes) -> None:
+        """It is `name` in `directory` (now ours to close)."""
+        call = self.call
         self.directory = directory
         self.name = name
         st = os.fstat(directory)
@@ -76,6 +89,23 @@ class _Place:
     def ordinary(self) -> bool:
         """The kernel would give it the right owner."""
         return self.owner.uid == 0 and self.owner.gid == 0 and not self.call.world.settings.whole_identity
+
+    def owner_of(self, mode: int) -> Owner:
+        """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
+        if mode & _SET_ID and self.call.creds.capable(CAP_FSETID):
+            return Owner(self.owner.uid, self.owner.gid, S_IFREG | mode)
+        return self.owner
+
+    def led_on(self) -> bool:
+        """Whether the name is a symbolic link to nothing: then go on to where it leads (open(2) creates the target)."""
+        try:
+            target = os.readlink(self.name, dir_fd=self.directory)
+            directory, name = self.call.world.files.parent(self.call.tid, AT_FDCWD, target, at=self.directory)
+        except OSError:
+            return False
+        os.close(self.directory)
+        self.enter(directory, name)
+        return True
 
     def exists(self) -> bool:
         try:
@@ -122,6 +152,7 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         if place.ordinary and not owner_mode:
             return CONTINUE
         mask = umask_of(call.tid)
+        call.check()
         previous = os.umask(mask)
         try:
             make(place.directory, place.name, mode)
@@ -166,10 +197,11 @@ def openat2(call: Call) -> Outcome:
     return _open(call, call.signed(0), 1, flags, mode)
 
 
-def _open(  # noqa: PLR0911  # each way out is one rule
+def _open(  # each way out is one rule
     call: Call, dirfd: int, index: int, flags: int, mode: int
 ) -> Outcome:
-    if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call) or flags & O_PATH:
+    creates = flags & (os.O_CREAT | _O_TMPFILE_BIT) and not flags & O_PATH
+    if not creates or _kernel_does_it(call, mode):
         return CONTINUE
     try:
         path = call.path(index)
@@ -181,25 +213,34 @@ def _open(  # noqa: PLR0911  # each way out is one rule
     if place is None:
         return CONTINUE
     try:
-        if place.ordinary or place.exists() or flags & os.O_DIRECTORY:
-            return CONTINUE
-        previous = os.umask(umask_of(call.tid))
-        try:
-            fd = os.open(
-                place.name,
-                flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC,
-                place.mode(mode & _MODE_BITS),
-                dir_fd=place.directory,
-            )
-        except OSError as error:
-            if error.errno == EEXIST and not flags & os.O_EXCL:
-                return CONTINUE  # somebody was faster
-            raise
-        finally:
-            os.umask(previous)
-        return _hand_over(call, fd, place.owner, flags)
+        for _ in range(_MAX_LINKS):
+            if not place.exists():
+                return _open_new(call, place, flags, mode & _MODE_BITS)
+            if flags & (os.O_EXCL | os.O_NOFOLLOW) or not place.led_on():
+                break
+        return CONTINUE
     finally:
         os.close(place.directory)
+
+
+def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
+    """Create the regular file that `place` names, open it and hand it over."""
+    mode = place.mode(mode)
+    if flags & os.O_DIRECTORY or (place.ordinary and not mode & _SET_ID):
+        return CONTINUE
+    mask = umask_of(call.tid)
+    call.check()
+    previous = os.umask(mask)
+    try:
+        ours = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC
+        fd = os.open(place.name, flags | ours, mode, dir_fd=place.directory)
+    except OSError as error:
+        if error.errno == EEXIST and not flags & os.O_EXCL:
+            return CONTINUE  # somebody was faster
+        raise
+    finally:
+        os.umask(previous)
+    return _hand_over(call, fd, place.owner_of(mode & ~mask), flags)
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
@@ -209,15 +250,17 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     except OSError:
         return CONTINUE
     place = _Place(call, directory, b"")
-    previous = os.umask(umask_of(call.tid))
+    mask = umask_of(call.tid)
+    previous = os.umask(mask)
     try:
-        if place.ordinary:
+        mode = place.mode(mode)
+        if place.ordinary and not mode & _SET_ID:
             return CONTINUE
-        fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, place.mode(mode))
+        fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, mode)
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(call, fd, place.owner, flags)
+    return _hand_over(call, fd, place.owner_of(mode & ~mask), flags)
 
 
 def _hand_over(call: Call, fd: int, owner: Owner, flags: int) -> Outcome:

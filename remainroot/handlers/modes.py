@@ -5,24 +5,25 @@ from __future__ import annotations
 
 import os
 from errno import EBADF, EPERM
-from stat import S_IFMT, S_IMODE, S_ISGID, S_ISLNK
+from stat import S_IFMT, S_IFREG, S_IMODE, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from remainroot.store.base import Owner
+from remainroot.store.base import Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 
-def _nothing_to_do(call: Call) -> bool:
-    """Plain root with no placeholder about: the kernel's chmod is the right one."""
+def _nothing_to_do(call: Call, mode: int) -> bool:
+    """Plain root, no mode of our own about, no set-id bits: the kernel's chmod is the right one."""
     world = call.world
     return (
         not world.store.placeholders
+        and not mode & (S_ISUID | S_ISGID)
         and not world.settings.whole_identity
         and (world.tasks.untouched or (call.creds.capable(CAP_FOWNER) and call.creds.capable(CAP_FSETID)))
     )
@@ -52,7 +53,7 @@ def fchmodat2(call: Call) -> Outcome:
 @handles("fchmod")
 def fchmod(call: Call) -> Outcome:
     """Change the mode of an open file: fchmod(2)."""
-    if _nothing_to_do(call):
+    if _nothing_to_do(call, call.unsigned(1)):
         return CONTINUE
     try:
         fd, st = find_fd(call, 0)
@@ -67,7 +68,7 @@ def fchmod(call: Call) -> Outcome:
 
 
 def _by_path(call: Call, dirfd: int, index: int, flags: int, mode: int) -> Outcome:
-    if _nothing_to_do(call):
+    if _nothing_to_do(call, mode):
         return CONTINUE
     try:
         fd, st = find_path(call, dirfd, index, flags)
@@ -93,10 +94,17 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     wanted = mode
     if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable(CAP_FSETID):
         mode &= ~S_ISGID
-    if override is not None and override.mode and S_IFMT(override.mode) != S_IFMT(st.st_mode):
+    if override is not None and is_placeholder(override, st):
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
-    if mode == wanted:
+    keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable(CAP_FSETID)
+    copied = override is not None and (override.mode or world.store.keeps_modes)
+    if mode == wanted and not keep and not copied:
         return CONTINUE
+    call.check()
     os.chmod(f"/proc/self/fd/{fd}", mode)
+    if keep:
+        world.store.put(fd, os.fstat(fd), Owner(owner.uid, owner.gid, S_IFREG | mode))
+    elif override is not None and copied:
+        world.store.put(fd, os.fstat(fd), Owner(override.uid, override.gid))
     return DONE

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 from errno import EBADF, EINVAL, EPERM
-from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
+from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
-from remainroot.store.base import Owner
+from remainroot.store.base import Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,9 +124,10 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
             return Fail(error.errno or EPERM)
     if st.st_mode & S_ISGID and not mode & (S_ISGID | S_IXGRP):
         os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group
-    placeholder = override is not None and override.mode != 0 and S_IFMT(override.mode) != S_IFMT(st.st_mode)
-    if placeholder:
+    if override is not None and is_placeholder(override, st):
         world.store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
+    elif override is not None and override.mode and S_ISREG(mode) and mode & (S_ISUID | S_ISGID):
+        world.store.put(fd, st, Owner(new_uid, new_gid, mode))
     elif _is_default(call, st, new_uid, new_gid):
         world.store.forget(fd, st)
     else:
