@@ -35,6 +35,7 @@ arch_prctl set_tid_address set_thread_area read pread64 readv preadv readlink re
 init_module finit_module delete_module kexec_load kexec_file_load bpf perf_event_open userfaultfd mbind set_mempolicy
 setsid setpgid getpriority pidfd_open pidfd_getfd file_getattr file_setattr statmount listmount inotify_add_watch
 landlock_restrict_self statfs fstatfs statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise
+listen socketpair uname sched_getscheduler sched_getparam ioprio_get
 """.split()
 
 ARCHES = {"x86_64": "X86_64", "i386": "X86", "x32": "X32", "aarch64": "AARCH64", "arm": "ARM"}
@@ -43,8 +44,16 @@ NEW = {  # newer than some released libseccomp: the same number on every machine
     "landlock_restrict_self": 446, "file_getattr": 468, "file_setattr": 469, "statmount": 457, "listmount": 458,
 }
 
+I386_DIRECT = {  # libseccomp names only their socketcall(2) and ipc(2) forms
+    "socket": 359, "socketpair": 360, "bind": 361, "connect": 362, "listen": 363, "accept4": 364, "getsockopt": 365,
+    "sendmsg": 370, "recvmsg": 372, "sendmmsg": 345, "recvmmsg": 337, "semget": 393, "semctl": 394, "shmget": 395,
+    "shmctl": 396, "msgget": 399, "msgctl": 402,
+}
+
 
 def number(arch: str, name: str) -> int | None:
+    if arch == "i386" and name in I386_DIRECT:
+        return I386_DIRECT[name]
     value = seccomp.resolve_syscall(getattr(seccomp.Arch, ARCHES[arch]), name)
     if value < 0:
         value = NEW.get(name, -1) + (0x40000000 if arch == "x32" else 0)
