@@ -13,6 +13,7 @@ It holds all signals blocked and takes them with sigwaitinfo(2), which tells who
 from __future__ import annotations
 
 import os
+from time import sleep
 
 from remainroot import kernel
 from remainroot.errors import EXIT_OURS
@@ -147,8 +148,7 @@ class Front:
         if code <= 0:  # by a process
             if self.is_ours(sender):
                 return False
-            # A shell continues the whole group, CMD with it.
-            return signo != signal.SIGCONT or self.command < 0 or _process(self.command_pid)[0] in "Tt"
+            return signo != signal.SIGCONT or self.command < 0 or self.stays_stopped()
         if code != _SI_KERNEL:
             return False  # our own pipe
         # A hang-up of the terminal is told to the session's leader alone, and that would be CMD if we were
@@ -163,6 +163,14 @@ class Front:
                 return True
             pid = _process(pid)[1]
         return False
+
+    def stays_stopped(self) -> bool:
+        """Whether CMD needs a SIGCONT. A shell continues the whole group, CMD with it; a tracer may need a moment."""
+        for _ in range(10):
+            if _process(self.command_pid)[0] not in "Tt":
+                return False
+            sleep(0.005)
+        return True
 
     def forward(self, signo: int) -> None:
         """Send CMD `signo`, once CMD is known."""

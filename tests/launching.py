@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
-REMAINROOT = (sys.executable, "-m", "remainroot")
+REMAINROOT = [sys.executable, "-m", "remainroot", "--engine", "auto"]
+"""The program under test; its last word is the engine, which a test may change."""
+ENGINES = ("notify", "trace", "ptrace")
 PLACE = ("unshare", "--user", "--map-root-user")
 TIMEOUT = 60
 

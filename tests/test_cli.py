@@ -115,7 +115,7 @@ def test_help_and_version() -> None:
     for option in cli.OPTIONS:
         assert f"  {option.name} " in result.stdout
         assert option.help in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert max(map(len, result.stdout.splitlines())) <= 110
     result = subprocess.run(
         [*command, "--version"], capture_output=True, text=True, env=environment(), check=True
     )

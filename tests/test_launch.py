@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.launching import (
+    ENGINES,
     PLACE,
     REMAINROOT,
     children,
@@ -25,7 +26,17 @@ from tests.launching import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True, params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each test is made on every engine."""
+    REMAINROOT[-1] = request.param
+    yield request.param
+    REMAINROOT[-1] = "auto"
+
 
 # Prints the number of each signal it gets, and ends at SIGUSR2.
 RECORDER = """
@@ -149,8 +160,7 @@ def test_supervisor_killed_is_said() -> None:
     os.kill(supervisor, signal.SIGKILL)
     assert front.stderr is not None
     assert front.stderr.readline() == (
-        "remainroot: the supervisor was killed by signal 9 while CMD was running; "
-        "CMD is on its own, unsupervised\n"
+        "remainroot: the supervisor was killed by signal 9 while CMD was running; CMD is on its own, unsupervised\n"
     )
     assert front.wait(20) == 125
     if is_running(command):
@@ -268,9 +278,7 @@ def test_supervisor_holds_nothing_of_the_callers() -> None:
     assert front.stdout is not None
     assert front.stdin is not None
     supervisor = int(front.stdout.readline())
-    ours = {
-        os.readlink(f"/proc/self/fd/{fd}") for fd in (front.stdin.fileno(), front.stdout.fileno(), ends[0])
-    }
+    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in (front.stdin.fileno(), front.stdout.fileno(), ends[0])}
     until(lambda: not ours & held(supervisor))
     assert os.readlink(f"/proc/{supervisor}/cwd") == "/"
     front.stdin.close()
@@ -334,9 +342,7 @@ def test_front_killed_leaves_command_running() -> None:
 # ---------------------------------------------------------------- signals
 
 
-@pytest.mark.parametrize(
-    "signo", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGINT]
-)
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGINT])
 def test_signal_to_front_reaches_command_once(signo: signal.Signals) -> None:
     front, _ = recorder()
     front.send_signal(signo)
@@ -443,9 +449,7 @@ def test_supervisor_ignores_the_world() -> None:
 
 def test_broken_pipe_ends_command() -> None:
     shell = f"set -o pipefail; {' '.join((*PLACE, *REMAINROOT))} -- yes | head -1"
-    result = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, text=True, env=environment(), check=False
-    )
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=environment(), check=False)
     assert (result.returncode, result.stdout, result.stderr) == (128 + signal.SIGPIPE, "y\n", "")
 
 

@@ -33,7 +33,7 @@ COSTLY = {
 
 
 def imported(code: str) -> set[str]:
-    """Modules that `code` loads on top of what the bare interpreter has."""
+    """Modules that `code` loads on top of what the interpreter has; without site, whose .pth files vary."""
     show = "import sys; print(*sys.modules)"
     bare, full = (
         set(
@@ -41,6 +41,7 @@ def imported(code: str) -> set[str]:
                 [
                     sys.executable,
                     "-I",
+                    "-S",
                     "-c",
                     f"import sys; sys.path.insert(0, {str(ROOT)!r}); {text}; {show}",
                 ],

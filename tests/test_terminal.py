@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import PLACE, REMAINROOT, children, environment, state, until
+from tests.launching import ENGINES, PLACE, REMAINROOT, children, environment, state, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,14 @@ CTRL_C = "\x03"
 CTRL_Z = "\x1a"
 CTRL_BACKSLASH = "\x1c"
 PROMPT = "ready> "
+
+
+@pytest.fixture(autouse=True, params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each test is made on every engine."""
+    REMAINROOT[-1] = request.param
+    yield request.param
+    REMAINROOT[-1] = "auto"
 
 
 class Terminal:
