@@ -16,7 +16,6 @@ import os
 from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
-from signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
 from struct import Struct
 
 from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Return
@@ -34,10 +33,14 @@ from remainroot.tasks import thread_group
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
     from typing import Final, NoReturn
 
     from remainroot.engines.base import Answer, Watcher
     from remainroot.world import World
+else:
+    # Without the module's 8 ms of enum.
+    from _signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
 RECV: Final = 0xC0502100
 SEND: Final = 0xC0182101

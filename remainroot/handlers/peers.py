@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from errno import EPERM, ESRCH
-from signal import SIGCONT, pidfd_send_signal
 
 from remainroot.credentials import CAP_KILL, CAP_SYS_NICE, CAP_SYS_RESOURCE
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
@@ -18,12 +17,15 @@ from remainroot.tracee import status_field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from signal import SIGCONT, pidfd_send_signal
     from typing import Final
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
     Permission = Callable[[Credentials, Credentials], bool]
+else:
+    from _signal import SIGCONT, pidfd_send_signal  # without the module's 8 ms of enum
 
 _PRIO_PROCESS: Final = 0
 _NSIG: Final = 64
