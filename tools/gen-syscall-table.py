@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Write doc/SYSCALLS.md from the declarations of the handlers: tools/gen-syscall-table.py [--check].
+
+With --check nothing is written; the exit status is 1 where the file is not what would be written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP))
+
+import remainroot.handlers  # noqa: E402, F401  # declares every syscall
+from remainroot import abi as abis  # noqa: E402
+from remainroot.dispatch import INT, SYSCALLS  # noqa: E402
+
+if TYPE_CHECKING:
+    from remainroot.dispatch import Syscall, When
+
+TARGET = TOP / "doc" / "SYSCALLS.md"
+
+HEAD = """\
+# Handled syscalls
+
+This file is written by `tools/gen-syscall-table.py` from the declarations in `remainroot/handlers/`. Do not edit it.
+A syscall that is not listed is answered by the kernel.
+
+- The columns with the names of ABIs hold the syscall's number there, or nothing where that ABI does not have it.
+  x32 numbers are without their common bit 0x40000000. i386 is also what 32-bit programs use on x86_64, and arm what
+  they use on aarch64.
+- "Caught if" is what the kernel's filter tests before the handler is asked; arguments are counted from 0.
+- Most handlers let the kernel answer where nothing has to be faked.
+
+"""
+
+
+def condition(when: When) -> str:
+    """One argument test, as C would put it."""
+    argument = f"arg{when.arg}"
+    if when.mask != INT:
+        masked = f"{argument} & {when.mask:#o}"
+        if when.op == "eq" and when.value == when.mask:
+            return masked
+        argument = f"({masked})"
+    return f"{argument} {'==' if when.op == 'eq' else '!='} {when.value}"
+
+
+def purpose(syscall: Syscall) -> str:
+    """The first sentence of the handler's documentation."""
+    text = inspect.getdoc(syscall.handler) or ""
+    return " ".join(text.split("\n\n", 1)[0].split())
+
+
+def row(syscall: Syscall) -> str:
+    """The table's line for one syscall."""
+    numbers = []
+    for abi in abis.ALL:
+        number = abi.numbers.get(syscall.name)
+        numbers.append("" if number is None else str(number & ~abis.X32_BIT))
+    family = syscall.handler.__module__.removeprefix("remainroot.handlers.")
+    cells = (
+        f"`{syscall.name}`",
+        *numbers,
+        "<br>".join(f"`{condition(when)}`" for when in syscall.when) or "always",
+        f"`{family}:{syscall.handler.__name__}`",
+        purpose(syscall).replace("|", "\\|"),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def document() -> str:
+    """The whole file."""
+    columns = ("syscall", *(abi.name for abi in abis.ALL), "caught if", "handler", "what it does")
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [row(syscall) for _, syscall in sorted(SYSCALLS.items())]
+    return f"{HEAD}{len(SYSCALLS)} syscalls are handled.\n\n" + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write or check."""
+    text = document()
+    if sys.argv[1:] == ["--check"]:
+        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+            sys.stderr.write("doc/SYSCALLS.md is not current: run tools/gen-syscall-table.py\n")
+            return 1
+        return 0
+    if sys.argv[1:]:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
