@@ -36,6 +36,7 @@ class Option:
 OPTIONS: Final = (
     Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace or ptrace", ENGINES),
     Option("--user", "UID[:GID]", "start as this user instead of 0:0; names too"),
+    Option("--store", "STORE", "where fake owners are kept: memory (default), durable[:FILE], xattr or sqlite:FILE"),
     Option("--log", "LEVEL", "log to standard error: debug, info or warning", log.LEVELS),
     Option("--log-format", "FORMAT", "console (default) or json", log.FORMATS),
     Option("--log-file", "FILE", "append the log to FILE instead"),
@@ -154,6 +155,7 @@ def settings_of(given: dict[str, str]) -> Settings:
     settings.engine = given.get("--engine", "auto")
     if "--user" in given:
         settings.uid, settings.gid = parse_user(given["--user"])
+    settings.store = given.get("--store", settings.store)
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

@@ -12,7 +12,7 @@ from remainroot.dispatch import CONTINUE, Call, Fail, build_table
 from remainroot.errors import RemainrootError
 from remainroot.handlers.process_control import PR_REMAINROOT, REMAINROOT_ANSWER
 from remainroot.kernel import prctl
-from remainroot.store.memory import MemoryStore
+from remainroot.store.choice import open_store
 from remainroot.tasks import State
 from remainroot.world import World
 
@@ -67,9 +67,7 @@ def choose_engine(settings: Settings) -> type[Engine]:
 
 def make_store(settings: Settings) -> Store:
     """The store that `--store` names."""
-    if settings.store == "memory":
-        return MemoryStore()
-    raise RemainrootError(f"store {settings.store!r} is not known: use memory")
+    return open_store(settings.store, whole_identity=settings.whole_identity)
 
 
 class Supervisor:

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
-from stat import S_IFMT, S_ISDIR
+from stat import S_IFMT, S_ISDIR, S_ISGID, S_ISUID
 
 from remainroot.kernel import birth_time, file_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from typing import Final
+
+    from remainroot._fast import Keys
+
+_SET_ID: Final = S_ISUID | S_ISGID
 
 
 class Owner:
     """Who a file belongs to. Immutable.
 
     `mode` is the whole st_mode to show, or 0: what the disk says. Only a placeholder (a device node that is a regular
-    file on disk) has a mode and `rdev` of its own.
+    file on disk) has its whole mode and `rdev` here. A regular file has set-id bits here that root gave it: in a user
+    namespace the kernel takes them away when root writes to the file, which real root's capabilities prevent. An id
+    that is `codec.KEEP` is the one on disk.
     """
 
     __slots__ = ("gid", "mode", "rdev", "uid")
@@ -29,7 +36,9 @@ class Owner:
 
     def shown(self, st: os.stat_result) -> Owner:
         """This owner with the mode and device number of the file on disk where it has none of its own."""
-        return self if self.mode else Owner(self.uid, self.gid, st.st_mode, st.st_rdev)
+        if is_placeholder(self, st):
+            return self
+        return Owner(self.uid, self.gid, st.st_mode | (self.mode & _SET_ID), st.st_rdev)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Owner) and self._key() == other._key()
@@ -52,28 +61,64 @@ def identity(fd: int) -> bytes:
     return file_handle(fd) or birth_time(fd)
 
 
+def is_placeholder(owner: Owner, st: os.stat_result) -> bool:
+    """Whether `owner` makes of the file on disk one of another type."""
+    return owner.mode != 0 and S_IFMT(owner.mode) != S_IFMT(st.st_mode)
+
+
 class Store:
     """Overrides: the owners of the files whose fake owner is not what everybody sees anyway.
 
-    A file is named by an O_PATH descriptor `fd` and the `st` that fstat gave for it. `put` and `forget` return when
-    the change is as safe as the backend makes it, or raise the OSError the task should see (ENOSPC).
+    A file is named by an O_PATH descriptor `fd` and the `st` that fstat gave for it. What changes something returns
+    when the change is as safe as the backend makes it, or raises the OSError the task should see (ENOSPC).
+
+    A store also keeps attributes: extended attributes that real root could give to a file and we cannot. They have
+    nothing to do with how the store itself keeps owners.
     """
 
+    xattrs: tuple[str, ...] = ()
+    """The extended attributes that owners are written in, on the files that can carry them."""
+
     def __init__(self) -> None:
+        self._keys: Keys | None = None
         self.empty = True
         """No override was ever recorded: no lookup can hit."""
         self.group_directories = False
         """A directory may have a fake group, which a set-gid bit on it would pass on."""
         self.placeholders = False
-        """A device placeholder may exist."""
+        """An override may have a mode of its own."""
+        self.no_attributes = True
+        """No attribute was ever recorded: no lookup can hit."""
+        self.keeps_modes = False
+        """An override holds a copy of the file's mode: after a chmod of a file that has one, `put` it again."""
 
     def note(self, st: os.stat_result, owner: Owner) -> None:
         """Keep the hints above true: called by backends for every override they record."""
         self.empty = False
+        if self._keys is not None:
+            self._keys.add(st.st_dev, st.st_ino)
         if owner.gid and S_ISDIR(st.st_mode):
             self.group_directories = True
-        if owner.mode and S_IFMT(owner.mode) != S_IFMT(st.st_mode):
+        if owner.mode:
             self.placeholders = True
+
+    def assume_anything(self) -> None:
+        """Set the hints for a store that holds what earlier or other runs recorded."""
+        self.empty = False
+        self.group_directories = True
+        self.placeholders = True
+        self.no_attributes = False
+
+    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+        """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before the first of them.
+
+        From now on `note` puts each file that gets an override into `keys`. True is the promise that no file has one
+        that is not there. Else (others write to the same store) the store may put `(device, 0)` into `carriers` when it
+        knows that a regular file or directory of ours there has an override only in the attributes `xattrs`.
+        """
+        self._keys = keys
+        del carriers
+        return False
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:
         """The override of this file, or None."""
@@ -86,6 +131,30 @@ class Store:
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove this file's override, if it has one."""
         raise NotImplementedError
+
+    # -- attributes
+
+    def hides(self, name: str) -> bool:
+        """Whether the extended attribute `name` is the store's own, which no task is to see or touch."""
+        del name
+        return False
+
+    def attributes(self, fd: int, st: os.stat_result) -> dict[str, bytes]:
+        """All attributes kept for this file."""
+        raise NotImplementedError
+
+    def put_attribute(self, fd: int, st: os.stat_result, name: str, value: bytes) -> None:
+        """Keep `value` as this file's attribute `name`."""
+        raise NotImplementedError
+
+    def forget_attribute(self, fd: int, st: os.stat_result, name: str) -> None:
+        """Remove this file's attribute `name`, if it is kept."""
+        raise NotImplementedError
+
+    # -- the end
+
+    def save(self) -> None:
+        """CMD has ended: what is to be written then is written. May be called again when the last task has gone."""
 
     def close(self) -> None:
         """Nothing will be asked any more."""

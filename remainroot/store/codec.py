@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The two ways in which others write a fake owner into an extended attribute, read and written here.
 
-- `user.rootlesscontainers`: the message Resource of rootlesscontainers.proto, protobuf version 3: uid in field 1 and gid in
-  field 2, as varints. A field that is missing is 0, so no bytes at all are 0:0; 0xFFFFFFFF keeps what the file has.
-- `user.containers.override_stat`: text, `UID:GID:MODE[:TYPE]`, MODE in octal, TYPE one of file, dir, symlink, pipe, socket,
-  block-MAJOR-MINOR and char-MAJOR-MINOR.
+- `user.rootlesscontainers`: the message Resource of rootlesscontainers.proto, protobuf version 3: uid in field 1 and
+  gid in field 2, as varints. A missing field is 0, so no bytes at all are 0:0; 0xFFFFFFFF keeps what the file has.
+- `user.containers.override_stat`: text, `UID:GID:MODE[:TYPE]`, MODE in octal, TYPE one of file, dir, symlink, pipe,
+  socket, block-MAJOR-MINOR and char-MAJOR-MINOR.
 
 What is not well-formed raises ValueError.
 """

@@ -9,6 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
+    from remainroot._fast import Keys
+
+    Key = tuple[int, int]
+
 
 class MemoryStore(Store):
     """A dict by device and inode number.
@@ -18,8 +22,16 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         super().__init__()
-        self._owners: dict[tuple[int, int], tuple[Owner, bytes]] = {}
+        self._owners: dict[Key, tuple[Owner, bytes]] = {}
         self._same: dict[Owner, Owner] = {}
+        self._attributes: dict[Key, tuple[dict[str, bytes], bytes]] = {}
+
+    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+        """As in Store: no other writes here."""
+        super().watched_by(keys, carriers)
+        for dev, ino in self._owners:
+            keys.add(dev, ino)
+        return True
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:
         """The override, if it was recorded for this very file."""
@@ -43,3 +55,31 @@ class MemoryStore(Store):
         """Remove the override."""
         del fd
         self._owners.pop((st.st_dev, st.st_ino), None)
+
+    def attributes(self, fd: int, st: os.stat_result) -> dict[str, bytes]:
+        """What is kept for this very file."""
+        key = (st.st_dev, st.st_ino)
+        entry = self._attributes.get(key)
+        if entry is None:
+            return {}
+        kept, known = entry
+        if known != identity(fd):
+            del self._attributes[key]
+            return {}
+        return kept
+
+    def put_attribute(self, fd: int, st: os.stat_result, name: str, value: bytes) -> None:
+        """Keep one."""
+        kept = self.attributes(fd, st)
+        self.no_attributes = False
+        self._attributes[st.st_dev, st.st_ino] = (kept | {name: value}, identity(fd))
+
+    def forget_attribute(self, fd: int, st: os.stat_result, name: str) -> None:
+        """Remove one."""
+        kept = self.attributes(fd, st)
+        if name in kept:
+            left = {key: value for key, value in kept.items() if key != name}
+            if left:
+                self._attributes[st.st_dev, st.st_ino] = (left, identity(fd))
+            else:
+                del self._attributes[st.st_dev, st.st_ino]
