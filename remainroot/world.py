@@ -10,6 +10,7 @@ from stat import S_ISDIR
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.store.base import Owner
+from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
 from remainroot.tracee import Files
 
@@ -55,6 +56,8 @@ class World:
         self.real_gid = os.getegid()
         self.no_new_privs_forced = False
         """The filter needed no_new_privs: the real value says nothing about the task's."""
+        self.filters = 0
+        """How many seccomp filters the engine put on CMD."""
         self.vanished: Callable[[], bool] = _never
         """Whether the task whose call is being answered is gone.
 
@@ -65,13 +68,26 @@ class World:
         self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW_ID) else OVERFLOW_ID
         self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW_ID) else OVERFLOW_ID
 
+    @property
+    def hidden_ids(self) -> tuple[int, int]:
+        """The user id and the group id that are not shown as they are; -1: none."""
+        return self._hidden_uid, self._hidden_gid
+
     # -- owners
 
     def override(self, fd: int, st: os.stat_result) -> Owner | None:
         """What the store knows of this file."""
         if self.births.pending:
             self.births.settle(0)
-        return None if self.store.empty else self.store.get(fd, st)
+        if self.store.empty:
+            return None
+        found = self.store.get(fd, st)
+        if found is not None and (found.uid == KEEP or found.gid == KEEP):
+            default = self.default_owner(st)
+            uid = default.uid if found.uid == KEEP else found.uid
+            gid = default.gid if found.gid == KEEP else found.gid
+            return Owner(uid, gid, found.mode, found.rdev)
+        return found
 
     def default_owner(self, st: os.stat_result) -> Owner:
         """Who a file without an override belongs to.
