@@ -66,6 +66,22 @@ class InstallFd:
         self.cloexec = cloexec
 
 
+class Replace:
+    """The call does not run; it succeeds with `value`, and the task's descriptor `number` is now one of our `fd`.
+
+    `cloexec` is the new descriptor's close-on-exec flag. The engine closes `fd` afterwards, whatever happened. Where
+    the exchange fails the task keeps its descriptor, and the call succeeds all the same.
+    """
+
+    __slots__ = ("cloexec", "fd", "number", "value")
+
+    def __init__(self, number: int, fd: int, *, cloexec: bool, value: int = 0) -> None:
+        self.number = number
+        self.fd = fd
+        self.cloexec = cloexec
+        self.value = value
+
+
 class Exec:
     """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
 
@@ -79,7 +95,7 @@ class Exec:
         self.secure = secure
 
 
-Outcome = Continue | Return | Fail | InstallFd | Exec
+Outcome = Continue | Return | Fail | InstallFd | Replace | Exec
 
 CONTINUE: Final = Continue()
 DONE: Final = Return(0)

@@ -10,7 +10,7 @@ import errno
 import os
 from time import perf_counter_ns
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Return
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return
 from remainroot.kernel import AT_FDCWD, read_string
 
 TYPE_CHECKING = False
@@ -141,5 +141,7 @@ def _result(outcome: Outcome) -> str:
             return f"= -1 {name} ({os.strerror(outcome.errno)}) (faked)"
         case InstallFd():
             return "= fd (made here)"
+        case Replace():
+            return f"= {outcome.value} (faked, what descriptor {outcome.number} reads too)"
         case Exec():
             return "= ? (passed on, ids follow)"

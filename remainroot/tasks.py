@@ -234,6 +234,14 @@ class Tasks:
         self.untouched = False
         self._tag(tid, state)
 
+    @staticmethod
+    def supervises(tid: int) -> bool:
+        """Whether `tid` is one of ours: every task of the tree bears a number, nobody else does."""
+        try:
+            return prlimit(tid, RLIMIT_RTTIME)[0] >= _TAG
+        except OSError:
+            return False
+
     def is_mixed(self, tid: int) -> bool:
         """Whether the threads of the process of `tid` differ (exec ends that: the one that calls it remains)."""
         return self.mixed and isinstance(self._named_by(tid), _Mixed)

@@ -176,6 +176,10 @@ class Files:
         proc = self._proc_devices[st.st_dev] = fs_type(fd) == PROC_SUPER_MAGIC
         return proc
 
+    def is_our_proc(self, st: os.stat_result) -> bool:
+        """Whether this file of procfs numbers tasks as the supervisor does."""
+        return st.st_dev == self._own_proc
+
     def self_name(self, tid: int, proc_device: int, name: bytes) -> bytes:
         """What /proc/self and /proc/thread-self point to for the task, in the procfs with that device number."""
         tgids = status_field(tid, b"NStgid").split()

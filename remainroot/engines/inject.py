@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from remainroot.dispatch import Replace
+
 # socketpair, recvmsg, close. A task of the x32 ABI may make x86_64's calls as well.
 _NUMBERS: Final[dict[int, tuple[int, int, int]]] = {
     pt.X86_64: (53, 47, 3),
@@ -34,6 +36,7 @@ _NUMBERS: Final[dict[int, tuple[int, int, int]]] = {
     pt.AARCH64: (199, 212, 57),
     pt.ARM: (288, 297, 6),
 }
+_DUP3: Final[dict[int, int]] = {pt.X86_64: 292, pt.I386: 330, pt.AARCH64: 24, pt.ARM: 358}
 _WIDE: Final = (pt.X86_64, pt.AARCH64)
 _MSGHDR64: Final = Struct("=QIxxxxQQQQixxxx")
 _MSGHDR32: Final = Struct("=IIIIIIi")
@@ -206,6 +209,25 @@ def install_fd(tid: int, arch: int, fd: int, wait: Callable[[int], int], *, cloe
     Returns its number, or a negative errno; the task is left stopped, past the call. LostError or
     OSError(ESRCH): it is gone.
     """
+    flags = _MSG_CMSG_CLOEXEC if cloexec else 0
+    return _perform(tid, arch, wait, lambda puppet: _receive(puppet, arch, fd, flags))
+
+
+def replace_fd(tid: int, arch: int, outcome: Replace, wait: Callable[[int], int]) -> int:
+    """As install_fd, of an outcome Replace: the descriptor takes the place of another, and the result is told."""
+
+    def act(puppet: Puppet) -> int:
+        received = _receive(puppet, arch, outcome.fd, _MSG_CMSG_CLOEXEC)
+        if received >= 0:
+            puppet.call(_DUP3[arch], received, outcome.number, os.O_CLOEXEC if outcome.cloexec else 0)
+            puppet.call(_NUMBERS[arch][2], received)
+        return outcome.value
+
+    return _perform(tid, arch, wait, act)
+
+
+def _perform(tid: int, arch: int, wait: Callable[[int], int], act: Callable[[Puppet], int]) -> int:
+    """Have the task do `act` instead of the call it stands at, and leave no trace but the result."""
     if arch not in _NUMBERS:
         return -ENOSYS
     puppet = Puppet(tid, arch, wait)
@@ -218,9 +240,8 @@ def install_fd(tid: int, arch: int, fd: int, wait: Callable[[int], int], *, cloe
         memory = read_memory(tid, bottom, _AREA)
     except OSError:
         memory = b""  # not there yet: nothing to keep
-    flags = _MSG_CMSG_CLOEXEC if cloexec else 0
     try:
-        result = _receive(puppet, arch, fd, flags)
+        result = act(puppet)
     except OSError as error:
         result = -(error.errno or EFAULT)
     if memory:

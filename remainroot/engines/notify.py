@@ -18,7 +18,7 @@ from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
 from struct import Struct
 
-from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Return
+from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return
 from remainroot.engines.base import Engine
 from remainroot.engines.filter import RET_USER_NOTIF, assemble, program
 from remainroot.kernel import (
@@ -49,6 +49,7 @@ ADDFD: Final = 0x40182103
 SET_FLAGS: Final = 0x40082104
 _SYNC_WAKE_UP: Final = 1
 _FLAG_CONTINUE: Final = 1
+_ADDFD_SETFD: Final = 1
 _ADDFD_SEND: Final = 2
 
 NOTIF: Final = Struct("=QIIiIQ6Q")
@@ -100,6 +101,7 @@ class NotifyEngine(Engine):
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
         code = program(RET_USER_NOTIF)
+        self.world.filters = 1
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
@@ -211,6 +213,8 @@ class NotifyEngine(Engine):
         match outcome:
             case InstallFd():
                 self._install(outcome)
+            case Replace():
+                self._replace(outcome)
             case Exec():
                 self._execute(tid, outcome)
             case Continue():
@@ -241,6 +245,17 @@ class NotifyEngine(Engine):
             self._send(0, -(error.errno or EINVAL), 0)
         else:
             self._send(number, 0, 0)
+
+    def _replace(self, outcome: Replace) -> None:
+        cloexec = os.O_CLOEXEC if outcome.cloexec else 0
+        request = ADDFD_REQUEST.pack(self._current, _ADDFD_SETFD, outcome.fd, outcome.number, cloexec)
+        try:
+            ioctl(self._listener, ADDFD, request)
+        except OSError:
+            pass  # the task died, or has another limit of descriptors now
+        finally:
+            os.close(outcome.fd)
+        self._send(outcome.value, 0, 0)
 
     # -- exec
 

@@ -21,7 +21,7 @@ import os
 import sys
 from ctypes import c_long
 
-from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Return, build_table
+from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Replace, Return, build_table
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.kernel import load_filter
@@ -121,6 +121,7 @@ class _Ptracing(Engine):
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork CMD's process, seize it, and have it run `become`. OSError: the kernel refuses to trace it."""
         prepare = self._prepare()
+        self.world.filters = self.filters
 
         def body() -> None:
             prepare()
@@ -200,22 +201,25 @@ class _Ptracing(Engine):
 
     def _deliver(self, tid: int, arch: int, outcome: Outcome) -> None:
         """Carry out an outcome that is neither Continue, Return nor Fail."""
-        if isinstance(outcome, InstallFd):
-            self._install_fd(tid, arch, outcome)
+        if isinstance(outcome, InstallFd | Replace):
+            self._give_fd(tid, arch, outcome)
             return
         if isinstance(outcome, Exec):
             self._execs[tid] = outcome
         pt.request(self.resume, tid, 0, 0)
 
-    def _install_fd(self, tid: int, arch: int, outcome: InstallFd) -> None:
-        from remainroot.engines.inject import LostError, filters_of, install_fd
+    def _give_fd(self, tid: int, arch: int, outcome: InstallFd | Replace) -> None:
+        from remainroot.engines.inject import LostError, filters_of, install_fd, replace_fd
 
         try:
             if filters_of(tid) > filters_of(os.getpid()) + self.filters:
                 # It has put itself into a sandbox, which may kill it for the calls we would have it make.
                 pt.request(self.resume, tid, 0, 0)
                 return
-            install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
+            if isinstance(outcome, Replace):
+                replace_fd(tid, arch, outcome, self._status_of)
+            else:
+                install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
         except LostError as lost:
             self._backlog.append((tid, lost.status))
         except OSError:

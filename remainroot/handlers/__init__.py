@@ -15,6 +15,7 @@ from remainroot.handlers import (
     programs,
     resource_limits,
     status,
+    views,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "programs",
     "resource_limits",
     "status",
+    "views",
 ]

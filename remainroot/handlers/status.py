@@ -7,11 +7,14 @@ The kernel answers for a file without an override; only where the owner differs 
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from remainroot.abi.stat import patch_statx
-from remainroot.dispatch import CONTINUE, DONE, handles
+from remainroot.dispatch import CONTINUE, DONE, Replace, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.handlers.views import substitute
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, raw_statx
+from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def fstat(call: Call) -> Outcome:
     except Unresolved:
         return CONTINUE
     try:
-        return _answer(call, fd, st, 1)
+        return _answer(call, fd, st, 1, call.signed(0))
     finally:
         os.close(fd)
 
@@ -62,9 +65,16 @@ def _by_path(call: Call, dirfd: int, index: int, flags: int, buffer: int) -> Out
     except Unresolved:
         return CONTINUE
     try:
-        return _answer(call, fd, st, buffer)
+        return _answer(call, fd, st, buffer, _descriptor(call, st, dirfd, index, flags))
     finally:
         os.close(fd)
+
+
+def _descriptor(call: Call, st: os.stat_result, dirfd: int, index: int, flags: int) -> int:
+    """The descriptor that the call asks about, if it is one of an empty regular file, as those of procfs are, or -1."""
+    if not flags & AT_EMPTY_PATH or dirfd < 0 or st.st_size or not S_ISREG(st.st_mode):
+        return -1
+    return -1 if call.ptr(index) and call.path(index) else dirfd
 
 
 def _find(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, os.stat_result]:
@@ -76,12 +86,35 @@ def _find(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, os.stat_
     return find_path(call, dirfd, index, flags)
 
 
-def _answer(call: Call, fd: int, st: os.stat_result, buffer: int) -> Outcome:
+def _answer(call: Call, fd: int, st: os.stat_result, buffer: int, number: int) -> Outcome:
     owner = call.world.correction(fd, st)
+    instead = _instead(call, fd, st, number)
+    if instead is not None:
+        owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
     if owner is None:
         return CONTINUE
-    call.write(call.ptr(buffer), call.abi.stat_layouts[call.name](st, owner))
-    return DONE
+    return _give(call, call.ptr(buffer), call.abi.stat_layouts[call.name](st, owner), instead)
+
+
+def _instead(call: Call, fd: int, st: os.stat_result, number: int) -> Replace | None:
+    """What the task's descriptor `number` (-1: none) is to be exchanged for, if it is of a text that is not right."""
+    files = call.world.files
+    if number < 0 or st.st_size or not S_ISREG(st.st_mode) or not files.on_proc(st) or not files.note_device(fd, st):
+        return None
+    found = substitute(call, fd, st, number)
+    return None if found is None else Replace(number, found[0], cloexec=found[1])
+
+
+def _give(call: Call, address: int, answer: bytes, instead: Replace | None) -> Outcome:
+    if instead is None:
+        call.write(address, answer)
+        return DONE
+    try:
+        call.write(address, answer)
+    except OSError:
+        os.close(instead.fd)
+        raise
+    return instead
 
 
 @handles("statx")
@@ -97,10 +130,12 @@ def statx(call: Call) -> Outcome:
         return CONTINUE
     try:
         owner = call.world.correction(fd, st)
+        instead = _instead(call, fd, st, _descriptor(call, st, call.signed(0), 1, flags))
+        if instead is not None:
+            owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
         if owner is None:
             return CONTINUE
         raw = raw_statx(fd, flags & _AT_STATX_SYNC_TYPE, mask)
     finally:
         os.close(fd)
-    call.write(call.ptr(4), patch_statx(raw, owner))
-    return DONE
+    return _give(call, call.ptr(4), patch_statx(raw, owner), instead)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What procfs says of a task: /proc/PID/{status,limits,uid_map,gid_map,setgroups} (proc(5), user_namespaces(7)).
+
+Reading a file is not caught, that would cost every program too much. But the readers of text (stdio, Python, Go, Perl,
+cat, grep) ask for a file's status before they read it, and that call is. When it is made of a freshly opened file of
+procfs whose text would tell another story than ours, the task's descriptor is exchanged for one of a file in memory
+that holds the text as real root would read it.
+"""
+
+from __future__ import annotations
+
+import os
+from resource import RLIM_INFINITY
+
+from remainroot.handlers.peers import supervisors_pid
+from remainroot.kernel import O_CLOEXEC, O_PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.dispatch import Call
+    from remainroot.tasks import State
+    from remainroot.world import World
+
+    View = Callable[[World, int, bytes], bytes]
+
+_IDENTITY: Final = b"%10d %10d %10d\n" % (0, 0, 0xFFFF_FFFF)
+_LARGEST: Final = 1 << 20
+
+
+# ---------------------------------------------------------------- texts
+
+
+def status_text(text: bytes, state: State, *, filters: int, tracer: int) -> bytes:
+    """/proc/PID/status of a task in `state`, made of what the kernel says.
+
+    `filters` seccomp filters are ours and not to be seen, nor is a tracer that has the pid `tracer`.
+    """
+    creds = state.creds
+    values = {
+        b"Uid": b"%d\t%d\t%d\t%d" % (creds.uid, creds.euid, creds.suid, creds.fsuid),
+        b"Gid": b"%d\t%d\t%d\t%d" % (creds.gid, creds.egid, creds.sgid, creds.fsgid),
+        b"Groups": b"".join([b"%d " % gid for gid in creds.groups]) or b" ",
+        b"CapInh": b"%016x" % creds.inheritable,
+        b"CapPrm": b"%016x" % creds.permitted,
+        b"CapEff": b"%016x" % creds.effective,
+        b"CapBnd": b"%016x" % creds.bounding,
+        b"CapAmb": b"%016x" % creds.ambient,
+        b"NoNewPrivs": b"%d" % creds.no_new_privs,
+    }
+    lines = text.split(b"\n")
+    fields = {line[: line.find(b":")]: index for index, line in enumerate(lines)}
+    if filters and b"Seccomp_filters" in fields:
+        count = int(lines[fields[b"Seccomp_filters"]].split()[1]) - filters
+        values[b"Seccomp_filters"] = b"%d" % max(count, 0)
+        if count <= 0:
+            values[b"Seccomp"] = b"0"
+    if b"TracerPid" in fields and int(lines[fields[b"TracerPid"]].split()[1]) == tracer:
+        values[b"TracerPid"] = b"0"
+    for name, value in values.items():
+        if name in fields:
+            lines[fields[name]] = name + b":\t" + value
+    return b"\n".join(lines)
+
+
+def limits_text(text: bytes, state: State) -> bytes:
+    """/proc/PID/limits, with the realtime timeout that the task believes to have."""
+    lines = text.split(b"\n")
+    for index, line in enumerate(lines):
+        if line.startswith(b"Max realtime timeout "):
+            shown = [b"unlimited" if value == RLIM_INFINITY else b"%d" % value for value in state.rttime]
+            lines[index] = b"%-25s %-20s %-20s %-10s" % (b"Max realtime timeout", *shown, b"us")
+    return b"\n".join(lines)
+
+
+def _status(world: World, tid: int, text: bytes) -> bytes:
+    return status_text(text, world.tasks.state(tid), filters=world.filters, tracer=os.getpid())
+
+
+def _limits(world: World, tid: int, text: bytes) -> bytes:
+    return limits_text(text, world.tasks.state(tid))
+
+
+def _in_our_namespace(tid: int) -> bool:
+    return os.stat(f"/proc/{tid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino
+
+
+def _id_map(world: World, tid: int, text: bytes) -> bytes:
+    """The initial namespace's map, for the one mapping that CMD started with; a namespace of its own has its own."""
+    del world
+    return _IDENTITY if _in_our_namespace(tid) else text
+
+
+def _setgroups(world: World, tid: int, text: bytes) -> bytes:
+    del world
+    return b"allow\n" if _in_our_namespace(tid) else text
+
+
+_VIEWS: Final[dict[bytes, View]] = {
+    b"status": _status,
+    b"limits": _limits,
+    b"uid_map": _id_map,
+    b"gid_map": _id_map,
+    b"setgroups": _setgroups,
+}
+
+
+# ---------------------------------------------------------------- descriptors
+
+
+def _task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
+    """Whose file it is, by the number here; 0 if that cannot be told. `parts` is its path, cut at the slashes."""
+    if len(parts) < 2 or not parts[-2].isdigit():
+        return 0
+    pid = int(parts[-2])
+    return pid if call.world.files.is_our_proc(st) else supervisors_pid(call, pid)
+
+
+def _fresh(tid: int, number: int) -> tuple[bool, bool]:
+    """Whether the descriptor is open for reading alone and nothing was read yet, and whether it is close-on-exec."""
+    with open(f"/proc/{tid}/fdinfo/{number}", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file.read(512).splitlines() if b":" in line)
+    flags = int(fields[b"flags"], 8)
+    fresh = not flags & (os.O_ACCMODE | O_PATH) and int(fields[b"pos"]) == 0
+    return fresh, bool(flags & O_CLOEXEC)
+
+
+def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[int, bool] | None:
+    """What the task is to read instead of the procfs file `fd` with status `st` that is its descriptor `number`.
+
+    A descriptor for it (the caller's to close) and its close-on-exec flag, or None where the file itself is right.
+    """
+    path = os.readlink(b"/proc/self/fd/%d" % fd)
+    parts = path.split(b"/")
+    view = _VIEWS.get(parts[-1])
+    if view is None:
+        return None
+    try:
+        fresh, cloexec = _fresh(call.tid, number)
+        tid = _task_of(call, st, parts)
+        if not fresh or not tid or not call.world.tasks.supervises(tid):
+            return None
+        with open(b"/proc/self/fd/%d" % fd, "rb", buffering=0) as file:
+            text = file.read(_LARGEST)
+        shown = view(call.world, tid, text)
+    except (OSError, ValueError, KeyError):
+        return None  # the task ended: so does the file's text
+    return None if shown == text else (_in_memory(path, shown), cloexec)
+
+
+def _in_memory(name: bytes, text: bytes) -> int:
+    """A descriptor, for reading only, of a file in memory that holds `text`."""
+    whole = os.memfd_create(name.decode(errors="replace")[-200:], os.MFD_CLOEXEC)
+    try:
+        os.write(whole, text)
+        os.fchmod(whole, 0o444)
+        return os.open(f"/proc/self/fd/{whole}", os.O_RDONLY | O_CLOEXEC)
+    finally:
+        os.close(whole)
