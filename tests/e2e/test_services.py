@@ -18,7 +18,7 @@ IDENTITIES = r"""
 sudo -n -u nobody id
 su -s /bin/sh postgres -c 'id; touch /tmp/by-su; stat -c %U:%G /tmp/by-su'
 runuser -u www-data -- sh -c 'mkdir /tmp/by-runuser; stat -c "%U:%G %a" /tmp/by-runuser'
-setpriv --reuid=33 --regid=33 --groups=4,8 --inh-caps=-all sh -c 'id; kill -0 1; chown 0 /tmp/by-su; su -c id' 2>&1
+setpriv --reuid=33 --regid=33 --groups=4,8 --inh-caps=-all sh -c 'id; kill -0 1; chown 0 /tmp/by-su' 2>&1 || true
 perl -e '$) = "33 33"; $> = 33; open F, ">/tmp/by-perl"; print "$< $> $( $) ", join(":", (stat F)[4,5]), "\n"'
 start-stop-daemon --start --chuid daemon --exec /usr/bin/id
 chown 5:6 /tmp/by-su; install -o man -g tty -m 2755 -d /tmp/dir; touch /tmp/dir/inherits
