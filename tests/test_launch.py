@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,8 +61,9 @@ def recorder(**how: object) -> tuple[subprocess.Popen[str], int]:
     return front, int(front.stdout.readline())
 
 
-def recorded(front: subprocess.Popen[str]) -> list[int]:
-    """What CMD recorded until now; ends it."""
+def recorded(front: subprocess.Popen[str], wait: float = 0.3) -> list[int]:
+    """What CMD has recorded in `wait` seconds from now; ends it."""
+    time.sleep(wait)
     front.send_signal(signal.SIGUSR2)
     out, _ = front.communicate(timeout=20)
     assert front.returncode == 0
@@ -194,18 +196,28 @@ def test_real_root_is_refused() -> None:
 PLAIN_USER = ("setpriv", "--reuid=12345", "--regid=23456", "--clear-groups")
 
 
-def as_plain_user(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PLAIN_USER, *command], capture_output=True, text=True, env=environment(), check=False, cwd="/"
-    )
-
-
 def test_plain_user_gets_a_namespace() -> None:
     python = "/usr/bin/python3"  # the test's own may live where a plain user cannot look
-    script = "cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups"
-    result = as_plain_user(python, "-m", "remainroot", "--", "sh", "-c", script)
-    assert result.stderr == ""
-    assert result.stdout.split() == ["0", "12345", "1", "0", "23456", "1", "deny"]
+    front = subprocess.Popen(
+        [*PLAIN_USER, python, *REMAINROOT[1:], "--", "sh", "-c", "id -u; read never; exit 4"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd="/",
+    )
+    assert front.stdin is not None
+    assert front.stdout is not None
+    assert front.stdout.readline() == "0\n"
+    # Seen from outside: inside, the maps are among what is faked.
+    maps = []
+    for name in ("uid_map", "gid_map", "setgroups"):
+        with open(f"/proc/{front.pid}/{name}", encoding="ascii") as file:
+            maps.append(file.read().split())
+    assert maps == [["0", "12345", "1"], ["0", "23456", "1"], ["deny"]]
+    front.stdin.close()
+    assert front.wait(20) == 4
+    front.stdout.close()
 
 
 def test_plain_user_without_namespaces() -> None:
@@ -346,7 +358,6 @@ def test_front_killed_leaves_command_running() -> None:
 def test_signal_to_front_reaches_command_once(signo: signal.Signals) -> None:
     front, _ = recorder()
     front.send_signal(signo)
-    time.sleep(0.2)
     assert recorded(front) == [signo]
 
 
@@ -365,7 +376,6 @@ def test_signal_by_command_to_its_group_is_not_passed_on() -> None:
     front = start("--", sys.executable, "-I", "-c", script, start_new_session=True)
     assert front.stdout is not None
     front.stdout.readline()
-    time.sleep(0.2)
     assert recorded(front) == [signal.SIGTERM]
 
 
@@ -378,8 +388,7 @@ def test_fatal_signal_by_timeout() -> None:
 
 def test_alarm_set_before_exec_reaches_command() -> None:
     front, _ = recorder(preexec_fn=lambda: signal.setitimer(signal.ITIMER_REAL, 1.5))
-    time.sleep(2)
-    assert recorded(front) == [signal.SIGALRM]
+    assert recorded(front, 2) == [signal.SIGALRM]
 
 
 def test_stop_and_continue_are_mirrored() -> None:
@@ -498,3 +507,67 @@ def test_pid_1_passes_signals_on_and_reaps() -> None:
     os.kill(front, signal.SIGTERM)
     assert outer.wait(20) == 3
     outer.stdout.close()
+
+
+# ---------------------------------------------------------------- the supervisor's own
+
+
+def test_failure_before_the_start_is_said_in_one_line() -> None:
+    # The tag that carries credentials needs this limit.
+    result = subprocess.run(
+        ["prlimit", "--rttime=1000000:1000000", *PLACE, *REMAINROOT, "--", "echo", "ran"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (125, "")
+    assert result.stderr.startswith("remainroot: RLIMIT_RTTIME")
+    assert result.stderr.count("\n") == 1
+
+
+def test_fault_of_the_supervisor_is_said_in_one_line() -> None:
+    code = (
+        "import sys, remainroot.launch as launch; from remainroot.cli import main; "
+        "launch.supervise = lambda *_: {}['no such key']; sys.exit(main())"
+    )
+    command = [*PLACE, sys.executable, "-c", code, "--", "echo", "ran"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert (result.returncode, result.stdout) == (125, "")
+    assert result.stderr.startswith("remainroot: internal error: KeyError: 'no such key' (in <string>, line 1)")
+    assert result.stderr.count("\n") == 1
+
+
+def test_limits_of_the_caller_are_commands_alone() -> None:
+    shell = 'ulimit -Sn 40; ulimit -Sf 1; exec "$@"'
+    script = "ulimit -n; ulimit -f; grep -E 'open files|Max file size' /proc/$PPID/limits; exit 0"
+    result = subprocess.run(
+        ["bash", "-c", shell, "bash", *PLACE, *REMAINROOT, "--", "bash", "-c", f"sleep 0.3; {script}"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    own_files, own_size, *limits = result.stdout.splitlines()
+    assert (own_files, own_size) == ("40", "1")
+    for line in limits:
+        soft, hard = re.split(" {2,}", line)[1:3]
+        assert soft == hard
+    assert len(limits) == 2
+
+
+def test_statistics_are_waited_for() -> None:
+    begin = time.monotonic()
+    result = remainroot("--stats", "--", "sh", "-c", "(sleep 1; id -u) >/dev/null 2>&1 & exit 3")
+    assert result.returncode == 3
+    assert time.monotonic() - begin > 1
+    assert result.stderr.count("\n") > 1
+
+
+def test_user_inside_itself() -> None:
+    inner = (*REMAINROOT, "--user", "42:43", "--", "sh", "-c", "id -u; id -g; id -G")
+    result = remainroot("--", *inner)
+    assert (result.stdout.split(), result.stderr) == (["42", "43", "43"], "")
+    result = remainroot("--user", "1000", "--", *inner)
+    assert (result.returncode, result.stdout) == (125, "")
+    assert result.stderr == "remainroot: cannot become 42:43: Operation not permitted\n"
