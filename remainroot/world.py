@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from stat import S_ISDIR
 
 from remainroot.auxv import patch_identity
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 OVERFLOW_ID: Final = 65534
 """What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
 
-_PROC_TASK: Final = re.compile(rb".*/proc/(\d+)(?:/task/(\d+))?(/.*)?$", re.DOTALL)
+_PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(/.*)?$"
 
 
 def is_mapped(kind: str, number: int) -> bool:
@@ -54,6 +53,8 @@ class World:
         self.births = Births(self)
         self.real_uid = os.geteuid()
         self.real_gid = os.getegid()
+        self._supervisor = os.getpid()
+        self._front = os.getppid()
         self.no_new_privs_forced = False
         """The filter needed no_new_privs: the real value says nothing about the task's."""
         self.filters = 0
@@ -72,6 +73,11 @@ class World:
     def hidden_ids(self) -> tuple[int, int]:
         """The user id and the group id that are not shown as they are; -1: none."""
         return self._hidden_uid, self._hidden_gid
+
+    @property
+    def guardians(self) -> tuple[int, ...]:
+        """The processes that hold CMD's world together and that no task may signal: the supervisor, and front while it lives."""
+        return (self._supervisor, self._front) if os.getppid() == self._front else (self._supervisor,)
 
     # -- owners
 
@@ -130,7 +136,9 @@ class World:
 
     def _proc_owner(self, fd: int, st: os.stat_result) -> Owner | None:
         """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5))."""
-        match = _PROC_TASK.match(os.readlink(b"/proc/self/fd/%d" % fd))
+        import re  # rarely needed, and 4 ms of start-up
+
+        match = re.match(_PROC_TASK, os.readlink(b"/proc/self/fd/%d" % fd))
         if match is None:
             return None
         state = self.tasks.state(int(match[2] or match[1]))
