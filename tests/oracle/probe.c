@@ -281,7 +281,8 @@ FACT(strace)
 {
     int st, pid = fork(), stops = 0;
     if (pid == 0) {
-        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0))
+            _exit(1);
         raise(SIGSTOP);
         getppid();
         _exit(5);
