@@ -30,6 +30,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
@@ -76,7 +77,6 @@ enum {
 	IN_ROOT = 0x10,
 	FLAG_CONTINUE = 1,
 	PROC_MAGIC = 0x9FA0,
-	RTTIME = 15,
 };
 
 #define RECV _IOC(_IOC_READ | _IOC_WRITE, '!', 0, sizeof(struct notification))
@@ -240,16 +240,10 @@ static PyTypeObject *keys_type;
 
 /* ---------------------------------------------------------------- the loop's data */
 
-enum kind { ASK, OWN_ID, POWER, FILE_AS_IT_IS };
-
-/* How one system call of one ABI may be answered here: the fields are explained in remainroot/quick.py. */
+/* How one system call may be answered here: remainroot.quick.Quick says what each field means. -1: there is no such argument. */
 struct rule {
-	uint32_t arch, nr;
-	uint64_t word; /* mask of a pointer */
-	long long kind, powers;
-	long long id, narrow; /* OWN_ID */
-	long long test_arg, test_indirect, test_mask, test_value; /* POWER */
-	long long path, dirfd, flags, flags_known, flags_fixed, uid, gid, modes, owner; /* FILE_AS_IT_IS */
+	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
+	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, used;
 };
 
 /* What a numbered state means. */
@@ -264,15 +258,17 @@ enum { RULES = 2048, TASKS = 64, MOUNTS = 64 };
 typedef struct {
 	PyObject_HEAD
 	int listener;
-	struct rule *rules; /* open addressing; kind ASK is a free one */
+	struct rule *rules; /* open addressing */
+	size_t rules_used;
 	struct who *who;
 	size_t who_size;
 	/* conditions */
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	bool untouched, roots_differ, store_empty;
 	uint32_t hidden_uid, hidden_gid;
-	Keys *keys; /* NULL: the store can only be asked */
-	char *xattr;
+	Keys *keys, *carriers; /* files with an override; devices (inode 0) whose files carry theirs in extended attributes */
+	bool complete; /* what is not among the keys has no override */
+	PyObject *xattrs; /* bytes: the names of those attributes, each with its NUL */
 	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
 	struct {
 		pid_t tid;
@@ -288,7 +284,7 @@ static struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
 {
 	uint32_t at = (nr * 31 ^ arch * 7 ^ nr >> 20) & (RULES - 1);
 
-	while (self->rules[at].kind != ASK && (self->rules[at].nr != nr || self->rules[at].arch != arch))
+	while (self->rules[at].used && (self->rules[at].nr != nr || self->rules[at].arch != arch))
 		at = (at + 1) & (RULES - 1);
 	return &self->rules[at];
 }
@@ -300,7 +296,7 @@ static const struct who *who_of(Loop *self, pid_t tid)
 	uint64_t number = 0;
 
 	if (!self->untouched) {
-		if (prlimit(tid, RTTIME, NULL, &limit) < 0)
+		if (prlimit(tid, RLIMIT_RTTIME, NULL, &limit) < 0)
 			return NULL;
 		if (limit.rlim_cur >= TAG && limit.rlim_cur < 2 * TAG)
 			number = limit.rlim_cur - TAG;
@@ -310,7 +306,21 @@ static const struct who *who_of(Loop *self, pid_t tid)
 
 /* ---------------------------------------------------------------- which file, and whether it is shown as it is */
 
-enum verdict { PYTHON, THROUGH };
+enum verdict { PYTHON, THROUGH, IS_LINK };
+
+/* A file: what `name` is below our descriptor `at`, or `at` itself where `name` is empty. */
+struct place {
+	int at;
+	const char *name;
+	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
+};
+
+static int status_of(const struct place *place, struct status *status)
+{
+	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
+
+	return syscall(SYS_statx, place->at, place->name, flags, WANTED, status);
+}
 
 /* /proc/TID as an O_PATH descriptor of ours, or -1; `fresh`: not the one remembered. */
 static int task_directory(Loop *self, pid_t tid, bool fresh)
@@ -329,37 +339,62 @@ static int task_directory(Loop *self, pid_t tid, bool fresh)
 	return self->tasks[at].fd;
 }
 
-/* Whether `status` is of a file on procfs; `fd` is the file where it is open, else -1. Where in doubt, true. */
-static bool on_proc(Loop *self, const struct status *status, int fd)
+/* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
+static bool on_proc(Loop *self, const struct place *place, const struct status *status)
 {
 	uint64_t *known = &self->mounts[status->mount % MOUNTS];
-	bool unique = status->mask & UNIQUE_MOUNT;
+	bool unique = status->mask & UNIQUE_MOUNT, proc;
 	struct statfs fs;
+	int fd = place->at;
 
 	if (status->dev_major)
 		return false; /* a block device of its own */
 	if (unique && *known == status->mount)
 		return false;
-	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_MAGIC)
-		return true;
-	if (unique)
+	if (*place->name)
+		fd = openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0));
+	proc = fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_MAGIC;
+	if (fd >= 0 && fd != place->at)
+		close(fd);
+	if (unique && !proc)
 		*known = status->mount;
-	return false;
+	return proc;
 }
 
-/* Whether the task sees this file just as the kernel shows it. `name`: a path of it for us, from `at`. */
-static bool shown_as_is(Loop *self, const struct status *status)
+/* Whether the file has none of the extended attributes that the store writes overrides in. */
+static bool no_xattr(Loop *self, const struct place *place)
 {
-	if (status->uid == self->hidden_uid || status->gid == self->hidden_gid)
+	const char *wanted = PyBytes_AS_STRING(self->xattrs), *end = wanted + PyBytes_GET_SIZE(self->xattrs), *name, *want;
+	char path[PATH_SIZE + 64], names[1024];
+	ssize_t got;
+
+	snprintf(path, sizeof path, *place->name ? "/proc/self/fd/%d/%s" : "/proc/self/fd/%d", place->at, place->name);
+	got = place->flags ? llistxattr(path, names, sizeof names) : listxattr(path, names, sizeof names);
+	if (got < 0)
 		return false;
+	for (name = names; name < names + got; name += strlen(name) + 1)
+		for (want = wanted; want < end; want += strlen(want) + 1)
+			if (strcmp(name, want) == 0)
+				return false;
+	return true;
+}
+
+/* Whether the store knows nothing of this file, for certain. */
+static bool no_override(Loop *self, const struct place *place, const struct status *status)
+{
+	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+
 	if (self->store_empty)
 		return true;
-	return self->keys && !keys_hold(self->keys, gnu_dev_makedev(status->dev_major, status->dev_minor), status->ino);
+	if ((S_ISREG(status->mode) || S_ISDIR(status->mode)) && status->uid == 0 && keys_hold(self->carriers, dev, 0))
+		return no_xattr(self, place);
+	return self->complete && !keys_hold(self->keys, dev, status->ino);
 }
 
-static bool id_stays(const struct notification *call, long long arg, const struct rule *rule, uint32_t now)
+/* Whether the id that the call asks for is root's, or none, and the file's is root's too: then nothing changes hands. */
+static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
 {
-	uint32_t id = (uint32_t)call->args[arg];
+	uint32_t id = (uint32_t)argument;
 
 	if (rule->narrow) {
 		id &= 0xFFFF;
@@ -369,61 +404,497 @@ static bool id_stays(const struct notification *call, long long arg, const struc
 	return now == 0 && (id == KEEP || id == 0);
 }
 
-static enum verdict judge(Loop *self, const struct rule *rule, const struct status *status)
+/* A file that is seen as it is, and whose set-id bits the rule does not mind, is the kernel's to answer about. */
+static enum verdict judge(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
 {
-	const struct notification *call = &self->notification;
+	const uint64_t *args = self->notification.args;
 
-	if (status->mode & rule->modes)
+	if (status->mode & rule->modes || on_proc(self, place, status))
 		return PYTHON;
-	if (rule->owner && !shown_as_is(self, status))
+	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
 		return PYTHON;
-	if (rule->uid >= 0 && !id_stays(call, rule->uid, rule, status->uid))
+	if (rule->gid >= 0 && !id_stays(rule, args[rule->gid], status->gid))
 		return PYTHON;
-	if (rule->gid >= 0 && !id_stays(call, rule->gid, rule, status->gid))
-		return PYTHON;
+	if (rule->owner) {
+		if (status->uid == self->hidden_uid || status->gid == self->hidden_gid)
+			return PYTHON;
+		if (!no_override(self, place, status))
+			return PYTHON;
+	}
 	return THROUGH;
 }
 
-static int status_of(int at, const char *name, int flags, struct status *status)
-{
-	return syscall(SYS_statx, at, name, flags, WANTED, status);
-}
-
-/* The file behind our own descriptor `fd`, which is closed. */
+/* As `judge`, of our own descriptor `fd`, which is closed. */
 static enum verdict judge_open(Loop *self, const struct rule *rule, int fd)
 {
+	struct place place = { fd, "", 0 };
 	enum verdict verdict = PYTHON;
 	struct status status;
 
-	if (status_of(fd, "", AT_EMPTY_PATH, &status) == 0 && !on_proc(self, &status, fd))
-		verdict = judge(self, rule, &status);
+	if (status_of(&place, &status) == 0)
+		verdict = judge(self, rule, &place, &status);
 	close(fd);
 	return verdict;
 }
 
 /*
- * `name` below /proc/TID, its last component not followed. Only names that the kernel resolves for the task as it does
- * for us are asked for: a magic link of the task's and at most one plain component.
+ * `path` names nothing for us. The kernel says best what is wrong with it: unless it leads through procfs, where there
+ * may be something for the task. Then the rest of it, without what is not there, is on procfs or ends at a link there.
  */
-static enum verdict judge_below(Loop *self, const struct rule *rule, const char *name, bool link_wanted)
+static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 {
+	struct place place = { -1, "", 0 };
+	enum verdict verdict = PYTHON;
 	struct status status;
-	int directory, fd;
+	char *slash;
+
+	how->flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
+	for (;;) {
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENAMETOOLONG)
+			return PYTHON;
+		place.at = syscall(SYS_openat2, base, path, how, sizeof *how);
+		if (place.at >= 0)
+			break;
+		for (slash = path + strlen(path); slash > path && slash[-1] == '/'; slash--)
+			;
+		while (slash > path && slash[-1] != '/')
+			slash--;
+		if (slash == path)
+			return THROUGH;
+		*slash = 0;
+		how->flags &= ~O_NOFOLLOW;
+	}
+	if (!(how->flags & O_NOFOLLOW) && status_of(&place, &status) == 0 && !on_proc(self, &place, &status))
+		verdict = THROUGH;
+	close(place.at);
+	return verdict;
+}
+
+/*
+ * `name` below /proc/TID: a magic link of the task's and at most one plain component. That much the kernel resolves for
+ * the task as it does for us, in one call. A last component that is a link and that is to be followed is IS_LINK.
+ */
+static enum verdict judge_below(Loop *self, const struct rule *rule, const char *name, int flags, bool follow)
+{
+	struct place place = { -1, name, flags };
+	struct status status;
 
 	for (int fresh = 0; fresh < 2; fresh++) {
-		directory = task_directory(self, self->notification.pid, fresh);
-		if (directory < 0)
+		place.at = task_directory(self, self->notification.pid, fresh);
+		if (place.at < 0)
 			return PYTHON;
-		if (status_of(directory, name, link_wanted ? AT_SYMLINK_NOFOLLOW : 0, &status) == 0) {
-			if (link_wanted && S_ISLNK(status.mode))
-				return PYTHON;
-			if (on_proc(self, &status, -1)) {
-				fd = openat(directory, name, O_PATH | O_CLOEXEC | (link_wanted ? O_NOFOLLOW : 0));
-				return fd < 0 ? PYTHON : judge_open(self, rule, fd);
-			}
-			return judge(self, rule, &status);
+		if (status_of(&place, &status) == 0) {
+			if (flags && follow && S_ISLNK(status.mode))
+				return IS_LINK;
+			return judge(self, rule, &place, &status);
 		}
-		/* Nothing there: or is it the directory of a former task of that number? */
+		/* Nothing there; or is this the directory of a former task of the same number? */
 	}
-	return PYTHON;
+	return errno == ENOENT || errno == ENOTDIR ? THROUGH : PYTHON;
+}
+
+/* A descriptor of the task's own `link` ("cwd", "root", "fd/N"), or -1. */
+static int open_own(Loop *self, const char *link)
+{
+	int fd = -1;
+
+	for (int fresh = 0; fresh < 2 && fd < 0; fresh++) {
+		fd = task_directory(self, self->notification.pid, fresh);
+		if (fd >= 0)
+			fd = openat(fd, link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	return fd;
+}
+
+/* As `judge`, of what `path` names: tracee.Files.resolve, for those paths that one call to the kernel resolves. */
+static enum verdict judge_path(Loop *self, const struct rule *rule, const char *own, char *path, bool follow)
+{
+	struct how how = { O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0, NO_MAGICLINKS };
+	bool absolute = *path == '/';
+	char name[PATH_SIZE + 64];
+	enum verdict verdict;
+	int base = AT_FDCWD, fd;
+
+	if (!absolute && !strchr(path, '/') && strcmp(path, "..") != 0) {
+		snprintf(name, sizeof name, "%s/%s", own, path);
+		verdict = judge_below(self, rule, name, AT_SYMLINK_NOFOLLOW, follow);
+		if (verdict != IS_LINK)
+			return verdict;
+	}
+	if (self->roots_differ)
+		how.resolve |= absolute ? IN_ROOT : BENEATH;
+	if (self->roots_differ || !absolute) {
+		base = open_own(self, absolute ? "root" : own);
+		if (base < 0)
+			return PYTHON;
+	}
+	fd = syscall(SYS_openat2, base, path, &how, sizeof how);
+	verdict = fd >= 0 ? judge_open(self, rule, fd) : not_found(self, base, path, &how);
+	if (base >= 0)
+		close(base);
+	return verdict;
+}
+
+/* Leave of `path` the directory that its last component is in; false if there is no such component. */
+static bool cut_last(char *path)
+{
+	char *end = path + strlen(path);
+
+	while (end > path && end[-1] == '/')
+		*--end = 0;
+	while (end > path && end[-1] != '/')
+		end--;
+	if (!*end || strcmp(end, ".") == 0 || strcmp(end, "..") == 0)
+		return false;
+	*end = 0;
+	return true;
+}
+
+/* As `judge`, of the file that the call means. */
+static enum verdict judge_call(Loop *self, const struct rule *rule)
+{
+	const struct notification *call = &self->notification;
+	uint32_t flags = rule->flags_fixed | (rule->flags >= 0 ? (uint32_t)call->args[rule->flags] : 0);
+	int dirfd = rule->dirfd >= 0 ? (int)(uint32_t)call->args[rule->dirfd] : AT_FDCWD;
+	char own[32] = "cwd";
+	uint64_t address;
+
+	if (flags & ~(uint32_t)(rule->flags_known | rule->flags_fixed))
+		return PYTHON;
+	if (dirfd != AT_FDCWD)
+		snprintf(own, sizeof own, "fd/%d", dirfd);
+	*self->path = 0;
+	if (rule->path >= 0) {
+		address = call->args[rule->path] & rule->word;
+		if ((address || !(flags & AT_EMPTY_PATH)) && peek_path(call->pid, address, self->path) < 0)
+			return errno == EFAULT || errno == ENAMETOOLONG ? THROUGH : PYTHON;
+		if (!*self->path && !(flags & AT_EMPTY_PATH))
+			return THROUGH; /* ENOENT */
+		if (rule->parent && !cut_last(self->path))
+			return PYTHON;
+	}
+	if (*self->path)
+		return judge_path(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
+	return judge_below(self, rule, own, 0, true);
+}
+
+/* Answer the notification here, if its rule allows: true, and the response is filled in. */
+static bool answer(Loop *self)
+{
+	const struct notification *call = &self->notification;
+	struct response *response = &self->response;
+	const struct rule *rule;
+	const struct who *who;
+	uint32_t powers;
+	uint64_t value;
+
+	if (!self->powers)
+		return false;
+	rule = rule_of(self, call->arch, call->nr);
+	if (!rule->used)
+		return false;
+	who = who_of(self, call->pid);
+	if (!who)
+		return false;
+	*response = (struct response){ .id = call->id };
+	if (rule->id >= 0) {
+		value = who->ids[rule->id];
+		response->value = rule->narrow && value > 0xFFFF ? 65534 : value;
+		return true;
+	}
+	if (rule->clear_arg >= 0) {
+		value = call->args[rule->clear_arg] & rule->word;
+		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
+			return false;
+		if (value & rule->clear_bits)
+			return false;
+	}
+	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
+		return false;
+	powers = who->powers & self->powers;
+	if (!(powers & rule->surely) && (!(powers & rule->likely) || judge_call(self, rule) != THROUGH))
+		return false;
+	response->flags = FLAG_CONTINUE;
+	return true;
+}
+
+/* ---------------------------------------------------------------- the loop as Python sees it */
+
+/*
+ * Send the response (unless there is none) and receive; answer here until a call is Python's, which every call is while
+ * there is something else to wait for (`patience`). 0, an errno, or -1: time out.
+ */
+static int converse(Loop *self, bool send, int patience)
+{
+	struct pollfd ready = { .fd = self->listener, .events = POLLIN };
+
+	for (;; send = true) {
+		/* A failure means that the task died, or was interrupted, while it waited. */
+		if (send)
+			(void)ioctl(self->listener, SEND, &self->response);
+		if (patience >= 0 && poll(&ready, 1, patience) == 0)
+			return -1;
+		memset(&self->notification, 0, sizeof self->notification);
+		if (ioctl(self->listener, RECV, &self->notification) < 0)
+			return errno;
+		if (patience >= 0 || !answer(self))
+			return 0;
+	}
+}
+
+static PyObject *loop_exchange(Loop *self, PyObject *args)
+{
+	unsigned long long id;
+	long long value;
+	int error, patience, failure;
+	unsigned int flags;
+	const struct notification *call = &self->notification;
+
+	if (!PyArg_ParseTuple(args, "KLiIi:exchange", &id, &value, &error, &flags, &patience))
+		return NULL;
+	self->response = (struct response){ id, value, error, flags };
+	Py_BEGIN_ALLOW_THREADS
+	failure = converse(self, id != 0, patience);
+	Py_END_ALLOW_THREADS
+	if (failure > 0) {
+		errno = failure;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	if (failure < 0)
+		Py_RETURN_NONE;
+	return Py_BuildValue("KIIi(KKKKKK)", (unsigned long long)call->id, call->pid, call->arch, call->nr,
+			     (unsigned long long)call->args[0], (unsigned long long)call->args[1],
+			     (unsigned long long)call->args[2], (unsigned long long)call->args[3],
+			     (unsigned long long)call->args[4], (unsigned long long)call->args[5]);
+}
+
+static PyObject *loop_add_rule(Loop *self, PyObject *args)
+{
+	struct rule rule;
+	Py_buffer packed;
+
+	if (!PyArg_ParseTuple(args, "y*:add_rule", &packed))
+		return NULL;
+	if (packed.len != sizeof rule || self->rules_used == RULES / 2) {
+		PyBuffer_Release(&packed);
+		return PyErr_Format(PyExc_ValueError, "not a rule, or one too many");
+	}
+	memcpy(&rule, packed.buf, sizeof rule);
+	PyBuffer_Release(&packed);
+	*rule_of(self, rule.arch, rule.nr) = rule;
+	self->rules_used++;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_set_who(Loop *self, PyObject *args)
+{
+	unsigned int number;
+	struct who who = { .known = true }, *table;
+	size_t size;
+
+	if (!PyArg_ParseTuple(args, "IIIIII:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
+			      &who.powers))
+		return NULL;
+	if (number >= self->who_size) {
+		size = 2 * (size_t)number + 16;
+		table = PyMem_Realloc(self->who, size * sizeof *table);
+		if (!table)
+			return PyErr_NoMemory();
+		memset(table + self->who_size, 0, (size - self->who_size) * sizeof *table);
+		self->who = table;
+		self->who_size = size;
+	}
+	self->who[number] = who;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_set_conditions(Loop *self, PyObject *args)
+{
+	int untouched, roots_differ, store_empty, complete;
+
+	if (!PyArg_ParseTuple(args, "Ipppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty, &complete))
+		return NULL;
+	self->complete = complete;
+	self->untouched = untouched;
+	self->roots_differ = roots_differ;
+	self->store_empty = store_empty;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	PyObject *keys, *carriers, *xattrs;
+	unsigned int hidden_uid, hidden_gid;
+	int listener;
+	Loop *self;
+
+	(void)kwargs;
+	if (!PyArg_ParseTuple(args, "iIIO!O!S:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
+			      &carriers, &xattrs))
+		return NULL;
+	self = (Loop *)type->tp_alloc(type, 0);
+	if (!self)
+		return NULL;
+	self->listener = listener;
+	self->hidden_uid = hidden_uid;
+	self->hidden_gid = hidden_gid;
+	for (int at = 0; at < TASKS; at++)
+		self->tasks[at].fd = -1;
+	self->keys = (Keys *)Py_NewRef(keys);
+	self->carriers = (Keys *)Py_NewRef(carriers);
+	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
+	self->xattrs = Py_NewRef(xattrs);
+	if (!self->rules) {
+		Py_DECREF(self);
+		return PyErr_NoMemory();
+	}
+	return (PyObject *)self;
+}
+
+static void loop_dealloc(Loop *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	for (int at = 0; at < TASKS; at++)
+		if (self->tasks[at].fd >= 0)
+			close(self->tasks[at].fd);
+	Py_XDECREF(self->keys);
+	Py_XDECREF(self->carriers);
+	Py_XDECREF(self->xattrs);
+	PyMem_Free(self->rules);
+	PyMem_Free(self->who);
+	type->tp_free(self);
+	Py_DECREF(type);
+}
+
+static PyMethodDef loop_methods[] = {
+	{ "exchange", (PyCFunction)loop_exchange, METH_VARARGS,
+	  "exchange(id, value, error, flags, patience): send this answer (id 0: none), then receive and answer calls until\n"
+	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
+	{ "add_rule", (PyCFunction)loop_add_rule, METH_VARARGS, "add_rule(packed): see remainroot.quick." },
+	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
+	  "set_who(number, uid, euid, gid, egid, powers): what the state of that number means." },
+	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
+	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot loop_slots[] = {
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, xattrs): the notify engine's conversation with the kernel." },
+	{ Py_tp_new, loop_new },
+	{ Py_tp_dealloc, loop_dealloc },
+	{ Py_tp_methods, loop_methods },
+	{ 0, NULL },
+};
+
+static PyType_Spec loop_spec = { "remainroot._fast.Loop", sizeof(Loop), 0, Py_TPFLAGS_DEFAULT, loop_slots };
+
+/* ---------------------------------------------------------------- the primitives of kernel.py */
+
+static PyObject *fault(int number)
+{
+	errno = number;
+	return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *read_memory(PyObject *module, PyObject *args)
+{
+	unsigned long long address;
+	Py_ssize_t size, got;
+	PyObject *bytes;
+	int tid;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iKn:read_memory", &tid, &address, &size))
+		return NULL;
+	bytes = PyBytes_FromStringAndSize(NULL, size);
+	if (!bytes)
+		return NULL;
+	got = size ? peek(tid, address, PyBytes_AS_STRING(bytes), size) : 0;
+	if (got == size)
+		return bytes;
+	Py_DECREF(bytes);
+	return fault(got < 0 ? errno : EFAULT);
+}
+
+static PyObject *write_memory(PyObject *module, PyObject *args)
+{
+	unsigned long long address;
+	struct iovec local, remote;
+	Py_buffer data;
+	ssize_t done;
+	int tid;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iKy*:write_memory", &tid, &address, &data))
+		return NULL;
+	local = (struct iovec){ data.buf, data.len };
+	remote = (struct iovec){ (void *)(uintptr_t)address, data.len };
+	done = data.len ? process_vm_writev(tid, &local, 1, &remote, 1, 0) : 0;
+	PyBuffer_Release(&data);
+	if (done != (ssize_t)remote.iov_len)
+		return fault(done < 0 ? errno : EFAULT);
+	Py_RETURN_NONE;
+}
+
+static PyObject *read_string(PyObject *module, PyObject *args)
+{
+	unsigned long long address;
+	char path[PATH_SIZE];
+	ssize_t length;
+	int tid;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iK:read_string", &tid, &address))
+		return NULL;
+	length = peek_path(tid, address, path);
+	return length < 0 ? fault(errno) : PyBytes_FromStringAndSize(path, length);
+}
+
+static PyObject *open_path(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = { "dirfd", "path", "resolve", "follow", NULL };
+	struct how how = { O_PATH | O_CLOEXEC, 0, 0 };
+	unsigned long long resolve;
+	int dirfd, follow = 1, fd = -1;
+	const char *path;
+
+	(void)module;
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iyK|$p:open_path", names, &dirfd, &path, &resolve, &follow))
+		return NULL;
+	how.flags |= follow ? 0 : O_NOFOLLOW;
+	how.resolve = resolve;
+	for (int attempt = 0; attempt < 16; attempt++) {
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	return fd < 0 ? fault(errno) : PyLong_FromLong(fd);
+}
+
+static PyMethodDef functions[] = {
+	{ "read_memory", read_memory, METH_VARARGS, "See remainroot.kernel." },
+	{ "write_memory", write_memory, METH_VARARGS, "See remainroot.kernel." },
+	{ "read_string", read_string, METH_VARARGS, "See remainroot.kernel." },
+	{ "open_path", (PyCFunction)(void (*)(void))open_path, METH_VARARGS | METH_KEYWORDS, "See remainroot.kernel." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static struct PyModuleDef definition = {
+	PyModuleDef_HEAD_INIT, "remainroot._fast", "The hot path of remainroot, compiled.", -1, functions, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__fast(void)
+{
+	PyObject *module = PyModule_Create(&definition), *loop = NULL;
+
+	if (!module)
+		return NULL;
+	keys_type = (PyTypeObject *)PyType_FromSpec(&keys_spec);
+	loop = PyType_FromSpec(&loop_spec);
+	if (!keys_type || !loop || PyModule_AddObjectRef(module, "Keys", (PyObject *)keys_type) < 0 ||
+	    PyModule_AddObjectRef(module, "Loop", loop) < 0)
+		Py_CLEAR(module);
+	Py_XDECREF(loop);
+	return module;
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from remainroot.abi import Abi
     from remainroot.credentials import Credentials
+    from remainroot.quick import Quick
     from remainroot.tasks import State
     from remainroot.world import World
 
@@ -143,22 +144,26 @@ def differs(arg: int, value: int) -> tuple[When, ...]:
 class Syscall:
     """One declared syscall.
 
-    Its kernel name, its handler, and when the filter lets it through (any of `when`; empty: always).
+    Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), and when it needs no
+    handler (`remainroot.quick`; None: never).
     """
 
-    __slots__ = ("handler", "name", "when")
+    __slots__ = ("handler", "name", "quick", "when")
 
-    def __init__(self, name: str, handler: Handler, when: tuple[When, ...]) -> None:
+    def __init__(self, name: str, handler: Handler, when: tuple[When, ...], quick: Quick | None) -> None:
         self.name = name
         self.handler = handler
         self.when = when
+        self.quick = quick
 
 
 SYSCALLS: Final[dict[str, Syscall]] = {}
 """Every declared syscall by kernel name; filled when `remainroot.handlers` is imported."""
 
 
-def handles(*names: str, when: tuple[When, ...] = ()) -> Callable[[Handler], Handler]:
+def handles(
+    *names: str, when: tuple[When, ...] = (), quick: Quick | None = None
+) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
     A name that no ABI knows, or that is declared twice, is an error at import.
@@ -170,7 +175,7 @@ def handles(*names: str, when: tuple[When, ...] = ()) -> Callable[[Handler], Han
                 raise ValueError(f"syscall {name} is declared twice")
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
-            SYSCALLS[name] = Syscall(name, handler, when)
+            SYSCALLS[name] = Syscall(name, handler, when, quick)
         return handler
 
     return declare
@@ -179,19 +184,25 @@ def handles(*names: str, when: tuple[When, ...] = ()) -> Callable[[Handler], Han
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "nr", "short_ids")
+    __slots__ = ("abi", "handler", "name", "nr", "quick", "short_ids")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
         self.nr = nr
         self.name = syscall.name
         self.handler = syscall.handler
+        self.quick = syscall.quick
         self.short_ids = syscall.name in abi.short_ids
 
 
+_TABLE: Final[dict[int, dict[int, Row]]] = {}
+
+
 def build_table() -> dict[int, dict[int, Row]]:
-    """Rows by audit architecture and syscall number, for every ABI this machine runs."""
-    table: dict[int, dict[int, Row]] = {}
+    """Rows by audit architecture and syscall number, for every ABI this machine runs; made once."""
+    table = _TABLE
+    if table:
+        return table
     for abi in abis.native():
         rows = table.setdefault(abi.audit_arch, {})
         for name, syscall in SYSCALLS.items():

@@ -14,7 +14,7 @@ from ctypes import c_char, c_int, c_long, c_size_t, c_uint, c_ulong, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
 MACHINE: Final = os.uname().machine
 
@@ -50,6 +50,20 @@ def fault(call: str) -> OSError:
     """The OSError of the libc call that just failed."""
     number = _get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def _compiled() -> Any:
+    """The compiled half of this package, or None: it was not built, or REMAINROOT_PURE forbids it."""
+    if os.environ.get("REMAINROOT_PURE"):
+        return None
+    try:
+        from remainroot import _fast
+    except ImportError:
+        return None
+    return _fast
+
+
+compiled: Final = _compiled()
 
 
 # ---------------------------------------------------------------- another task's memory: process_vm_readv(2)

@@ -155,6 +155,16 @@ class Tasks:
         self._numbers: dict[State, int] = {PLAIN: 0}
         self._named: list[State | _Mixed] = [PLAIN]
 
+    @property
+    def count(self) -> int:
+        """How many numbers have been given out."""
+        return len(self._named)
+
+    def numbered(self, number: int) -> State | None:
+        """The state of this number, or None if it takes a look at the thread to tell."""
+        named = self._named[number]
+        return named if isinstance(named, State) else None
+
     def state(self, tid: int) -> State:
         """What `tid` is now. A task that died meanwhile is plain root: nobody will see the answer."""
         if self.untouched:

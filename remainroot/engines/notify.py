@@ -16,9 +16,11 @@ import os
 from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
+from select import POLLIN, poll
 from struct import Struct
 
-from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return
+from remainroot import quick
+from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return, build_table
 from remainroot.engines.base import Engine
 from remainroot.engines.filter import RET_USER_NOTIF, assemble, program
 from remainroot.kernel import (
@@ -61,6 +63,7 @@ ADDFD_REQUEST: Final = Struct("=QIIII")
 
 _WALL: Final = 0x40000000
 _EXEC_PATIENCE: Final = 0.05
+_EXEC_POLL: Final = 5
 
 
 def _listen(code: bytes) -> int:
@@ -72,6 +75,40 @@ def _listen(code: bytes) -> int:
         if error.errno != EINVAL:
             raise
     return load_filter(code, flags)
+
+
+class _Conversation:
+    """What `remainroot.quick.Loop` does, but for the answers of its own."""
+
+    def __init__(self, listener: int) -> None:
+        self._listener = listener
+        self._response = bytearray(RESP.size)
+        self._notification = bytearray(NOTIF.size)
+        self._empty = bytes(NOTIF.size)
+
+    def exchange(
+        self, current: int, value: int, error: int, flags: int, patience: int
+    ) -> tuple[int, int, int, int, tuple[int, ...]] | None:
+        """Send an answer (to `current`; 0: none) and receive: (id, tid, arch, nr, args).
+
+        None if no call came for `patience` ms (-1: wait for ever). OSError if there is nothing to be received.
+        """
+        listener, notification = self._listener, self._notification
+        if current:
+            RESP.pack_into(self._response, 0, current, value, error, flags)
+            try:
+                ioctl(listener, SEND, self._response)
+            except OSError:
+                pass  # the task died, or was interrupted, while it waited
+        if patience >= 0:
+            poller = poll()
+            poller.register(listener, POLLIN)
+            if not poller.poll(patience):
+                return None
+        notification[:] = self._empty
+        ioctl(listener, RECV, notification)
+        current, tid, _, nr, arch, _, *args = NOTIF.unpack(notification)
+        return current, tid, arch, nr, tuple(args)
 
 
 class NotifyEngine(Engine):
@@ -148,48 +185,48 @@ class NotifyEngine(Engine):
     # -- service
 
     def run(self) -> None:
-        """Receive, answer, send; until the waiting thread says that nobody is left."""
+        """Send, receive, have it answered; until the waiting thread says that nobody is left."""
         signal(SIGUSR1, lambda *_: None)
         pthread_sigmask(SIG_UNBLOCK, (SIGUSR1,))
         self.world.vanished = self._vanished
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
-        listener, answer, response = self._listener, self.answer, self._response
-        unpack, pack_into, size = NOTIF.unpack, RESP.pack_into, NOTIF.size
-        empty = bytes(size)
-        notification = bytearray(size)
+        answer, execs = self.answer, self._execs
+        loop = quick.Loop(self.world, self._listener, build_table()) if quick.usable(self.world) else None
+        exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
+        current = value = error = flags = 0
         while True:
-            notification[:] = empty
             try:
-                ioctl(listener, RECV, notification)
-            except OSError as error:
-                self._interrupted(error)
+                # An awaited exec ends in a stop that the other thread is told of; its signal may come too early.
+                caught = exchange(current, value, error, flags, _EXEC_POLL if execs else -1)
+            except OSError as failure:
+                caught = None
+                self._interrupted(failure)
                 if self._over:
                     return
+            if execs:
+                self._serve_execs(0)
+            if caught is None:
+                current = 0
                 continue
-            self._current, tid, _, nr, arch, _, *registers = unpack(notification)
-            args = tuple(registers)
+            current, tid, arch, nr, args = caught
+            self._current = current
             outcome = answer(tid, arch, nr, args)
+            value = error = flags = 0
             if outcome is CONTINUE:
-                pack_into(response, 0, self._current, 0, 0, _FLAG_CONTINUE)
+                flags = _FLAG_CONTINUE
             elif outcome.__class__ is Return:
-                pack_into(response, 0, self._current, outcome.value, 0, 0)
+                value = outcome.value
             elif outcome.__class__ is Fail:
-                pack_into(response, 0, self._current, 0, -outcome.errno, 0)
+                error = -outcome.errno
             else:
                 self._special(tid, outcome)
-                continue
-            try:
-                ioctl(listener, SEND, response)
-            except OSError:
-                pass  # the task died, or was interrupted, while it waited
-            if self._execs:
-                self._serve_execs(0)
+                current = 0
+            if loop is not None:
+                loop.refresh()
 
     def _interrupted(self, error: OSError) -> None:
         """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left."""
-        if error.errno == EINTR:
-            self._serve_execs(0)
-        elif error.errno != ENOENT:
+        if error.errno not in (EINTR, ENOENT):
             raise error
 
     def _send(self, value: int, error: int, flags: int) -> bool:

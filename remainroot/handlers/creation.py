@@ -25,6 +25,7 @@ from stat import (
 )
 from struct import Struct
 
+from remainroot import quick
 from remainroot.credentials import CAP_FSETID, CAP_MKNOD
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
+    from remainroot.quick import Quick
 
     Maker = Callable[[int, bytes, int], None]
 
@@ -45,6 +47,8 @@ _MAX_LINKS: Final = 40
 _O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _OPEN_HOW: Final = Struct("=QQQ")
 _MODE_BITS: Final = 0o7777
+_DEVICE_BIT: Final = 0o20000
+"""In the types of both kinds of device, and in that of no other file that mknod(2) makes."""
 _SET_ID: Final = S_ISUID | S_ISGID
 
 
@@ -168,19 +172,24 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
 # ---------------------------------------------------------------- open
 
 
-@handles("open", when=has_bits(1, os.O_CREAT, _O_TMPFILE_BIT))
+def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
+    """An open without set-id bits; O_TMPFILE names the directory itself, and is not quick."""
+    return quick.create(path=path, dirfd=dirfd, clear=(mode, _SET_ID), clear_too=(flags, _O_TMPFILE_BIT))
+
+
+@handles("open", when=has_bits(1, os.O_CREAT, _O_TMPFILE_BIT), quick=_quick_open(1, 2, path=0))
 def open_(call: Call) -> Outcome:
     """open(2) with O_CREAT or O_TMPFILE."""
     return _open(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("openat", when=has_bits(2, os.O_CREAT, _O_TMPFILE_BIT))
+@handles("openat", when=has_bits(2, os.O_CREAT, _O_TMPFILE_BIT), quick=_quick_open(2, 3, dirfd=0, path=1))
 def openat(call: Call) -> Outcome:
     """openat(2) with O_CREAT or O_TMPFILE."""
     return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
 
 
-@handles("creat")
+@handles("creat", quick=quick.create(path=0, clear=(1, _SET_ID)))
 def creat(call: Call) -> Outcome:
     """creat(2): open with O_CREAT | O_WRONLY | O_TRUNC."""
     return _open(call, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.unsigned(1))
@@ -279,13 +288,13 @@ def _make_directory(directory: int, name: bytes, mode: int) -> None:
     os.mkdir(name, mode, dir_fd=directory)
 
 
-@handles("mkdir")
+@handles("mkdir", quick=quick.create(path=0))
 def mkdir(call: Call) -> Outcome:
     """mkdir(2)."""
     return _mkdir(call, AT_FDCWD, 0, call.unsigned(1))
 
 
-@handles("mkdirat")
+@handles("mkdirat", quick=quick.create(dirfd=0, path=1))
 def mkdirat(call: Call) -> Outcome:
     """mkdirat(2)."""
     return _mkdir(call, call.signed(0), 1, call.unsigned(2))
@@ -301,13 +310,13 @@ def _mkdir(call: Call, dirfd: int, index: int, mode: int) -> Outcome:
     return _create(call, dirfd, path.rstrip(b"/") or path, _make_directory, mode & 0o1777)
 
 
-@handles("symlink")
+@handles("symlink", quick=quick.create(path=1))
 def symlink(call: Call) -> Outcome:
     """symlink(2)."""
     return _symlink(call, AT_FDCWD, 1)
 
 
-@handles("symlinkat")
+@handles("symlinkat", quick=quick.create(dirfd=1, path=2))
 def symlinkat(call: Call) -> Outcome:
     """symlinkat(2)."""
     return _symlink(call, call.signed(1), 2)
@@ -330,13 +339,13 @@ def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
     return _create(call, dirfd, path, make, 0)
 
 
-@handles("mknod")
+@handles("mknod", quick=quick.create(path=0, clear=(1, _DEVICE_BIT)))
 def mknod(call: Call) -> Outcome:
     """mknod(2)."""
     return _mknod(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("mknodat")
+@handles("mknodat", quick=quick.create(dirfd=0, path=1, clear=(2, _DEVICE_BIT)))
 def mknodat(call: Call) -> Outcome:
     """mknodat(2)."""
     return _mknod(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
@@ -388,7 +397,7 @@ _SYS_BIND: Final = 2
 _SOCKETCALL_BIND: Final = Struct("=III")
 
 
-@handles("bind")
+@handles("bind", quick=quick.CREATE_SOMEWHERE)
 def bind(call: Call) -> Outcome:
     """bind(2) of a unix socket to a path: the new file belongs to the caller."""
     return _bind(call, call.ptr(1), call.unsigned(2))

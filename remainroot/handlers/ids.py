@@ -6,6 +6,7 @@ from __future__ import annotations
 from errno import EINVAL, EPERM
 from struct import Struct, pack
 
+from remainroot import quick
 from remainroot.credentials import CAP_SETGID, NGROUPS_MAX
 from remainroot.dispatch import DONE, Fail, Return, handles
 
@@ -24,25 +25,25 @@ def _shown(call: Call, value: int) -> int:
     return 65534 if call.short_ids and value > 0xFFFF else value
 
 
-@handles("getuid", "getuid32")
+@handles("getuid", "getuid32", quick=quick.own_id(0))
 def getuid(call: Call) -> Outcome:
     """The real user id: getuid(2)."""
     return Return(_shown(call, call.creds.uid))
 
 
-@handles("geteuid", "geteuid32")
+@handles("geteuid", "geteuid32", quick=quick.own_id(1))
 def geteuid(call: Call) -> Outcome:
     """The effective user id: geteuid(2)."""
     return Return(_shown(call, call.creds.euid))
 
 
-@handles("getgid", "getgid32")
+@handles("getgid", "getgid32", quick=quick.own_id(2))
 def getgid(call: Call) -> Outcome:
     """The real group id: getgid(2)."""
     return Return(_shown(call, call.creds.gid))
 
 
-@handles("getegid", "getegid32")
+@handles("getegid", "getegid32", quick=quick.own_id(3))
 def getegid(call: Call) -> Outcome:
     """The effective group id: getegid(2)."""
     return Return(_shown(call, call.creds.egid))

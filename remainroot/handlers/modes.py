@@ -7,6 +7,7 @@ import os
 from errno import EBADF, EPERM
 from stat import S_IFMT, S_IFREG, S_IMODE, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
+from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
@@ -29,19 +30,19 @@ def _nothing_to_do(call: Call, mode: int) -> bool:
     )
 
 
-@handles("chmod")
+@handles("chmod", quick=quick.chmod(1, path=0))
 def chmod(call: Call) -> Outcome:
     """Change the mode of what a path names: chmod(2)."""
     return _by_path(call, AT_FDCWD, 0, 0, call.unsigned(1))
 
 
-@handles("fchmodat")
+@handles("fchmodat", quick=quick.chmod(2, dirfd=0, path=1))
 def fchmodat(call: Call) -> Outcome:
     """Chmod relative to a directory descriptor; the syscall has no flags: fchmodat(2)."""
     return _by_path(call, call.signed(0), 1, 0, call.unsigned(2))
 
 
-@handles("fchmodat2")
+@handles("fchmodat2", quick=quick.chmod(2, dirfd=0, path=1, flags=3))
 def fchmodat2(call: Call) -> Outcome:
     """Fchmodat with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH, Linux 6.6."""
     flags = call.unsigned(3)
@@ -50,7 +51,7 @@ def fchmodat2(call: Call) -> Outcome:
     return _by_path(call, call.signed(0), 1, flags, call.unsigned(2))
 
 
-@handles("fchmod")
+@handles("fchmod", quick=quick.chmod(1, dirfd=0))
 def fchmod(call: Call) -> Outcome:
     """Change the mode of an open file: fchmod(2)."""
     if _nothing_to_do(call, call.unsigned(1)):

@@ -7,6 +7,7 @@ import os
 from errno import EBADF, EINVAL, EPERM
 from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
+from remainroot import quick
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 
-@handles("chown", "chown32")
+@handles("chown", "chown32", quick=quick.chown(1, path=0))
 def chown(call: Call) -> Outcome:
     """Change the owner of what a path names, the last link followed: chown(2)."""
     return _by_path(call, AT_FDCWD, 0, 0, call.id(1), call.id(2))
 
 
-@handles("lchown", "lchown32")
+@handles("lchown", "lchown32", quick=quick.chown(1, path=0, fixed=AT_SYMLINK_NOFOLLOW))
 def lchown(call: Call) -> Outcome:
     """As chown, of a symbolic link itself: lchown(2)."""
     return _by_path(call, AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW, call.id(1), call.id(2))
 
 
-@handles("fchownat")
+@handles("fchownat", quick=quick.chown(2, dirfd=0, path=1, flags=4))
 def fchownat(call: Call) -> Outcome:
     """Chown relative to a directory descriptor, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH: fchownat(2)."""
     flags = call.unsigned(4)
@@ -40,7 +41,7 @@ def fchownat(call: Call) -> Outcome:
     return _by_path(call, call.signed(0), 1, flags, call.id(2), call.id(3))
 
 
-@handles("fchown", "fchown32")
+@handles("fchown", "fchown32", quick=quick.chown(1, dirfd=0))
 def fchown(call: Call) -> Outcome:
     """Change the owner of an open file: fchown(2)."""
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
+from remainroot import quick
 from remainroot.credentials import KEEP, ROOT, parse_file_caps
 from remainroot.dispatch import CONTINUE, Exec, handles
 from remainroot.handlers.paths import Unresolved, find, find_path
@@ -24,13 +25,13 @@ _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
 
 
-@handles("execve")
+@handles("execve", quick=quick.execute(path=0))
 def execve(call: Call) -> Outcome:
     """execve(2)."""
     return _exec(call, AT_FDCWD, 0, 0)
 
 
-@handles("execveat")
+@handles("execveat", quick=quick.execute(dirfd=0, path=1, flags=4))
 def execveat(call: Call) -> Outcome:
     """execveat(2)."""
     return _exec(call, call.signed(0), 1, call.unsigned(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))

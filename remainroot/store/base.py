@@ -110,7 +110,7 @@ class Store:
         self.no_attributes = False
 
     def watched_by(self, keys: Keys, carriers: Keys) -> bool:
-        """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before the first of them.
+        """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before it runs.
 
         From now on `note` puts each file that gets an override into `keys`. True is the promise that no file has one
         that is not there. Else (others write to the same store) the store may put `(device, 0)` into `carriers` when it

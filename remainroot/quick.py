@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which calls need no knowledge of ours, so that the compiled loop (`remainroot._fast`) may answer them by itself.
+
+A declaration (`@handles`) may carry a `Quick`: when the handler would do nothing but let the kernel answer, or tell the
+task an id. It is data, and the loop knows no more of a syscall than it says; whatever it cannot decide with certainty
+goes to the handler, which needs no `Quick` to be right. Without a compiler, with REMAINROOT_PURE=1, or where every call
+is to be observed, there is no loop, and the handlers answer all of it.
+
+What a task may do is a set of powers, bits that a state has or has not. The loop reads a task's state from the same
+resource limit as `remainroot.tasks` does, and `Quick` names the powers that let a call through:
+
+- `surely`: with one of these, at once;
+- `likely`: with one of these, if the file that the call names is one that everybody sees as it is.
+
+Conditions of the whole world (an override of a directory's group exists, a file is about to be born) take powers away
+from everybody.
+"""
+
+from __future__ import annotations
+
+from stat import S_ISGID, S_ISUID
+from struct import Struct
+
+from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SYS_NICE, ROOT
+from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Row
+    from remainroot.tasks import State
+    from remainroot.world import World
+
+# What a task may have the kernel do for it, unseen by us.
+SEES: Final = 1 << 0
+"""Look at a file without an override."""
+CHOWNS: Final = 1 << 1
+"""Give root's files to root."""
+CHMODS_ANY: Final = 1 << 2
+CHMODS: Final = 1 << 3
+"""Change the mode of a file (ANY: while there is no placeholder)."""
+CREATES_ANYWHERE: Final = 1 << 4
+CREATES: Final = 1 << 5
+"""Create files that are root's (ANYWHERE: while no directory passes a group on)."""
+CONFINED: Final = 1 << 6
+"""Create files itself, whosever they are, for it is under Landlock."""
+SIGNALS: Final = 1 << 7
+SCHEDULES: Final = 1 << 8
+EXECUTES: Final = 1 << 9
+"""Stay plain root over an exec of a program without set-id bits."""
+FORKS: Final = 1 << 10
+"""Have children (while no process has threads that differ)."""
+
+SET_ID: Final = S_ISUID | S_ISGID
+
+_NONE: Final = -1
+_AT_NO_AUTOMOUNT: Final = 0x800
+_AT_STATX_SYNC_TYPE: Final = 0x6000
+_STAT_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
+
+
+class Quick:
+    """When a syscall may be answered without its handler. Arguments are meant by index, -1 meaning none.
+
+    `id`: the call asks for one of (uid, euid, gid, egid), and this is its index. `surely`, `likely`: see the module.
+    `clear`: (argument, bits), `indirect` if the argument points to the value, and `clear_too`, another: where one of
+    the bits is set, the call is the handler's.
+
+    The file: `path`, `dirfd`, `flags` are arguments (AT_*; others than `known` are the handler's), `fixed` the flags
+    of a call that takes none; `parent`: what counts is the directory the file is in. What makes a file the handler's:
+    one of the bits `modes` in its mode; with `owner`, an override or an id that is not shown as it is; with `uid` and
+    `gid`, arguments, that it is not root's to begin with or not root's to become.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(
+        self,
+        *,
+        id: int = _NONE,  # noqa: A002
+        surely: int = 0,
+        likely: int = 0,
+        clear: tuple[int, int] = (_NONE, 0),
+        indirect: bool = False,
+        clear_too: tuple[int, int] = (_NONE, 0),
+        path: int = _NONE,
+        dirfd: int = _NONE,
+        flags: int = _NONE,
+        known: int = 0,
+        fixed: int = 0,
+        parent: bool = False,
+        modes: int = 0,
+        owner: bool = False,
+        uid: int = _NONE,
+        gid: int = _NONE,
+    ) -> None:
+        self._fields = (
+            *(id, surely, likely, *clear, indirect, *clear_too),
+            *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid),
+        )
+
+    def pack(self, row: Row) -> bytes:
+        """As `struct rule` of the loop, for the syscall as one ABI has it."""
+        return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
+                          row.short_ids, *self._fields, 1)  # fmt: skip
+
+
+_RULE: Final = Struct("=23q")
+
+
+def stat(path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
+    """A call that shows a file: one without an override is the kernel's."""
+    return Quick(likely=SEES, owner=True, path=path, dirfd=dirfd, flags=flags, known=_STAT_FLAGS, fixed=fixed)
+
+
+def chown(ids: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
+    """A change of owner; `ids` is the first of the two arguments with the new ones."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    return Quick(
+        likely=CHOWNS, owner=True, uid=ids, gid=ids + 1, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed
+    )
+
+
+def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+    """A change of mode to one without set-id bits; `mode` is the argument."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    return Quick(
+        surely=CHMODS_ANY, likely=CHMODS, owner=True, clear=(mode, SET_ID),
+        path=path, dirfd=dirfd, flags=flags, known=known,
+    )  # fmt: skip
+
+
+def create(
+    path: int, dirfd: int = _NONE, clear: tuple[int, int] = (_NONE, 0), clear_too: tuple[int, int] = (_NONE, 0)
+) -> Quick:
+    """A call that may make a file, in a directory without the set-gid bit."""
+    return Quick(
+        surely=CREATES_ANYWHERE | CONFINED, likely=CREATES, clear=clear, clear_too=clear_too,
+        path=path, dirfd=dirfd, parent=True, modes=S_ISGID,
+    )  # fmt: skip
+
+
+CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
+"""As `create`, of a call whose arguments do not tell so easily where."""
+SIGNAL: Final = Quick(surely=SIGNALS)
+SCHEDULE: Final = Quick(surely=SCHEDULES)
+
+
+def fork(flags: int = _NONE, bits: int = 0, *, indirect: bool = False) -> Quick:
+    """A call that makes a task; with one of `bits` in the argument `flags`, something else too."""
+    return Quick(surely=FORKS, clear=(flags, bits), indirect=indirect)
+
+
+def own_id(index: int) -> Quick:
+    """A call that asks for one of (uid, euid, gid, egid)."""
+    return Quick(id=index)
+
+
+def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+    """The execution of a file."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    return Quick(likely=EXECUTES, path=path, dirfd=dirfd, flags=flags, known=known, modes=SET_ID, owner=True)
+
+
+# ---------------------------------------------------------------- the loop's knowledge
+
+
+def powers(state: State) -> int:
+    """What tasks in this state may have done for them."""
+    creds = state.creds
+    found = SEES | FORKS
+    if creds.capable(CAP_CHOWN):
+        found |= CHOWNS
+    if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
+        found |= CHMODS | CHMODS_ANY
+    if state.confined:
+        found |= CONFINED
+    elif creds.fsuid == 0 and creds.fsgid == 0:
+        found |= CREATES | CREATES_ANYWHERE
+    if creds.capable(CAP_KILL):
+        found |= SIGNALS
+    if creds.capable(CAP_SYS_NICE):
+        found |= SCHEDULES
+    if creds == ROOT:
+        found |= EXECUTES
+    return found
+
+
+class Loop:
+    """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
+
+    def __init__(self, world: World, listener: int, rows: dict[int, dict[int, Row]]) -> None:
+        self._world = world
+        hidden = [OTHERS if number < 0 else number for number in world.hidden_ids]
+        store = world.store
+        keys, carriers = compiled.Keys(), compiled.Keys()
+        self._complete = store.watched_by(keys, carriers)
+        names = b"".join(name.encode() + b"\0" for name in store.xattrs)
+        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, names)
+        self.exchange = self._loop.exchange
+        self._states = 0
+        self._known: tuple[object, ...] = ()
+        for table in rows.values():
+            for row in table.values():
+                if row.quick is not None:
+                    self._loop.add_rule(row.quick.pack(row))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what may have changed while a handler ran."""
+        world = self._world
+        tasks, store = world.tasks, world.store
+        now = (
+            tasks.untouched,
+            tasks.mixed,
+            tasks.count,
+            world.files.roots_differ,
+            store.empty,
+            store.placeholders,
+            store.group_directories,
+            not world.births.pending,
+        )
+        if now == self._known:
+            return
+        self._known = now
+        while self._states < tasks.count:
+            state = tasks.numbered(self._states)
+            if state is not None:
+                creds = state.creds
+                self._loop.set_who(self._states, creds.uid, creds.euid, creds.gid, creds.egid, powers(state))
+            self._states += 1
+        self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, store.empty, self._complete)
+
+    def _valid(self) -> int:
+        """The powers that count at present."""
+        world = self._world
+        if world.births.pending or world.settings.whole_identity:
+            return 0
+        valid = -1 & 0xFFFF_FFFF
+        if world.real_uid or world.real_gid:
+            valid &= ~CHOWNS
+        if world.store.placeholders:
+            valid &= ~CHMODS_ANY
+        if world.store.group_directories:
+            valid &= ~CREATES_ANYWHERE
+        if world.tasks.mixed:
+            valid &= ~FORKS
+        return valid
+
+
+OTHERS: Final = 0xFFFF_FFFF
+"""No file's id."""
+
+
+def usable(world: World) -> bool:
+    """Whether calls may be answered without being seen here."""
+    settings = world.settings
+    return compiled is not None and not (settings.trace_calls or settings.stats or settings.log is not None)
