@@ -89,12 +89,26 @@ INFO: Final = ctypes.byref(_info_buffer)
 INFO_ADDRESS: Final = addressof(_info_buffer)
 """Where `request(GET_SYSCALL_INFO, tid, INFO_SIZE, INFO)` writes."""
 _info_fields: Final = Struct("=B3xI16xQ6Q")
+_info_call: Final = Struct("=4xI16xQ")
+_info_args: Final = Struct("=32x6Q")
 _info_view: Final = memoryview(_info_buffer).cast("B")
+INFO_BYTES: Final = _info_view
+"""The bytes of INFO: the first is the `op`."""
 
 
 def call_info() -> tuple[int, ...]:
     """What INFO holds of an entry or a seccomp stop: (op, audit architecture, number, six arguments)."""
     return _info_fields.unpack_from(_info_view)
+
+
+def call_number() -> tuple[int, ...]:
+    """What INFO holds of an entry stop: (audit architecture, number)."""
+    return _info_call.unpack_from(_info_view)
+
+
+def call_args() -> tuple[int, ...]:
+    """What INFO holds of an entry stop: the six arguments."""
+    return _info_args.unpack_from(_info_view)
 
 
 def failed() -> bool:

@@ -346,9 +346,10 @@ class PtraceEngine(_Ptracing):
 
     def run(self) -> None:  # noqa: C901, PLR0912 - the hot loop calls nothing that it can do itself
         """Serve every task of the tree; return when the last one is gone."""
-        waitpid, request, call_info, skip, answer = os.waitpid, pt.request, pt.call_info, pt.skip, self.answer
+        waitpid, request, skip, answer = os.waitpid, pt.request, pt.skip, self.answer
         everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT
         get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
+        info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
         execs, backlog = self._execs, self._backlog
         wanted = self.wanted
         nothing: dict[int, tuple[When, ...]] = {}
@@ -365,18 +366,23 @@ class PtraceEngine(_Ptracing):
                 continue
             if request(get_info, tid, size, info) < 0:
                 continue
-            op, arch, nr, *args = call_info()
+            op = info_bytes[0]
             if op != entry:
                 if op == leave:
                     if execs and pt.failed():
                         execs.pop(tid, None)
                     request(resume, tid, 0, 0)
                 continue  # neither: another thread's exec took this one's place, and its own stop is to come
+            arch, nr = call_number()
             conditions = wanted.get(arch, nothing).get(nr)
-            if conditions is None or (conditions and not meets(conditions, args)):  # type: ignore[arg-type]
+            if conditions is None:
                 request(resume, tid, 0, 0)
                 continue
-            outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
+            args = call_args()
+            if conditions and not meets(conditions, args):
+                request(resume, tid, 0, 0)
+                continue
+            outcome = answer(tid, arch, nr, args)
             kind = outcome.__class__
             if kind is Continue:
                 request(resume, tid, 0, 0)

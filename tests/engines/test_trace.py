@@ -105,6 +105,10 @@ def answer(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
     return CONTINUE
 
 
+RUNNING: list[int] = []
+"""Supervisors that have not been seen to end."""
+
+
 class Run:
     """A supervisor at work in its own process."""
 
@@ -112,7 +116,9 @@ class Run:
         events, events_end = os.pipe()
         output, output_end = os.pipe()
         self.pid = os.fork()
-        if not self.pid:
+        if self.pid:
+            RUNNING.append(self.pid)
+        else:
             status = 99
             try:
                 os.setpgid(0, 0)
@@ -149,6 +155,7 @@ class Run:
         assert status == 0, f"supervisor: {status:#x}, {events}, {text}"
         self._output.close()
         self._events.close()
+        RUNNING.remove(self.pid)
         return events, text
 
 
@@ -175,9 +182,13 @@ def _limit() -> Iterator[None]:
         raise TimeoutError("the engine hangs")
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(60)
+    signal.alarm(120)
     yield
     signal.alarm(0)
+    while RUNNING:  # of a test that failed: its tasks die with it
+        pid = RUNNING.pop()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 each_engine = pytest.mark.parametrize("engine", sorted(ENGINES))
@@ -367,26 +378,21 @@ def test_killed_at_any_moment(engine: str, kind: str, probes: Callable[[str], st
         run = Run(engine, [probes(kind), "busy"])
         pid = run.event()[1]
         assert run.event()[0] == "executed"
-        time.sleep(0.01 + wait * 0.0007)
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = busy_children(pid)
+        time.sleep(wait * 0.0007)
         for victim in [*children, pid]:
-            os.kill(int(victim), signal.SIGKILL)
-        late = {int(child) for child in descendants(run.pid)} - {pid}
-        for victim in late:
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            os.kill(victim, signal.SIGKILL)
         events, _ = run.finish()
         assert ended(events) == [signal.SIGKILL]
 
 
-def descendants(pid: int) -> list[str]:
-    """The children of a supervisor."""
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
+def busy_children(pid: int) -> list[int]:
+    """The three children that `busy` starts, once they are there."""
+    while True:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(children) == 3:
+            return [int(child) for child in children]
+        time.sleep(0.001)
 
 
 @each_engine
@@ -395,14 +401,15 @@ def test_stopped_and_continued_at_any_moment(engine: str, probes: Callable[[str]
     run = Run(engine, [probes("dynamic"), "busy"])
     pid = run.event()[1]
     assert run.event()[0] == "executed"
+    children = busy_children(pid)
     for step in range(60):
         time.sleep(0.001 + step * 0.0001)
         os.kill(pid, signal.SIGSTOP)
         assert run.event() == ["stopped", signal.SIGSTOP]
         os.kill(pid, signal.SIGCONT)
         assert run.event() == ["continued"]
-    for victim in [*Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), pid]:
-        os.kill(int(victim), signal.SIGKILL)
+    for victim in [*children, pid]:
+        os.kill(victim, signal.SIGKILL)
     assert ended(run.finish()[0]) == [signal.SIGKILL]
 
 
@@ -416,6 +423,7 @@ def test_everything_dies_with_the_supervisor(engine: str, probes: Callable[[str]
     with run._output as output, run._events as events:
         assert (output.read(), events.read()) == ("", "")
     os.waitpid(run.pid, 0)
+    RUNNING.remove(run.pid)
     deadline = time.monotonic() + 10
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
