@@ -8,10 +8,10 @@ exec at the very moment of the copy. So the state of a process is read back from
 and whatever became of it since; there is nothing to follow, nothing to expire, and no tid that could be reused by
 another.
 
-The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw setresuid,
-or half of glibc's broadcast), its number names a `_Mixed` record that holds the state of each of its threads by tid;
-its children read from the same number the state of the thread that forked last, which `cloning` puts there before
-each clone of such a process.
+The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw
+setresuid, or half of glibc's broadcast), its number names a `_Mixed` record: the state of each thread by tid, and the
+state of threads to come, which `cloning` puts there. A child that such a process forks inherits the number of the
+record, too. It is given one of its own, its forking thread's, when it is first seen, and before that thread changes.
 """
 
 from __future__ import annotations
@@ -94,23 +94,14 @@ PLAIN: Final = State(ROOT)
 """Root as it starts: the state of every task that never changed."""
 
 
-class _Process:
-    """The threads of one process whose states differ: by tid."""
+class _Mixed:
+    """A process whose threads differ: their states by tid, and the state that the next new thread will have."""
 
-    __slots__ = ("tgid", "threads")
+    __slots__ = ("newborn", "tgid", "threads")
 
-    def __init__(self, tgid: int, threads: dict[int, State]) -> None:
+    def __init__(self, tgid: int, threads: dict[int, State], newborn: State) -> None:
         self.tgid = tgid
         self.threads = threads
-
-
-class _Mixed:
-    """What a number names while the threads of a process differ: the process, and the state its new tasks get."""
-
-    __slots__ = ("newborn", "process")
-
-    def __init__(self, process: _Process, newborn: State) -> None:
-        self.process = process
         self.newborn = newborn
 
 
@@ -142,6 +133,15 @@ def parent_of(tid: int) -> int:
     except OSError:
         return 0
     return int(text[text.rindex(b")") + 2 :].split()[1])
+
+
+def children_of(tid: int) -> list[int]:
+    """The children that this very thread forked (or was given, where the thread that forked them is gone)."""
+    try:
+        with open(f"/proc/{tid}/task/{tid}/children", "rb") as file:
+            return [int(number) for number in file.read().split()]
+    except OSError:
+        return []
 
 
 class Tasks:
@@ -181,11 +181,50 @@ class Tasks:
             return PLAIN
         if named.__class__ is State:
             return named
-        return self._of_thread(named, tid)  # type: ignore[arg-type]
+        return self._in_mixed(named, tid)  # type: ignore[arg-type]
+
+    def _in_mixed(self, mixed: _Mixed, tid: int) -> State:
+        """What `tid` is, whose number names `mixed`: one of its threads, a new one, or a child that it forked."""
+        state = mixed.threads.get(tid)
+        if state is not None:
+            return state
+        if thread_group(tid) == mixed.tgid:
+            mixed.threads[tid] = mixed.newborn
+            return mixed.newborn
+        state = self._forker(mixed, tid)
+        try:
+            self._tag(tid, state)
+        except OSError:
+            pass  # gone
+        return state
 
     @staticmethod
-    def _of_thread(mixed: _Mixed, tid: int) -> State:
-        return mixed.process.threads.get(tid, mixed.newborn)
+    def _forker(mixed: _Mixed, tid: int) -> State:
+        """The state of the thread of `mixed` that `tid` descends from; the first thread's, if that cannot be told."""
+        child = thread_group(tid)
+        while child:
+            parent = parent_of(child)
+            if parent == mixed.tgid:
+                for thread, state in mixed.threads.items():
+                    if child in children_of(thread):
+                        return state
+            child = 0 if parent in (1, os.getpid()) else parent
+        return mixed.threads.get(mixed.tgid, mixed.newborn)
+
+    def _settle_children(self, mixed: _Mixed) -> None:
+        """Give the descendants that carry the number of `mixed` one of their own, before what it names changes."""
+        # An orphan is a child of ours.
+        todo = [child for thread in (*mixed.threads, os.getpid()) for child in children_of(thread)]
+        while todo:
+            child = todo.pop()
+            try:
+                if self._named_by(child) is not mixed:
+                    continue
+                todo += [grandchild for thread in thread_ids(child) for grandchild in children_of(thread)]
+                if child != mixed.tgid:
+                    self._in_mixed(mixed, child)
+            except OSError:
+                continue
 
     def _named_by(self, tid: int) -> State | _Mixed:
         number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
@@ -219,19 +258,20 @@ class Tasks:
             self._tag(tid, state)
             return
         named = self._named_by(tid)
-        old = named.process.threads if isinstance(named, _Mixed) else {}
-        # What is not in the table (a thread of a process that was not mixed, or one born since) is as the number says.
-        rest = named.newborn if isinstance(named, _Mixed) else named
+        if isinstance(named, _Mixed) and named.tgid in threads:
+            self._settle_children(named)
+            old, rest = named.threads, named.newborn
+        else:
+            old, rest = {}, self.state(tid)
         now = {thread: old.get(thread, rest).replace(dumpable=dumpable) for thread in threads}
         now[tid] = state
         if all(other == state for other in now.values()):
             self._tag(tid, state)
-            return
-        self.mixed = True
-        if isinstance(named, _Mixed) and named.process.tgid in now:
-            named.process.threads = now
+        elif old:
+            named.threads = now  # type: ignore[union-attr]
         else:
-            self._tag(tid, _Mixed(_Process(thread_group(tid), now), state))
+            self.mixed = True
+            self._tag(tid, _Mixed(thread_group(tid), now, state))
 
     def _share_dumpable(self, tid: int, dumpable: int) -> None:
         """Dumpable belongs to the memory: a parent that lent its own (vfork) has the same value."""
@@ -242,6 +282,10 @@ class Tasks:
     def set_process(self, tid: int, state: State) -> None:
         """Every thread of the process of `tid` is `state` from now on (exec leaves only one)."""
         self.untouched = False
+        if self.mixed:
+            named = self._named_by(tid)
+            if isinstance(named, _Mixed):
+                self._settle_children(named)
         self._tag(tid, state)
 
     @staticmethod
@@ -257,20 +301,15 @@ class Tasks:
         return self.mixed and isinstance(self._named_by(tid), _Mixed)
 
     def cloning(self, tid: int) -> None:
-        """`tid` is about to clone: where its process' threads differ, what is born next is what `tid` is."""
+        """`tid` is about to make a thread: where the threads of its process differ, the new one is what `tid` is."""
         if not self.mixed:
             return
         named = self._named_by(tid)
-        if isinstance(named, State):
-            return
-        state = self._of_thread(named, tid)
-        if state != named.newborn:
-            process = named.process
-            if tid in process.threads:
-                process.threads = {t: process.threads.get(t, named.newborn) for t in thread_ids(tid)}
-            else:  # a child that was born of the mixed process and is one itself no more
-                process = _Process(thread_group(tid), {tid: state})
-            self._tag(tid, _Mixed(process, state))
+        if isinstance(named, _Mixed):
+            state = self._in_mixed(named, tid)
+            if state != named.newborn and named.threads.get(tid) is not None:
+                named.threads = {thread: named.threads.get(thread, named.newborn) for thread in thread_ids(tid)}
+                named.newborn = state
 
     def start(self, tid: int, state: State) -> None:
         """CMD's process starts as `state`."""

@@ -76,7 +76,7 @@ class World:
 
     @property
     def guardians(self) -> tuple[int, ...]:
-        """The processes that hold CMD's world together and that no task may signal: the supervisor, and front while it lives."""
+        """The processes no task may signal, for CMD's world rests on them: the supervisor, and front while it lives."""
         return (self._supervisor, self._front) if os.getppid() == self._front else (self._supervisor,)
 
     # -- owners

@@ -14,8 +14,10 @@ from remainroot.handlers import (
     process_control,
     programs,
     resource_limits,
+    signals,
     status,
     views,
+    xattrs,
 )
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "process_control",
     "programs",
     "resource_limits",
+    "signals",
     "status",
     "views",
+    "xattrs",
 ]

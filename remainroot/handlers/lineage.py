@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from remainroot import quick
 from remainroot.dispatch import CONTINUE, handles, has_bits
 
 TYPE_CHECKING = False
@@ -10,26 +11,23 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 _CLONE_NEWNS = 0x0002_0000
-_CLONE_NEWUSER = 0x1000_0000
+_CLONE_THREAD = 0x0001_0000
 
 
-@handles("fork", "vfork")
-def fork(call: Call) -> Outcome:
-    """fork(2), vfork(2): the child is what the calling thread is."""
-    call.world.tasks.cloning(call.tid)
-    return CONTINUE
-
-
-@handles("clone")
+@handles("clone", when=has_bits(0, _CLONE_NEWNS, _CLONE_THREAD), quick=quick.fork(0, _CLONE_NEWNS))
 def clone(call: Call) -> Outcome:
-    """clone(2): the new process or thread is what the calling thread is."""
+    """clone(2) of a thread, or into another mount namespace.
+
+    A plain fork is not caught: programs do not expect it to be interrupted by a signal, as a call that waits for an
+    answer can be; and a child needs nothing of us (see remainroot.tasks).
+    """
     if call.ptr(0) & _CLONE_NEWNS:
         call.world.files.roots_differ = True
     call.world.tasks.cloning(call.tid)
     return CONTINUE
 
 
-@handles("clone3")
+@handles("clone3", quick=quick.fork(0, _CLONE_NEWNS, indirect=True))
 def clone3(call: Call) -> Outcome:
     """clone3: as clone, its flags in memory."""
     tasks, files = call.world.tasks, call.world.files

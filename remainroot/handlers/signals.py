@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Signals from one task to another: kill(2), tgkill(2), rt_sigqueueinfo(2), pidfd_send_signal(2).
+
+The kernel takes all of us for one user and would let anybody signal anybody. So the ids decide here, and two processes
+are spared that stand for CMD's world: the supervisor (an orphan's parent, as init would be, which ignores what it has
+no handler for) and front (CMD's stand-in, in CMD's process group).
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EPERM, ESRCH
+
+from remainroot.credentials import CAP_KILL
+from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.handlers.peers import everyone, supervisors_pid
+from remainroot.tasks import thread_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from signal import SIGCONT, pidfd_send_signal
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+else:
+    from _signal import SIGCONT, pidfd_send_signal  # without the module's 8 ms of enum
+
+_NSIG: Final = 64
+_GROUP, _SESSION = 2, 3
+
+
+def _stat_field(tid: int, index: int) -> int:
+    """A number of /proc/TID/stat behind the command's name (proc_pid_stat(5)); 0 if the task is gone."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    return int(text[text.rindex(b")") + 2 :].split()[index])
+
+
+def _allowed(call: Call, tid: int, signo: int) -> bool:
+    """kill(2): CAP_KILL, or the ids match, or it is SIGCONT within the session."""
+    creds = call.creds
+    if creds.capable(CAP_KILL) or creds.may_signal(call.world.tasks.state(tid).creds):
+        return True
+    return signo == SIGCONT and _stat_field(tid, _SESSION) == _stat_field(call.tid, _SESSION)
+
+
+def _to_one(call: Call, pid: int, signo: int) -> Outcome:
+    """A signal to the task that the caller calls `pid`. What does not exist or is no signal, the kernel refuses."""
+    if pid <= 0 or not 0 <= signo <= _NSIG:
+        return CONTINUE
+    tid = supervisors_pid(call, pid)
+    if not tid:
+        return CONTINUE
+    if not _allowed(call, tid, signo):
+        return Fail(EPERM)
+    return DONE if tid in call.world.guardians else CONTINUE
+
+
+@handles("kill")
+def kill(call: Call) -> Outcome:
+    """Send a signal to a process, a group (0, -pgid) or all (-1); of several, those it may not signal are left out."""
+    pid, signo = call.signed(0), call.signed(1)
+    if pid > 0:
+        return _to_one(call, pid, signo)
+    if not 0 <= signo <= _NSIG:
+        return CONTINUE
+    if pid == -1:
+        own = thread_group(call.tid)
+        targets = [tid for tid in everyone() if tid not in (1, own)]
+    else:
+        leader = call.tid if pid == 0 else supervisors_pid(call, -pid)
+        group = _stat_field(leader, _GROUP) if pid == 0 or leader else 0
+        if not group:
+            return CONTINUE
+        targets = [tid for tid in everyone() if _stat_field(tid, _GROUP) == group]
+    return _to_many(call, targets, signo, everybody=pid == -1)
+
+
+def _to_many(call: Call, targets: list[int], signo: int, *, everybody: bool) -> Outcome:
+    allowed = [tid for tid in targets if _allowed(call, tid, signo)]
+    guardians = call.world.guardians
+    spared = [tid for tid in allowed if tid not in guardians]
+    if len(spared) == len(targets) and not everybody:
+        return CONTINUE
+    if not allowed:
+        return Fail(ESRCH if everybody and not targets else EPERM)
+    own = thread_group(call.tid)
+    # The caller itself last: the signal may end it.
+    for tid in sorted(spared, key=lambda one: one == own):
+        if signo == 0:
+            break
+        try:
+            pidfd = os.pidfd_open(tid)
+        except OSError:
+            continue
+        try:
+            pidfd_send_signal(pidfd, signo)
+        except OSError:
+            pass
+        finally:
+            os.close(pidfd)
+    return DONE
+
+
+@handles("tkill")
+def tkill(call: Call) -> Outcome:
+    """Send a signal to a thread: tkill(2)."""
+    return _to_one(call, call.signed(0), call.signed(1))
+
+
+@handles("tgkill", "rt_tgsigqueueinfo")
+def tgkill(call: Call) -> Outcome:
+    """Send a signal to a thread of a process: tgkill(2), rt_tgsigqueueinfo(2)."""
+    pid = call.signed(1)
+    return CONTINUE if pid == call.tid else _to_one(call, pid, call.signed(2))
+
+
+@handles("rt_sigqueueinfo")
+def rt_sigqueueinfo(call: Call) -> Outcome:
+    """Queue a signal and data to a process: rt_sigqueueinfo(2)."""
+    return _to_one(call, call.signed(0), call.signed(1))
+
+
+@handles("pidfd_send_signal")
+def pidfd_send(call: Call) -> Outcome:
+    """Send a signal to the process behind a descriptor: pidfd_send_signal(2)."""
+    signo = call.signed(1)
+    if not 0 <= signo <= _NSIG:
+        return CONTINUE
+    with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pid:"):
+                tid = int(line[4:])
+                if tid > 0 and not _allowed(call, tid, signo):
+                    return Fail(EPERM)
+                if tid in call.world.guardians:
+                    return DONE
+    return CONTINUE
