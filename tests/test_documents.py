@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The documents name what there is: options, files, modules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from remainroot.cli import OPTIONS
+
+TOP = Path(__file__).parent.parent
+DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("doc/*.md")])
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_there_are_documents() -> None:
+    names = {path.name for path in DOCUMENTS}
+    assert {"README.md", "CHANGELOG.md", "ARCHITECTURE.md", "GLOSSARY.md", "ADD_A_HANDLER.md", "SYSCALLS.md"} <= names
+
+
+@pytest.mark.parametrize("option", [option.name for option in OPTIONS])
+def test_readme_explains_each_option(option: str) -> None:
+    table = [line for line in text_of(TOP / "README.md").splitlines() if line.startswith("| `--")]
+    assert any(f"`{option}" in line for line in table)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", text_of(path)):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_named_exist(path: Path) -> None:
+    """What is written as `remainroot/...`, `tests/...`, `tools/...` or `doc/...` is there (a `*` matches something)."""
+    for name in re.findall(r"`((?:remainroot|tests|tools|doc)/[\w./*-]+)`", text_of(path)):
+        assert any(TOP.glob(name.rstrip("/"))), name
+
+
+def test_warning_comes_first() -> None:
+    """What remainroot takes away is said before what it gives."""
+    lines = text_of(TOP / "README.md").splitlines()
+    assert lines[2].startswith("> **Warning:")
