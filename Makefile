@@ -24,8 +24,8 @@ lint: $(VENV)/installed
 check-apt:
 	@sh tools/setup-apt.sh test
 
-# The stamp is older than pyproject.toml when dependencies may have changed.
-$(VENV)/installed: pyproject.toml | check-apt
+# The stamp is older than these when dependencies, or the compiled half, may have changed.
+$(VENV)/installed: pyproject.toml setup.py $(wildcard remainroot/*.c remainroot/*.h) | check-apt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

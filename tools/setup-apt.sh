@@ -3,10 +3,11 @@
 # Install the Debian packages that `make demo` or `make test` needs and that are not there yet. Needs root then.
 set -eu
 
-common="python3 python3-venv libseccomp2 util-linux mmdebstrap"
+# gcc and python3-dev are for the compiled half of remainroot.
+common="python3 python3-venv python3-dev gcc libc6-dev libseccomp2 util-linux mmdebstrap"
 case "${1-}" in
 demo) wanted=$common ;;
-test) wanted="$common bubblewrap podman runc gcc libc6-dev make procps strace attr acl libcap2-bin busybox-static" ;;
+test) wanted="$common bubblewrap podman runc make procps strace attr acl libcap2-bin busybox-static" ;;
 *)
 	echo "usage: $0 demo|test" >&2
 	exit 2
