@@ -21,7 +21,7 @@ from __future__ import annotations
 from stat import S_ISGID, S_ISUID
 from struct import Struct
 
-from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SYS_NICE, ROOT
+from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
 
 TYPE_CHECKING = False
@@ -45,12 +45,11 @@ CREATES: Final = 1 << 5
 """Create files that are root's (ANYWHERE: while no directory passes a group on)."""
 CONFINED: Final = 1 << 6
 """Create files itself, whosever they are, for it is under Landlock."""
-SIGNALS: Final = 1 << 7
-SCHEDULES: Final = 1 << 8
-EXECUTES: Final = 1 << 9
+SCHEDULES: Final = 1 << 7
+EXECUTES: Final = 1 << 8
 """Stay plain root over an exec of a program without set-id bits."""
-FORKS: Final = 1 << 10
-"""Have children (while no process has threads that differ)."""
+FORKS: Final = 1 << 9
+"""Make threads and processes (while no process has threads that differ)."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -143,7 +142,6 @@ def create(
 
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
 """As `create`, of a call whose arguments do not tell so easily where."""
-SIGNAL: Final = Quick(surely=SIGNALS)
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 
 
@@ -178,8 +176,6 @@ def powers(state: State) -> int:
         found |= CONFINED
     elif creds.fsuid == 0 and creds.fsgid == 0:
         found |= CREATES | CREATES_ANYWHERE
-    if creds.capable(CAP_KILL):
-        found |= SIGNALS
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
     if creds == ROOT:
