@@ -215,6 +215,7 @@ class Loop:
             store.empty,
             store.placeholders,
             store.group_directories,
+            store.default_lists,
             not world.births.pending,
         )
         if now == self._known:
@@ -240,6 +241,8 @@ class Loop:
             valid &= ~CHMODS_ANY
         if world.store.group_directories:
             valid &= ~CREATES_ANYWHERE
+        if world.store.default_lists:
+            valid &= ~(CREATES | CREATES_ANYWHERE)
         if world.tasks.mixed:
             valid &= ~FORKS
         return valid

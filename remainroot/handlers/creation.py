@@ -19,13 +19,15 @@ from stat import (
     S_IFREG,
     S_IFSOCK,
     S_IMODE,
+    S_ISDIR,
     S_ISGID,
+    S_ISLNK,
     S_ISUID,
     S_IXGRP,
 )
 from struct import Struct
 
-from remainroot import quick
+from remainroot import acl, quick
 from remainroot.credentials import CAP_FSETID, CAP_MKNOD
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
@@ -55,24 +57,25 @@ _SET_ID: Final = S_ISUID | S_ISGID
 def _kernel_does_it(call: Call, mode: int = 0) -> bool:
     """Whether what the caller creates will look right by itself.
 
-    It does if it is root's, no directory can pass a group on, and it has no set-id bits (see store.base.Owner).
+    It does if it is root's, no directory can pass anything on, and it has no set-id bits (see store.base.Owner).
     """
     world = call.world
     if mode & _SET_ID and not call.state.confined:
         return False
+    hands_down = world.store.group_directories or world.store.default_lists
     if world.tasks.untouched:
-        return not world.store.group_directories
+        return not hands_down
     state = call.state
     if state.confined:
         return True
     creds = state.creds
-    return creds.fsuid == 0 and creds.fsgid == 0 and not world.store.group_directories
+    return creds.fsuid == 0 and creds.fsgid == 0 and not hands_down
 
 
 class _Place:
     """Where something is to be created: the directory (an O_PATH descriptor), the name, and who it will belong to."""
 
-    __slots__ = ("call", "directory", "group", "name", "owner", "set_gid")
+    __slots__ = ("acl", "call", "directory", "group", "name", "owner", "set_gid")
 
     def __init__(self, call: Call, directory: int, name: bytes) -> None:
         self.call = call
@@ -88,11 +91,14 @@ class _Place:
         self.set_gid = bool(st.st_mode & S_ISGID)
         self.group = call.world.owner(directory, st).gid if self.set_gid else creds.fsgid
         self.owner = Owner(creds.fsuid, self.group)
+        store = call.world.store
+        self.acl = None if store.no_attributes else store.attributes(directory, st).get(acl.DEFAULT)
 
     @property
     def ordinary(self) -> bool:
-        """The kernel would give it the right owner."""
-        return self.owner.uid == 0 and self.owner.gid == 0 and not self.call.world.settings.whole_identity
+        """The kernel would give it the right owner, and the right access list."""
+        owner = self.owner
+        return owner.uid == 0 and owner.gid == 0 and self.acl is None and not self.call.world.settings.whole_identity
 
     def owner_of(self, mode: int) -> Owner:
         """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
@@ -133,9 +139,20 @@ class _Place:
     def record(self, owner: Owner) -> None:
         fd = os.open(self.name, _O_PATH_NOFOLLOW, dir_fd=self.directory)
         try:
-            self.call.world.store.put(fd, os.fstat(fd), owner)
+            self.record_open(fd, owner)
         finally:
             os.close(fd)
+
+    def record_open(self, fd: int, owner: Owner) -> None:
+        """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
+        store = self.call.world.store
+        st = os.fstat(fd)
+        if owner.uid or owner.gid or owner.mode or self.acl is None:
+            store.put(fd, st, owner)
+        if self.acl is not None and not S_ISLNK(st.st_mode):
+            store.put_attribute(fd, st, acl.ACCESS, self.acl)
+            if S_ISDIR(st.st_mode):
+                store.put_attribute(fd, st, acl.DEFAULT, self.acl)
 
 
 def _place(call: Call, dirfd: int, path: bytes) -> _Place | None:
@@ -159,7 +176,7 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         call.check()
         previous = os.umask(mask)
         try:
-            make(place.directory, place.name, mode)
+            make(place.directory, place.name, mode if make is _make_directory else place.mode(mode))
         finally:
             os.umask(previous)
         shown = owner_mode and (owner_mode & ~mask)
@@ -249,7 +266,7 @@ def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
         raise
     finally:
         os.umask(previous)
-    return _hand_over(call, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
@@ -269,12 +286,12 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(call, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
 
 
-def _hand_over(call: Call, fd: int, owner: Owner, flags: int) -> Outcome:
+def _hand_over(place: _Place, fd: int, owner: Owner, flags: int) -> Outcome:
     try:
-        call.world.store.put(fd, os.fstat(fd), owner)
+        place.record_open(fd, owner)
     except BaseException:
         os.close(fd)
         raise

@@ -133,6 +133,8 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
         world.store.forget(fd, st)
     else:
         world.store.put(fd, st, Owner(new_uid, new_gid))
+    if not (world.store.no_attributes or S_ISDIR(mode)) and world.store.attributes(fd, st).get("security.capability"):
+        world.store.forget_attribute(fd, st, "security.capability")
     return DONE
 
 

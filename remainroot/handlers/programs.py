@@ -58,12 +58,14 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
                 uid = owner.uid
             if owner.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
                 gid = owner.gid
-            file_caps = _file_caps(fd)
+            file_caps = _file_caps(call, fd, st)
         creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps)
     finally:
         os.close(fd)
-    dumpable = 1 if creds.euid == creds.uid and creds.egid == creds.gid else SUID_DUMPABLE
-    after = state.replace(creds=creds, dumpable=dumpable)
+    # First as what the task was before, then as for any change of credentials (prctl(2), PR_SET_DUMPABLE).
+    before = state.creds
+    dumpable = 1 if before.euid == before.uid and before.egid == before.gid else SUID_DUMPABLE
+    after = state.replace(dumpable=dumpable).with_creds(creds)
     real = (world.real_uid, world.real_uid, world.real_gid, world.real_gid)
     told = (creds.uid, creds.euid, creds.gid, creds.egid)
     if after == state and told == real and not secure and not world.tasks.is_mixed(call.tid):
@@ -96,10 +98,12 @@ def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_resu
     return fd, st
 
 
-def _file_caps(fd: int) -> FileCaps | None:
+def _file_caps(call: Call, fd: int, st: os.stat_result) -> FileCaps | None:
     """The file's capabilities (the xattr security.capability), if any that mean something."""
+    store = call.world.store
+    kept = None if store.no_attributes else store.attributes(fd, st).get("security.capability")
     try:
-        raw = os.getxattr(f"/proc/self/fd/{fd}", "security.capability")
+        raw = os.getxattr(f"/proc/self/fd/{fd}", "security.capability") if kept is None else kept
     except OSError:
         return None
     return parse_file_caps(raw)

@@ -85,6 +85,8 @@ class Store:
         """No override was ever recorded: no lookup can hit."""
         self.group_directories = False
         """A directory may have a fake group, which a set-gid bit on it would pass on."""
+        self.default_lists = False
+        """A directory may have a default access list of which names are kept here, to pass on to what is made in it."""
         self.placeholders = False
         """An override may have a mode of its own."""
         self.no_attributes = True
@@ -106,6 +108,7 @@ class Store:
         """Set the hints for a store that holds what earlier or other runs recorded."""
         self.empty = False
         self.group_directories = True
+        self.default_lists = True
         self.placeholders = True
         self.no_attributes = False
 

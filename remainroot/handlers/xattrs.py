@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Extended attributes (xattr(7)): what only real root may set is kept by the store; the store's own are not seen.
+
+- `trusted.*` and `security.*`: kept, under the rules that the kernel has for real root.
+- `security.capability`: on the file where the kernel lets us, else kept.
+- `system.posix_acl_*`: on the file; where a list names ids that are not mapped, the rest of it, and the names are kept.
+- The names that the store itself uses: kept like the first, so that CMD may use them without anything coming of it.
+
+Everything else is the kernel's to answer.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, ERANGE, EROFS
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from struct import Struct
+
+from remainroot import acl
+from remainroot.credentials import CAP_FOWNER, CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
+from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.handlers.paths import Unresolved, find, find_fd
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.store.base import Owner, is_placeholder
+from remainroot.world import is_mapped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+    Locate = Callable[[], tuple[int, os.stat_result]]
+
+_NAME_MAX: Final = 255
+_SIZE_MAX: Final = 65536
+_LIST_MAX: Final = 65536
+_CREATE: Final = 1
+_REPLACE: Final = 2
+_CAPABILITY: Final = "security.capability"
+_BARE: Final = ("trusted.", "security.")
+"""Prefixes with no name behind them."""
+_ARGS: Final = Struct("=QII")
+_PAGE: Final = 4096
+
+
+class _File:
+    """The file a call is about."""
+
+    __slots__ = ("call", "fd", "owner", "path", "placeholder", "st")
+
+    def __init__(self, call: Call, fd: int, st: os.stat_result) -> None:
+        self.call = call
+        self.fd = fd
+        self.st = st
+        self.path = f"/proc/self/fd/{fd}"
+        world = call.world
+        override = world.override(fd, st)
+        self.owner = world.default_owner(st) if override is None else override.shown(st)
+        self.placeholder = override is not None and is_placeholder(override, st)
+
+    def kept(self) -> dict[str, bytes]:
+        store = self.call.world.store
+        return {} if store.no_attributes else store.attributes(self.fd, self.st)
+
+    def keep(self, name: str, value: bytes, flags: int) -> None:
+        """Keep an attribute as setxattr(2) sets one."""
+        present = name in self.kept()
+        if flags & _CREATE and present:
+            raise OSError(EEXIST, os.strerror(EEXIST))
+        if flags & _REPLACE and not present:
+            raise OSError(ENODATA, os.strerror(ENODATA))
+        self.writable()
+        self.call.check()
+        self.call.world.store.put_attribute(self.fd, self.st, name, value)
+
+    def drop(self, name: str) -> bool:
+        """Remove a kept attribute; False if there is none."""
+        if name not in self.kept():
+            return False
+        self.writable()
+        self.call.check()
+        self.call.world.store.forget_attribute(self.fd, self.st, name)
+        return True
+
+    def writable(self) -> None:
+        """OSError(EROFS) on a read-only file system, OSError(ENOTSUP) on one without attributes."""
+        if os.fstatvfs(self.fd).f_flag & os.ST_RDONLY:
+            raise OSError(EROFS, os.strerror(EROFS))
+        os.listxattr(self.path)
+
+    def may_change_acl(self) -> bool:
+        creds = self.call.creds
+        return creds.fsuid == self.owner.uid or creds.capable(CAP_FOWNER)
+
+
+def _kind(call: Call, name: str) -> str:
+    """What the rules below go by: one of the words used here; "own" is the store's, "" is the kernel's."""
+    if call.world.store.hides(name):
+        return "own"
+    if name.startswith("trusted."):
+        return "trusted"
+    if name == _CAPABILITY:
+        return "capability"
+    if name.startswith("security."):
+        return "security"
+    if name in acl.NAMES:
+        return "acl"
+    return "user" if name.startswith("user.") and call.world.store.placeholders else ""
+
+
+# ---------------------------------------------------------------- which file, which name
+
+
+def _by_path(call: Call, flags: int) -> tuple[int, os.stat_result]:
+    """The file of a call whose first argument is a path."""
+    try:
+        path = call.path(0)
+    except OSError:
+        raise Unresolved from None
+    return find(call, AT_FDCWD, path, flags)
+
+
+def _by_fd(call: Call, index: int = 0) -> tuple[int, os.stat_result]:
+    """The file of an open descriptor; one opened with O_PATH is the kernel's to refuse."""
+    if call.world.files.is_path_only(call.tid, call.signed(index)):
+        raise Unresolved
+    return find_fd(call, index)
+
+
+def _at(call: Call) -> tuple[int, os.stat_result]:
+    """The file of a call that begins with a directory descriptor, a path and AT_ flags."""
+    flags = call.unsigned(2)
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise Unresolved
+    try:
+        path = call.path(1) if call.ptr(1) or not flags & AT_EMPTY_PATH else b""
+    except OSError:
+        raise Unresolved from None
+    if not path and flags & AT_EMPTY_PATH and call.signed(0) != AT_FDCWD:
+        return _by_fd(call)
+    return find(call, call.signed(0), path, flags)
+
+
+def _name(call: Call, index: int) -> str:
+    """The attribute's name; Unresolved for one that the kernel refuses."""
+    try:
+        raw = call.path(index)
+    except OSError:
+        raise Unresolved from None
+    if not 0 < len(raw) <= _NAME_MAX:
+        raise Unresolved
+    return os.fsdecode(raw)
+
+
+def _run(call: Call, locate: Locate, name: int, act: Callable[[_File, str, str], Outcome]) -> Outcome:
+    """`act` on the file that `locate` finds, with the name in argument `name`, if that name is any of our business."""
+    try:
+        attribute = _name(call, name)
+        kind = _kind(call, attribute)
+        if not kind:
+            return CONTINUE
+        fd, st = locate()
+    except (Unresolved, FileNotFoundError):
+        return CONTINUE
+    try:
+        return act(_File(call, fd, st), kind, attribute)
+    finally:
+        os.close(fd)
+
+
+def _refusal(file: _File, kind: str, name: str) -> Outcome | None:
+    """The answer to a change of an attribute of this kind that the kernel would not make for real root; None: go on."""
+    if kind in ("user", "own"):
+        if file.placeholder or not (S_ISREG(file.st.st_mode) or S_ISDIR(file.st.st_mode)):
+            return Fail(EPERM)
+        return CONTINUE if kind == "user" else None
+    if not file.call.creds.capable(CAP_SETFCAP if kind == "capability" else CAP_SYS_ADMIN):
+        return Fail(EPERM)
+    return Fail(EINVAL) if name in _BARE else None
+
+
+# ---------------------------------------------------------------- set
+
+
+def _set(call: Call, locate: Locate, name: int, rest: tuple[int, int, int]) -> Outcome:
+    address, size, flags = rest
+    if flags & ~(_CREATE | _REPLACE) or size > _SIZE_MAX:
+        return CONTINUE  # EINVAL, E2BIG
+    try:
+        value = call.read(address, size) if size else b""
+    except OSError:
+        return CONTINUE  # EFAULT, if the path and the name are in order
+
+    def act(file: _File, kind: str, attribute: str) -> Outcome:
+        if kind == "acl":
+            return _set_acl(file, attribute, value)
+        if kind == "capability":
+            return _set_capability(file, value, flags)
+        refusal = _refusal(file, kind, attribute)
+        if refusal is not None:
+            return refusal
+        file.keep(attribute, value, flags)
+        return DONE
+
+    return _run(call, locate, name, act)
+
+
+def _set_capability(file: _File, value: bytes, flags: int) -> Outcome:
+    """On the file if the kernel lets us; else kept: no CAP_SETFCAP (bubblewrap), or not even a user namespace."""
+    if value and parse_file_caps(value) is None:
+        return Fail(EINVAL)
+    if value and not file.call.creds.capable(CAP_SETFCAP):
+        return Fail(EPERM)
+    if not file.placeholder:
+        try:
+            os.setxattr(file.path, _CAPABILITY, value, flags)
+        except OSError as error:
+            if error.errno != EPERM:
+                raise
+        else:
+            file.drop(_CAPABILITY)
+            return DONE
+    file.keep(_CAPABILITY, value, flags)
+    return DONE
+
+
+def _set_acl(file: _File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  # the ways out are the rules
+    """What set_posix_acl() in the kernel does, in its order."""
+    entries = acl.parse(value)
+    if not entries:
+        return _remove_acl(file, name) if entries == [] or not value else CONTINUE  # EINVAL, EOPNOTSUPP
+    mode = file.owner.mode
+    if S_ISLNK(mode):
+        return Fail(ENOTSUP)
+    if name == acl.DEFAULT and not S_ISDIR(mode):
+        return Fail(EACCES)
+    if not file.may_change_acl():
+        return Fail(EPERM)
+    if not acl.is_valid(entries):
+        return Fail(EINVAL)
+    if file.placeholder:
+        _set_placeholder_acl(file, name, entries)
+        return DONE
+    names = acl.named(entries)
+    if all(is_mapped("uid" if tag == acl.USER else "gid", number) for tag, _, number in names):
+        os.setxattr(file.path, name, value)
+        file.drop(name)
+        return DONE
+    before = file.kept().get(name)
+    file.keep(name, value, 0)
+    if name == acl.DEFAULT:
+        file.call.world.store.default_lists = True
+    try:
+        os.setxattr(file.path, name, acl.pack(acl.skeleton(entries)))
+    except OSError:
+        if before is None:
+            file.drop(name)
+        else:
+            file.keep(name, before, 0)
+        raise
+    return DONE
+
+
+def _set_placeholder_acl(file: _File, name: str, entries: list[acl.Entry]) -> None:
+    """A device has its mode in the store, and so its list."""
+    if any(entry[0] == acl.MASK for entry in entries):
+        file.keep(name, acl.pack(entries), 0)
+    else:
+        file.drop(name)
+    owner = file.owner
+    mode = owner.mode & ~0o777 | acl.mode_of(entries)
+    file.call.world.store.put(file.fd, file.st, Owner(owner.uid, owner.gid, mode, owner.rdev))
+
+
+@handles("setxattr")
+def setxattr(call: Call) -> Outcome:
+    """Set an attribute of what a path names: setxattr(2)."""
+    return _set(call, lambda: _by_path(call, 0), 1, (call.ptr(2), call.ptr(3), call.unsigned(4)))
+
+
+@handles("lsetxattr")
+def lsetxattr(call: Call) -> Outcome:
+    """As setxattr, of a symbolic link itself."""
+    return _set(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), 1, (call.ptr(2), call.ptr(3), call.unsigned(4)))
+
+
+@handles("fsetxattr")
+def fsetxattr(call: Call) -> Outcome:
+    """As setxattr, of an open file."""
+    return _set(call, lambda: _by_fd(call), 1, (call.ptr(2), call.ptr(3), call.unsigned(4)))
+
+
+def _at_args(call: Call) -> tuple[int, int, int] | None:
+    """The struct xattr_args of the *at calls: address, size and flags of the value. None: the kernel refuses it."""
+    size = call.ptr(5)
+    if not _ARGS.size <= size <= _PAGE:
+        return None
+    try:
+        raw = call.read(call.ptr(4), size)
+    except OSError:
+        return None
+    if any(raw[_ARGS.size :]):
+        return None
+    address, length, flags = _ARGS.unpack_from(raw)
+    return address, length, flags
+
+
+@handles("setxattrat")
+def setxattrat(call: Call) -> Outcome:
+    """setxattr relative to a directory descriptor, Linux 6.13."""
+    rest = _at_args(call)
+    return CONTINUE if rest is None else _set(call, lambda: _at(call), 3, rest)
+
+
+# ---------------------------------------------------------------- get
+
+
+def _give(call: Call, data: bytes, buffer: int, size: int) -> Outcome:
+    """`data` for a buffer of `size` bytes; 0 asks for the length."""
+    if not size:
+        return Return(len(data))
+    if size < len(data):
+        return Fail(ERANGE)
+    call.write(buffer, data)
+    return Return(len(data))
+
+
+def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outcome:
+    def act(file: _File, kind: str, attribute: str) -> Outcome:
+        if kind == "user":
+            return Fail(ENODATA) if file.placeholder else CONTINUE
+        if kind == "trusted" and not call.creds.capable(CAP_SYS_ADMIN):
+            return Fail(ENODATA)
+        if attribute in _BARE:
+            return Fail(EINVAL)
+        value = file.kept().get(attribute)
+        if kind == "acl":
+            value = _current_acl(file, attribute, value)
+        if value is None:
+            return Fail(ENODATA) if kind == "own" or file.placeholder else CONTINUE
+        if kind == "capability" and not value:
+            return Fail(EINVAL)
+        return _give(call, value, buffer, size)
+
+    return _run(call, locate, name, act)
+
+
+def _current_acl(file: _File, name: str, value: bytes | None) -> bytes | None:
+    """The list whose names are kept as `value`, with the permissions of the moment; None: the kernel knows what is."""
+    entries = acl.parse(value) if value is not None else None
+    if entries is None:
+        return None
+    if file.placeholder:
+        return acl.pack(acl.of_mode(entries, file.owner.mode))
+    try:
+        current = acl.parse(os.getxattr(file.path, name))
+    except OSError:
+        return None
+    if current is None or acl.named(current):
+        return None  # somebody else has set another since
+    return acl.pack(acl.merged(entries, current))
+
+
+@handles("getxattr")
+def getxattr(call: Call) -> Outcome:
+    """An attribute of what a path names: getxattr(2)."""
+    return _get(call, lambda: _by_path(call, 0), 1, call.ptr(2), call.ptr(3))
+
+
+@handles("lgetxattr")
+def lgetxattr(call: Call) -> Outcome:
+    """As getxattr, of a symbolic link itself."""
+    return _get(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), 1, call.ptr(2), call.ptr(3))
+
+
+@handles("fgetxattr")
+def fgetxattr(call: Call) -> Outcome:
+    """As getxattr, of an open file."""
+    return _get(call, lambda: _by_fd(call), 1, call.ptr(2), call.ptr(3))
+
+
+@handles("getxattrat")
+def getxattrat(call: Call) -> Outcome:
+    """getxattr relative to a directory descriptor, Linux 6.13."""
+    rest = _at_args(call)
+    if rest is None or rest[2]:
+        return CONTINUE
+    return _get(call, lambda: _at(call), 3, rest[0], rest[1])
+
+
+# ---------------------------------------------------------------- list
+
+
+def _list(call: Call, locate: Locate, buffer: int, size: int) -> Outcome:
+    store = call.world.store
+    if store.no_attributes and not store.xattrs:
+        return CONTINUE
+    try:
+        fd, st = locate()
+    except (Unresolved, FileNotFoundError):
+        return CONTINUE
+    try:
+        file = _File(call, fd, st)
+        names = os.listxattr(file.path)
+        kept = file.kept()
+    finally:
+        os.close(fd)
+    admin = call.creds.capable(CAP_SYS_ADMIN)
+    shown = [name for name in names if not store.hides(name) and name not in kept and not file.placeholder]
+    for name in kept:
+        if name in acl.NAMES and not file.placeholder:
+            if name in names:
+                shown.append(name)
+        elif admin or not name.startswith("trusted."):
+            shown.append(name)
+    if len(shown) == len(names) and not kept:
+        return CONTINUE
+    raw = b"".join(os.fsencode(name) + b"\0" for name in shown)
+    if len(raw) > _LIST_MAX:
+        return Fail(E2BIG)
+    return _give(call, raw, buffer, size)
+
+
+@handles("listxattr")
+def listxattr(call: Call) -> Outcome:
+    """The names of all attributes: listxattr(2)."""
+    return _list(call, lambda: _by_path(call, 0), call.ptr(1), call.ptr(2))
+
+
+@handles("llistxattr")
+def llistxattr(call: Call) -> Outcome:
+    """As listxattr, of a symbolic link itself."""
+    return _list(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), call.ptr(1), call.ptr(2))
+
+
+@handles("flistxattr")
+def flistxattr(call: Call) -> Outcome:
+    """As listxattr, of an open file."""
+    return _list(call, lambda: _by_fd(call), call.ptr(1), call.ptr(2))
+
+
+@handles("listxattrat")
+def listxattrat(call: Call) -> Outcome:
+    """listxattr relative to a directory descriptor, Linux 6.13."""
+    return _list(call, lambda: _at(call), call.ptr(3), call.ptr(4))
+
+
+# ---------------------------------------------------------------- remove
+
+
+def _remove(call: Call, locate: Locate, name: int) -> Outcome:
+    def act(file: _File, kind: str, attribute: str) -> Outcome:
+        if kind == "acl":
+            return _remove_acl(file, attribute)
+        refusal = _refusal(file, kind, attribute)
+        if refusal is not None:
+            return refusal
+        if file.drop(attribute):
+            return DONE
+        on_disk = kind == "capability" or (kind == "security" and attribute in os.listxattr(file.path))
+        if on_disk and not file.placeholder:
+            return CONTINUE
+        file.writable()
+        return Fail(ENODATA)
+
+    return _run(call, locate, name, act)
+
+
+def _remove_acl(file: _File, name: str) -> Outcome:
+    """As above, without a list."""
+    if S_ISLNK(file.owner.mode) or (name == acl.DEFAULT and not S_ISDIR(file.owner.mode)):
+        return DONE if file.placeholder else CONTINUE
+    if not file.may_change_acl():
+        return Fail(EPERM)
+    file.drop(name)
+    return DONE if file.placeholder else CONTINUE
+
+
+@handles("removexattr")
+def removexattr(call: Call) -> Outcome:
+    """Remove an attribute of what a path names: removexattr(2)."""
+    return _remove(call, lambda: _by_path(call, 0), 1)
+
+
+@handles("lremovexattr")
+def lremovexattr(call: Call) -> Outcome:
+    """As removexattr, of a symbolic link itself."""
+    return _remove(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), 1)
+
+
+@handles("fremovexattr")
+def fremovexattr(call: Call) -> Outcome:
+    """As removexattr, of an open file."""
+    return _remove(call, lambda: _by_fd(call), 1)
+
+
+@handles("removexattrat")
+def removexattrat(call: Call) -> Outcome:
+    """removexattr relative to a directory descriptor, Linux 6.13."""
+    return _remove(call, lambda: _at(call), 3)

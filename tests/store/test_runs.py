@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lasting stores under whole runs: the next run, two at once, killed ones, full disks, other mounts."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.launching import REMAINROOT, environment, remainroot, start
+from tests.oracle.runner import descendants
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STORES = ("durable", "durable+override_stat", "sqlite")
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"--store={request.param}:{tmp_path}/state/owners.db"
+
+
+def sh(store: str, script: str, cwd: Path) -> str:
+    done = remainroot(store, "--", "sh", "-ec", script, cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+MAKE = """
+mkdir -p t/d t/s; cd t; echo x > f; ln -s f l; mkfifo p; mknod null c 1 3; mknod disk b 8 1; echo y > g
+chown 1:2 f d; chown -h 3:4 l; chown 5:6 p; chown 7:8 null; chown 0:9 s; chmod 2775 s; chown 10:11 g; chmod 6755 g
+"""
+SHOW = "cd t; stat -c '%n %u:%g %f %t,%T' * . | LC_ALL=C sort; stat -c %u:%g d/. s/"
+
+
+def test_the_next_run_sees_all_of_it(store: str, tmp_path: Path) -> None:
+    first = sh(store, MAKE + SHOW.removeprefix("cd t; "), tmp_path)
+    assert "null 7:8 21a4 1,3" in first
+    assert "g 10:11 8ded" in first
+    assert "s 0:9 45fd" in first
+    assert sh(store, SHOW, tmp_path) == first
+
+
+def test_copies_carry_owners_as_root_s_do(store: str, tmp_path: Path) -> None:
+    sh(store, MAKE, tmp_path)
+    want = sh(store, SHOW, tmp_path)
+    again = "{ " + SHOW + "; }"
+    copied = sh(store, "cp -a t u; mv t first; mv u t; " + again, tmp_path)
+    assert copied == want
+    packed = sh(store, "tar -cf t.tar t; rm -r t; tar -xf t.tar; " + again, tmp_path)
+    assert packed == want
+    moved = sh(store, 'b=/dev/shm/t.$$; trap "rm -rf $b" EXIT; mv t $b; mv $b t; ' + again, tmp_path)
+    assert moved == want
+
+
+def test_a_set_gid_directory_of_an_earlier_run_passes_its_group_on(store: str, tmp_path: Path) -> None:
+    sh(store, MAKE, tmp_path)
+    assert sh(store, "cd t/s; touch a; mkdir b; stat -c %u:%g:%A a b", tmp_path) == "0:9:-rw-r--r--\n0:9:drwxr-sr-x\n"
+
+
+def test_two_supervisors_see_each_other(store: str, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    (tmp_path / "l").symlink_to("f")
+    script = 'while read -r what; do eval "$what"; stat -c %u:%g f l; done'
+    runs = [start(store, "--", "sh", "-c", script, cwd=tmp_path, stdin=subprocess.PIPE) for _ in range(2)]
+
+    def ask(run: subprocess.Popen[str], what: str) -> list[str]:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        run.stdin.write(what + "\n")
+        run.stdin.flush()
+        return [run.stdout.readline().strip() for _ in range(2)]
+
+    try:
+        one, two = runs
+        assert ask(one, ":") == ask(two, ":") == ["0:0", "0:0"]
+        assert ask(one, "chown -h 1:2 f l") == ["1:2", "1:2"]
+        assert ask(two, ":") == ["1:2", "1:2"]
+        assert ask(two, "chown -h 3 f l") == ["3:2", "3:2"]
+        assert ask(one, ":") == ["3:2", "3:2"]
+        assert ask(two, "chown -h 0:0 f l") == ask(one, ":") == ["0:0", "0:0"]
+    finally:
+        for run in runs:
+            run.communicate(timeout=20)
+
+
+def test_what_was_acknowledged_survives_kill_9(store: str, tmp_path: Path) -> None:
+    """Every process is killed at random moments; each owner that CMD was told of is there afterwards."""
+    rng = random.Random(20)
+    script = """
+    i=$1; while :; do
+      : > f$i; ln -s x l$i; mknod n$i c 1 $i
+      chown -h $((i + 1)):$((i + 2)) f$i l$i n$i && echo $i
+      i=$((i + 1))
+    done"""
+    seen = 0
+    for round_ in range(6):
+        first = round_ * 10000
+        run = start(store, "--", "sh", "-c", script, "sh", str(first), cwd=tmp_path)
+        time.sleep(0.3 + rng.random() / 2)
+        for pid in [run.pid, *descendants(run.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        out, _ = run.communicate(timeout=20)
+        done = [int(line) for line in out.split("\n")[:-1]]
+        seen += len(done)
+        names = " ".join(f"{kind}{i}" for i in done for kind in "fln")
+        shown = sh(store, f"stat -c '%n %u:%g %F' {names}", tmp_path).splitlines() if done else []
+        kinds = {"f": "regular empty file", "l": "symbolic link", "n": "character special file"}
+        assert shown == [f"{kind}{i} {i + 1}:{i + 2} {kinds[kind]}" for i in done for kind in "fln"]
+    assert seen > 20, "nothing was acknowledged before the kill"
+
+
+def test_a_full_disk_fails_the_call(tmp_path: Path) -> None:
+    """The database's disk is full: ENOSPC for chown of a link, nothing half done, and all else goes on."""
+    script = f"""
+    mount -t tmpfs -o size=200k none {tmp_path}/small
+    exec "$@"
+    """
+    (tmp_path / "small").mkdir()
+    inner = """
+    i=0; while [ $i -lt 3000 ]; do ln -s x l$i; i=$((i + 1)); done
+    i=0; while chown -h 1:2 l$i 2> err; do i=$((i + 1)); [ $i -lt 3000 ] || exit 9; done
+    cat err; stat -c %u:%g l0 l$((i - 1)) l$i; chown -h 1:2 l$i || echo again
+    touch f; chown 3:4 f; stat -c %u:%g f
+    """
+    command = [
+        "unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh",
+        *REMAINROOT, f"--store=durable:{tmp_path}/small/owners.db", "--", "sh", "-c", inner,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+    lines = done.stdout.splitlines()
+    assert "No space left on device" in lines[0], done
+    assert lines[1:] == ["1:2", "1:2", "0:0", "again", "3:4"]
+
+
+def test_another_mount_is_the_same_tree(tmp_path: Path) -> None:
+    """overlayfs, where device numbers and even inode numbers are others after the next mount."""
+    for name in ("low", "up", "work", "m"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "low/a").symlink_to("x")
+    (tmp_path / "low/b").symlink_to("x")
+    (tmp_path / "low/f").write_text("x")
+    run = f"{' '.join(REMAINROOT)} --store=durable:{tmp_path}/owners.db -- sh -ec"
+    mount = "mount -t overlay o -o lowerdir=low,upperdir=up,workdir=work,userxattr m"
+    script = f"""
+    {mount}
+    {run} 'cd m; ln -s x c; ln -s x e; chown -h 1:2 a; chown -h 3:4 c; chown 5:6 f; stat -c %n:%u:%g *'
+    umount m
+    """
+    again = f"{mount}; {run} 'cd m; stat -c %n:%u:%g *; mv a z; ln -s x a; stat -c %n:%u:%g a z'"
+
+    def place(script: str) -> str:
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    want = "a:1:2\nb:0:0\nc:3:4\ne:0:0\nf:5:6\n"
+    assert place(script) == want
+    assert place(again) == want + "a:0:0\nz:1:2\n"
