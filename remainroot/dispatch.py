@@ -119,6 +119,10 @@ class When:
         self.value = value
         self.mask = mask
 
+    def passes(self, value: int) -> bool:
+        """The test itself, of the argument's value."""
+        return (value & self.mask == self.value) == (self.op == "eq")
+
 
 INT = 0xFFFF_FFFF
 
@@ -184,7 +188,7 @@ def handles(
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "nr", "quick", "short_ids")
+    __slots__ = ("abi", "handler", "name", "nr", "quick", "short_ids", "when")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
@@ -193,6 +197,11 @@ class Row:
         self.handler = syscall.handler
         self.quick = syscall.quick
         self.short_ids = syscall.name in abi.short_ids
+        self.when = syscall.when
+
+    def passes(self, args: tuple[int, ...]) -> bool:
+        """Whether the filter lets the call with these arguments through to the handler."""
+        return not self.when or any(test.passes(args[test.arg]) for test in self.when)
 
 
 _TABLE: Final[dict[int, dict[int, Row]]] = {}

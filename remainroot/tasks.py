@@ -263,7 +263,9 @@ class Tasks:
             old, rest = named.threads, named.newborn
         else:
             old, rest = {}, self.state(tid)
-        now = {thread: old.get(thread, rest).replace(dumpable=dumpable) for thread in threads}
+        # Dumpable and the limit belong to the process.
+        whole = state.dumpable, state.rttime
+        now = {thread: old.get(thread, rest).replace(None, *whole) for thread in threads}
         now[tid] = state
         if all(other == state for other in now.values()):
             self._tag(tid, state)

@@ -59,6 +59,8 @@ class World:
         """The filter needed no_new_privs: the real value says nothing about the task's."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
+        self.interruptible = False
+        """A signal can interrupt a call before we take it: the engine's tasks wait in the kernel, not in a stop."""
         self.vanished: Callable[[], bool] = _never
         """Whether the task whose call is being answered is gone.
 

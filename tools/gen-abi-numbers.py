@@ -34,7 +34,7 @@ mlockall mlock mlock2 nice sched_getattr reboot acct ioctl chdir fchdir open_by_
 arch_prctl set_tid_address set_thread_area read pread64 readv preadv readlink readlinkat getdents getdents64
 init_module finit_module delete_module kexec_load kexec_file_load bpf perf_event_open userfaultfd mbind set_mempolicy
 setsid setpgid getpriority pidfd_open pidfd_getfd file_getattr file_setattr statmount listmount inotify_add_watch
-landlock_restrict_self statfs fstatfs statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise
+landlock_restrict_self sigreturn rt_sigreturn statfs fstatfs statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise
 listen socketpair uname sched_getscheduler sched_getparam ioprio_get
 """.split()
 

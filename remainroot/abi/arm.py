@@ -41,8 +41,8 @@ NUMBERS: dict[str, int] = {
     "kexec_file_load": 401, "bpf": 386, "perf_event_open": 364, "userfaultfd": 388, "mbind": 319,
     "set_mempolicy": 321, "setsid": 66, "setpgid": 57, "getpriority": 96, "pidfd_open": 434,
     "pidfd_getfd": 438, "file_getattr": 468, "file_setattr": 469, "statmount": 457, "listmount": 458,
-    "inotify_add_watch": 317, "landlock_restrict_self": 446, "statfs": 99, "fstatfs": 100, "statfs64": 266,
-    "fstatfs64": 267, "process_vm_readv": 376, "process_vm_writev": 377, "kcmp": 378,
-    "process_madvise": 440, "listen": 284, "socketpair": 288, "uname": 122, "sched_getscheduler": 157,
-    "sched_getparam": 155, "ioprio_get": 315,
+    "inotify_add_watch": 317, "landlock_restrict_self": 446, "sigreturn": 119, "rt_sigreturn": 173,
+    "statfs": 99, "fstatfs": 100, "statfs64": 266, "fstatfs64": 267, "process_vm_readv": 376,
+    "process_vm_writev": 377, "kcmp": 378, "process_madvise": 440, "listen": 284, "socketpair": 288,
+    "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 315,
 }

@@ -43,8 +43,8 @@ NUMBERS: dict[str, int] = {
     "perf_event_open": 336, "userfaultfd": 374, "mbind": 274, "set_mempolicy": 276, "setsid": 66,
     "setpgid": 57, "getpriority": 96, "pidfd_open": 434, "pidfd_getfd": 438, "file_getattr": 468,
     "file_setattr": 469, "statmount": 457, "listmount": 458, "inotify_add_watch": 292,
-    "landlock_restrict_self": 446, "statfs": 99, "fstatfs": 100, "statfs64": 268, "fstatfs64": 269,
-    "iopl": 110, "ioperm": 101, "process_vm_readv": 347, "process_vm_writev": 348, "kcmp": 349,
-    "process_madvise": 440, "listen": 363, "socketpair": 360, "uname": 122, "sched_getscheduler": 157,
-    "sched_getparam": 155, "ioprio_get": 290,
+    "landlock_restrict_self": 446, "sigreturn": 119, "rt_sigreturn": 173, "statfs": 99, "fstatfs": 100,
+    "statfs64": 268, "fstatfs64": 269, "iopl": 110, "ioperm": 101, "process_vm_readv": 347,
+    "process_vm_writev": 348, "kcmp": 349, "process_madvise": 440, "listen": 363, "socketpair": 360,
+    "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
 }

@@ -37,7 +37,7 @@ NUMBERS: dict[str, int] = {
     "userfaultfd": 323, "mbind": 237, "set_mempolicy": 238, "setsid": 112, "setpgid": 109,
     "getpriority": 140, "pidfd_open": 434, "pidfd_getfd": 438, "file_getattr": 468, "file_setattr": 469,
     "statmount": 457, "listmount": 458, "inotify_add_watch": 254, "landlock_restrict_self": 446,
-    "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 310,
+    "rt_sigreturn": 15, "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 310,
     "process_vm_writev": 311, "kcmp": 312, "process_madvise": 440, "listen": 50, "socketpair": 53,
     "uname": 63, "sched_getscheduler": 145, "sched_getparam": 143, "ioprio_get": 252,
 }

@@ -27,8 +27,10 @@ from remainroot.kernel import (
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
     Seize,
+    address_of,
     load_filter,
     pidfd_getfd,
+    read_memory,
 )
 from remainroot.tasks import thread_group
 
@@ -115,6 +117,7 @@ class NotifyEngine(Engine):
     """See the module."""
 
     name = "notify"
+    spawn_tells = True
 
     def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
         super().__init__(world, answer, watcher)
@@ -162,16 +165,11 @@ class NotifyEngine(Engine):
         os.close(told)
         os.close(go)
         try:
-            word = os.read(told_read, 64)
-            if word[:1] != b"L":
-                number = int(word[1:] or b"0")
-                os.waitpid(pid, 0)
-                raise OSError(number, os.strerror(number))
-            pidfd = os.pidfd_open(pid)
-            try:
-                self._listener = pidfd_getfd(pidfd, int(word[1:]))
-            finally:
-                os.close(pidfd)
+            self._listener = take_listener(pid, os.read(told_read, 64))
+        except OSError:
+            os.kill(pid, SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         finally:
             os.close(told_read)
             os.close(go_write)
@@ -189,6 +187,7 @@ class NotifyEngine(Engine):
         signal(SIGUSR1, lambda *_: None)
         pthread_sigmask(SIG_UNBLOCK, (SIGUSR1,))
         self.world.vanished = self._vanished
+        self.world.interruptible = True
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         loop = quick.Loop(self.world, self._listener, build_table()) if quick.usable(self.world) else None

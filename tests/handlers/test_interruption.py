@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""No call that the kernel never interrupts fails with EINTR, whatever signals come."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remainroot.dispatch import equals, has_bits
+from remainroot.handlers.interruption import _number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIXTURE = "tests/fixtures/interrupted.c"
+EXPECTED = "interrupted 0\nread interrupted\nalarms came\n"
+
+
+KINDS = {"dynamic": "", "static": "-static", "i386": "-m32", "i386-static": "-m32 -static"}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("interrupted") / "interrupted"
+    subprocess.run(["cc", "-O2", *request.param.split(), "-o", path, FIXTURE], check=True)
+    return path
+
+
+@pytest.mark.parametrize("engine", ["notify", "trace", "ptrace"])
+def test_no_call_is_interrupted(program: Path, engine: str) -> None:
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-m", "remainroot", "--engine", engine]
+    done = subprocess.run([*command, "--", program, "2000"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == EXPECTED
+
+
+def test_a_shell_with_background_jobs_finds_its_files() -> None:
+    script = "n=0; while [ $n -lt 300 ]; do sleep 0.001 & [ -e /etc/passwd ] || echo lost; n=$((n+1)); done; echo done"
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-m", "remainroot", "--engine", "notify"]
+    done = subprocess.run([*command, "--", "dash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "done\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        (bytes.fromhex("b804000000"), 4),
+        (bytes.fromhex("48c7c00f000000"), 15),
+        (bytes.fromhex("b801000000b802000000"), 2),
+        (bytes.fromhex("4889f84889f7"), -1),
+        (b"", -1),
+    ],
+)
+def test_the_number_is_the_last_constant_moved(code: bytes, number: int) -> None:
+    assert _number(code) == number
+
+
+def test_conditions_are_tested_as_the_filter_does() -> None:
+    (bit,) = has_bits(2, 0o100)
+    assert bit.passes(0o102)
+    assert not bit.passes(0o2)
+    assert [test.passes(5) for test in equals(0, 4, 5)] == [False, True]
