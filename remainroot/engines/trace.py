@@ -319,6 +319,16 @@ class PtraceEngine(_Ptracing):
         super().__init__(world, answer, watcher)
         self.wanted: Wanted = {}
         """The calls to answer, filled by `spawn` from the declarations where it is empty."""
+        self._answered: dict[int, int] = {}
+        """The results given at an entry stop, until the exit stop.
+
+        A filter that was there before us (a container's) is asked after the entry stop, about the call number -1, and
+        may write an error of its own over the result.
+        """
+
+    def _ended(self, tid: int, status: int) -> None:
+        self._answered.pop(tid, None)
+        super()._ended(tid, status)
 
     @staticmethod
     def unavailable() -> str | None:
@@ -350,7 +360,7 @@ class PtraceEngine(_Ptracing):
         everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT
         get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
-        execs, backlog = self._execs, self._backlog
+        execs, backlog, answered, exit_value = self._execs, self._backlog, self._answered, pt.exit_value
         wanted = self.wanted
         nothing: dict[int, tuple[When, ...]] = {}
         while True:
@@ -371,6 +381,9 @@ class PtraceEngine(_Ptracing):
                 if op == leave:
                     if execs and pt.failed():
                         execs.pop(tid, None)
+                    value = answered.pop(tid, None)
+                    if value is not None and exit_value() != value:
+                        skip(tid, value)
                     request(resume, tid, 0, 0)
                 continue  # neither: another thread's exec took this one's place, and its own stop is to come
             arch, nr = call_number()
@@ -387,10 +400,12 @@ class PtraceEngine(_Ptracing):
             if kind is Continue:
                 request(resume, tid, 0, 0)
             elif kind is Return:
-                skip(tid, outcome.value)  # type: ignore[union-attr]
+                value = answered[tid] = outcome.value  # type: ignore[union-attr]
+                skip(tid, value)
                 request(resume, tid, 0, 0)
             elif kind is Fail:
-                skip(tid, -outcome.errno)  # type: ignore[union-attr]
+                value = answered[tid] = -outcome.errno  # type: ignore[union-attr]
+                skip(tid, value)
                 request(resume, tid, 0, 0)
             else:
                 self._deliver(tid, arch, outcome)
