@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The hot path, compiled: remainroot works the same without this module (see remainroot/quick.py and remainroot/kernel.py).
+ * The hot path, compiled: remainroot works the same without this module (see remainroot/quick.py and remainroot/libc.py).
  *
  * Loop  takes the place of the two ioctls of the notify engine. It sends the last answer, receives the next
  *       notification, and answers by itself, without the interpreter, the calls whose rule says how: almost all of them
@@ -10,7 +10,7 @@
  * Keys  is a set of files (device and inode number) that may be wrong in one direction only: it may claim to hold a
  *       file that it does not.
  *
- * The rest are the primitives of kernel.py, under the same names and with the same errors.
+ * The rest are what remainroot/libc.py does by ctypes, under the same names and with the same errors.
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
@@ -789,7 +789,7 @@ static PyType_Slot loop_slots[] = {
 
 static PyType_Spec loop_spec = { "remainroot._fast.Loop", sizeof(Loop), 0, Py_TPFLAGS_DEFAULT, loop_slots };
 
-/* ---------------------------------------------------------------- the primitives of kernel.py */
+/* ---------------------------------------------------------------- what remainroot.kernel is built on */
 
 static PyObject *fault(int number)
 {
@@ -872,11 +872,65 @@ static PyObject *open_path(PyObject *module, PyObject *args, PyObject *kwargs)
 	return fd < 0 ? fault(errno) : PyLong_FromLong(fd);
 }
 
+/* An argument of a system call: an int, the address of a buffer's bytes, or None for a null pointer. */
+static bool take_argument(PyObject *object, Py_buffer *buffer, long *value)
+{
+	buffer->obj = NULL;
+	*value = 0;
+	if (object == Py_None)
+		return true;
+	if (PyLong_Check(object)) {
+		*value = (long)PyLong_AsUnsignedLongMask(object); /* modulo 2**64 */
+		return *value != -1 || !PyErr_Occurred();
+	}
+	if (PyObject_GetBuffer(object, buffer, PyBUF_SIMPLE) < 0)
+		return false;
+	*value = (long)buffer->buf;
+	return true;
+}
+
+static PyObject *call_kernel(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+	Py_buffer buffers[7];
+	long values[7] = { 0 }, result = 0;
+	Py_ssize_t taken = 0;
+	int number;
+
+	(void)module;
+	if (count < 1 || count > 7)
+		return PyErr_Format(PyExc_TypeError, "syscall takes a number and up to six arguments");
+	while (taken < count && take_argument(args[taken], &buffers[taken], &values[taken]))
+		taken++;
+	if (taken == count)
+		result = syscall(values[0], values[1], values[2], values[3], values[4], values[5], values[6]);
+	number = errno;
+	while (taken > 0)
+		PyBuffer_Release(&buffers[--taken]);
+	if (PyErr_Occurred())
+		return NULL;
+	return result == -1 ? fault(number) : PyLong_FromLong(result);
+}
+
+static PyObject *address_of(PyObject *module, PyObject *object)
+{
+	Py_buffer buffer;
+	long address;
+
+	(void)module;
+	if (PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) < 0)
+		return NULL;
+	address = (long)buffer.buf;
+	PyBuffer_Release(&buffer);
+	return PyLong_FromLong(address);
+}
+
 static PyMethodDef functions[] = {
-	{ "read_memory", read_memory, METH_VARARGS, "See remainroot.kernel." },
-	{ "write_memory", write_memory, METH_VARARGS, "See remainroot.kernel." },
-	{ "read_string", read_string, METH_VARARGS, "See remainroot.kernel." },
-	{ "open_path", (PyCFunction)(void (*)(void))open_path, METH_VARARGS | METH_KEYWORDS, "See remainroot.kernel." },
+	{ "syscall", (PyCFunction)(void (*)(void))call_kernel, METH_FASTCALL, "See remainroot.libc." },
+	{ "address_of", address_of, METH_O, "See remainroot.libc." },
+	{ "read_memory", read_memory, METH_VARARGS, "See remainroot.libc." },
+	{ "write_memory", write_memory, METH_VARARGS, "See remainroot.libc." },
+	{ "read_string", read_string, METH_VARARGS, "See remainroot.libc." },
+	{ "open_path", (PyCFunction)(void (*)(void))open_path, METH_VARARGS | METH_KEYWORDS, "See remainroot.libc." },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -189,6 +190,7 @@ def run(arguments: list[str]) -> int:
 
 def main() -> int:
     """Entry point of the console script."""
+    gc.disable()  # until the supervisor runs: a start makes much, and drops nothing
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # ^C while we start ends us as it would end CMD, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -232,7 +232,7 @@ class Loop:
     def _valid(self) -> int:
         """The powers that count at present."""
         world = self._world
-        if world.births.pending or world.settings.whole_identity:
+        if world.births.pending or world.settings.whole_identity or world.settings.unknown_is_real:
             return 0
         valid = -1 & 0xFFFF_FFFF
         if world.real_uid or world.real_gid:

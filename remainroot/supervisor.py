@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 
 import remainroot.handlers  # noqa: F401  # declares every syscall
@@ -49,17 +50,28 @@ def engine_class(name: str) -> type[Engine]:
     return TraceEngine if name == "trace" else PtraceEngine
 
 
-def choose_engine(settings: Settings) -> type[Engine]:
-    """The engine asked for, or the first that works here; RemainrootError if none does, saying why of each."""
+def start_engine(
+    settings: Settings, make: Callable[[type[Engine]], Engine], become: Callable[[], NoReturn]
+) -> tuple[Engine, int]:
+    """Start CMD under the engine asked for, or the first that works here; the engine and CMD's pid.
+
+    RemainrootError if none works, saying why of each.
+    """
     names = ENGINES if settings.engine == "auto" else (settings.engine,)
     reasons: list[str] = []
     for name in names:
-        engine = engine_class(name)
-        reason = engine.unavailable()
+        kind = engine_class(name)
+        reason = None if kind.spawn_tells else kind.unavailable()
         if reason is None:
-            if settings.log is not None:
-                settings.log.info("engine", name=name, passed_over=reasons)
-            return engine
+            engine = make(kind)
+            try:
+                pid = engine.spawn(become)
+            except OSError as error:
+                reason = str(error.strerror)
+            else:
+                if settings.log is not None:
+                    settings.log.info("engine", name=name, passed_over=reasons)
+                return engine, pid
         reasons.append(f"{name}: {reason}")
     asked = "no engine works here" if settings.engine == "auto" else "the engine asked for does not work here"
     raise RemainrootError(f"{asked}: {'; '.join(reasons)}; try another --engine, or a container that allows one")
@@ -147,9 +159,8 @@ def supervise(
 
     Raises RemainrootError before CMD is started if no engine works.
     """
-    kind = choose_engine(settings)
     supervisor = Supervisor(settings)
-    engine = kind(supervisor.world, supervisor.answerer(), watcher)
+    answer = supervisor.answerer()
     state = supervisor.initial_state()
     go_read, go = os.pipe2(os.O_CLOEXEC)
 
@@ -160,10 +171,7 @@ def supervise(
         become()
         os._exit(125)
 
-    try:
-        pid = engine.spawn(begin)
-    except OSError as error:
-        raise RemainrootError(f"engine {kind.name} cannot start CMD: {error.strerror}") from error
+    engine, pid = start_engine(settings, lambda kind: kind(supervisor.world, answer, watcher), begin)
     os.close(go_read)
     try:
         supervisor.world.tasks.start(pid, state)
@@ -176,6 +184,8 @@ def supervise(
     os.write(go, b"g")
     os.close(go)
     started(pid)
+    gc.freeze()
+    gc.enable()
     engine.run()
     world = supervisor.world
     if world.births.pending:

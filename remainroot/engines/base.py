@@ -56,6 +56,9 @@ class Engine:
         self.answer = answer
         self.watcher = watcher
 
+    spawn_tells = False
+    """`spawn` itself finds out whether the engine works here, so that a start can do without `unavailable`."""
+
     @staticmethod
     def unavailable() -> str | None:
         """Why this engine does not work here (one clause), or None. Tries it on a real child."""
@@ -64,7 +67,7 @@ class Engine:
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork CMD's process, caught from its first call on, and have it run `become` (which execs).
 
-        Returns its pid.
+        Returns its pid. OSError, and nothing is left running, if it cannot; its strerror is a clause that says why.
         """
         raise NotImplementedError
 

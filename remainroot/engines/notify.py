@@ -37,14 +37,14 @@ from remainroot.tasks import thread_group
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
+    from signal import SIG_UNBLOCK, SIGKILL, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
     from typing import Final, NoReturn
 
     from remainroot.engines.base import Answer, Watcher
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
-    from _signal import SIG_UNBLOCK, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
+    from _signal import SIG_UNBLOCK, SIGKILL, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
 RECV: Final = 0xC0502100
 SEND: Final = 0xC0182101
@@ -77,6 +77,29 @@ def _listen(code: bytes) -> int:
         if error.errno != EINVAL:
             raise
     return load_filter(code, flags)
+
+
+def _take_listener(pid: int, word: bytes) -> int:
+    """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
+    from remainroot.engines import trial
+
+    if word[:1] != b"L":
+        number = int(word[1:] or b"0")
+        raise OSError(number, trial.no_listener(number))
+    try:
+        pidfd = os.pidfd_open(pid)
+        try:
+            listener = pidfd_getfd(pidfd, int(word[1:]))
+        finally:
+            os.close(pidfd)
+    except OSError as error:
+        raise OSError(error.errno, trial.no_duplicate(error)) from None
+    try:
+        read_memory(pid, address_of(word), 1)  # it has the same memory as we, up to here
+    except OSError as error:
+        os.close(listener)
+        raise OSError(error.errno, trial.no_memory(error)) from None
+    return listener
 
 
 class _Conversation:
@@ -165,7 +188,7 @@ class NotifyEngine(Engine):
         os.close(told)
         os.close(go)
         try:
-            self._listener = take_listener(pid, os.read(told_read, 64))
+            self._listener = _take_listener(pid, os.read(told_read, 64))
         except OSError:
             os.kill(pid, SIGKILL)
             os.waitpid(pid, 0)

@@ -27,6 +27,21 @@ _WHY = {
 }
 
 
+def no_listener(number: int) -> str:
+    """Why seccomp(2) failed with that errno."""
+    return f"seccomp refuses a listener ({os.strerror(number)}): {_WHY.get(number, 'not expected')}"
+
+
+def no_duplicate(error: OSError) -> str:
+    """Why the listener could not be had."""
+    return f"pidfd_getfd is refused ({error.strerror}): yama or the seccomp profile forbids it"
+
+
+def no_memory(error: OSError) -> str:
+    """Why a task's memory could not be had."""
+    return f"a task's memory cannot be read ({error.strerror}): yama or the seccomp profile forbids it"
+
+
 def try_notify(assemble: Callable[..., bytes], listen: Callable[[bytes], int]) -> str | None:
     """Why notifications do not work here (one clause), or None: a child's umask is received and continued."""
     abi = abis.native()[0]
@@ -42,7 +57,7 @@ def try_notify(assemble: Callable[..., bytes], listen: Callable[[bytes], int]) -
         word = os.read(told_read, 64)
         if word[:1] != b"L":
             number = int(word[1:] or b"0")
-            return f"seccomp refuses a listener ({os.strerror(number)}): {_WHY.get(number, 'not expected')}"
+            return no_listener(number)
         return _serve(pid, int(word[1:]), go_write)
     finally:
         os.close(told_read)
@@ -80,7 +95,7 @@ def _serve(pid: int, number: int, go_write: int) -> str | None:
         finally:
             os.close(pidfd)
     except OSError as error:
-        return f"pidfd_getfd is refused ({error.strerror}): yama or the seccomp profile forbids it"
+        return no_duplicate(error)
     try:
         os.write(go_write, b"g")
         notification = bytearray(_NOTIF.size)
@@ -91,7 +106,7 @@ def _serve(pid: int, number: int, go_write: int) -> str | None:
                 stack = int(file.read().rsplit(b")", 1)[1].split()[25])
             read_memory(pid, stack, 8)
         except OSError as error:
-            return f"a task's memory cannot be read ({error.strerror}): yama or the seccomp profile forbids it"
+            return no_memory(error)
         ioctl(listener, _SEND, bytearray(_RESP.pack(notif_id, 0, 0, 1)))
     except OSError as error:
         return f"notifications do not work ({error.strerror})"
