@@ -187,6 +187,23 @@ def duplicate_fd(tid: int, fd: int) -> int:
         os.close(pidfd)
 
 
+def duplicate_fd(tid: int, fd: int) -> int:
+    """A duplicate of the descriptor `fd` of the task `tid`."""
+    try:
+        pidfd = os.pidfd_open(tid, os.O_EXCL)  # PIDFD_THREAD
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Linux before 6.9: only whole processes; their threads share the descriptors, as good as always.
+        with open(f"/proc/{tid}/status", "rb") as file:
+            text = file.read()
+        pidfd = os.pidfd_open(int(text[text.index(b"\nTgid:") + 6 :].split(b"\n", 1)[0]))
+    try:
+        return pidfd_getfd(pidfd, fd)
+    finally:
+        os.close(pidfd)
+
+
 SECCOMP_SET_MODE_FILTER: Final = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 1 << 3
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Final = 1 << 5

@@ -8,6 +8,7 @@ from stat import S_ISDIR
 
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
+from remainroot.connections import Connections
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
@@ -51,6 +52,7 @@ class World:
         self.tasks = Tasks()
         self.files = Files()
         self.births = Births(self)
+        self.connections = Connections()
         self.real_uid = os.geteuid()
         self.real_gid = os.getegid()
         self._supervisor = os.getpid()

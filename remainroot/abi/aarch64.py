@@ -35,5 +35,6 @@ NUMBERS: dict[str, int] = {
     "file_setattr": 469, "statmount": 457, "listmount": 458, "inotify_add_watch": 27,
     "landlock_restrict_self": 446, "rt_sigreturn": 139, "statfs": 43, "fstatfs": 44,
     "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "process_madvise": 440, "listen": 201,
-    "socketpair": 199, "uname": 160, "sched_getscheduler": 120, "sched_getparam": 121, "ioprio_get": 31,
+    "socketpair": 199, "setsockopt": 208, "uname": 160, "sched_getscheduler": 120, "sched_getparam": 121,
+    "ioprio_get": 31,
 }

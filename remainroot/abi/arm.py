@@ -44,5 +44,5 @@ NUMBERS: dict[str, int] = {
     "inotify_add_watch": 317, "landlock_restrict_self": 446, "sigreturn": 119, "rt_sigreturn": 173,
     "statfs": 99, "fstatfs": 100, "statfs64": 266, "fstatfs64": 267, "process_vm_readv": 376,
     "process_vm_writev": 377, "kcmp": 378, "process_madvise": 440, "listen": 284, "socketpair": 288,
-    "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 315,
+    "setsockopt": 294, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 315,
 }

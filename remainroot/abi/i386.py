@@ -46,5 +46,5 @@ NUMBERS: dict[str, int] = {
     "landlock_restrict_self": 446, "sigreturn": 119, "rt_sigreturn": 173, "statfs": 99, "fstatfs": 100,
     "statfs64": 268, "fstatfs64": 269, "iopl": 110, "ioperm": 101, "process_vm_readv": 347,
     "process_vm_writev": 348, "kcmp": 349, "process_madvise": 440, "listen": 363, "socketpair": 360,
-    "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
+    "setsockopt": 366, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
 }

@@ -39,5 +39,5 @@ NUMBERS: dict[str, int] = {
     "statmount": 457, "listmount": 458, "inotify_add_watch": 254, "landlock_restrict_self": 446,
     "rt_sigreturn": 15, "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 310,
     "process_vm_writev": 311, "kcmp": 312, "process_madvise": 440, "listen": 50, "socketpair": 53,
-    "uname": 63, "sched_getscheduler": 145, "sched_getparam": 143, "ioprio_get": 252,
+    "setsockopt": 54, "uname": 63, "sched_getscheduler": 145, "sched_getparam": 143, "ioprio_get": 252,
 }

@@ -410,26 +410,15 @@ def _split(dev: int) -> tuple[int, int]:
 
 _AF_UNIX: Final = 1
 _SUN_PATH: Final = 108
-_SYS_BIND: Final = 2
-_SOCKETCALL_BIND: Final = Struct("=III")
 
 
 @handles("bind", quick=quick.CREATE_SOMEWHERE)
 def bind(call: Call) -> Outcome:
     """bind(2) of a unix socket to a path: the new file belongs to the caller."""
-    return _bind(call, call.ptr(1), call.unsigned(2))
+    return bind_address(call, call.ptr(1), call.unsigned(2))
 
 
-@handles("socketcall")
-def socketcall(call: Call) -> Outcome:
-    """socketcall(2) on i386: bind among others."""
-    if call.unsigned(0) != _SYS_BIND:
-        return CONTINUE
-    _, address, length = _SOCKETCALL_BIND.unpack(call.read(call.ptr(1), _SOCKETCALL_BIND.size))
-    return _bind(call, address, length)
-
-
-def _bind(call: Call, address: int, length: int) -> Outcome:
+def bind_address(call: Call, address: int, length: int) -> Outcome:
     """The task binds itself, for the address stays with its socket; the file is recorded as soon as it is there."""
     if _kernel_does_it(call) or not 2 < length <= _SUN_PATH + 2:
         return CONTINUE

@@ -43,6 +43,18 @@ def own_pid(call: Call) -> int:
     return levels(call.tid)[-1]
 
 
+def pid_for(call: Call, tid: int) -> int:
+    """How the caller sees the task that is `tid` here: 0 if it does not, or cannot be told (it is gone)."""
+    depth = len(levels(call.tid))
+    if depth == 1:
+        return tid
+    try:
+        numbers = levels(tid)
+    except OSError:
+        return 0
+    return numbers[depth - 1] if len(numbers) >= depth else 0
+
+
 def supervisors_pid(call: Call, pid: int) -> int:
     """The task that the caller calls `pid`, by its number here; 0 if there is none."""
     depth = len(levels(call.tid))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who was who when sockets were made: what the kernel keeps of a unix socket's peer (unix(7), SO_PEERCRED).
+
+The kernel notes the peer's process and its ids at the moment of connect(2), listen(2) or socketpair(2), and its ids are
+all the same to us. So those calls of tasks that are not plain root are noted here, by process, and found again by the
+process that the kernel names. What is not noted was done by plain root.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.tasks import State
+
+    Key = int | str | bytes | None
+
+LISTEN: Final = "listen"
+"""Keyed by the address that the socket is bound to."""
+CONNECT: Final = "connect"
+"""Keyed by the inode number of the socket that connects."""
+PAIR: Final = "socketpair"
+"""Has no key: of several, the last one counts."""
+
+_MOST: Final = 4096
+
+
+def start_time(pid: int) -> int:
+    """When the process was started, in clock ticks since boot; -1 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return -1
+    return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+class _Process:
+    """What one process did: its start time (pids are used again), and state by (kind, key)."""
+
+    __slots__ = ("claim", "done", "last", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.done: dict[tuple[str, Key], State] = {}
+        self.last: State | None = None
+        self.claim: tuple[int, int] | None = None
+
+
+class Connections:
+    """What was done by tasks that are not plain root, the oldest forgotten first."""
+
+    def __init__(self) -> None:
+        self.passing = False
+        """Some socket of the tree wants its senders' credentials (SO_PASSCRED)."""
+        self._processes: dict[int, _Process] = {}
+
+    def _process(self, pid: int) -> _Process:
+        start = start_time(pid)
+        found = self._processes.pop(pid, None)
+        if found is None or found.start != start:
+            found = _Process(start)
+            if len(self._processes) >= _MOST:
+                del self._processes[next(iter(self._processes))]
+        self._processes[pid] = found
+        return found
+
+    def note(self, pid: int, kind: str, key: Key, state: State) -> None:
+        """Process `pid`, in `state`, does this."""
+        process = self._process(pid)
+        if len(process.done) >= _MOST:
+            del process.done[next(iter(process.done))]
+        process.done[kind, key] = process.last = state
+
+    def claim(self, pid: int, uid: int, gid: int) -> None:
+        """Process `pid` sends these ids as its own (SCM_CREDENTIALS)."""
+        self._process(pid).claim = (uid, gid)
+
+    def _known(self, pid: int) -> _Process | None:
+        found = self._processes.get(pid)
+        if found is None or (found.start != start_time(pid) and os.path.exists(f"/proc/{pid}")):
+            return None
+        return found
+
+    def has(self, pid: int) -> bool:
+        """Whether anything is known of this process."""
+        return pid in self._processes and self._known(pid) is not None
+
+    def find(self, pid: int, kind: str, key: Key) -> State | None:
+        """What `pid` was when it did this; None: plain root, as far as is known."""
+        process = self._known(pid)
+        return None if process is None else process.done.get((kind, key))
+
+    def last(self, pid: int) -> State | None:
+        """What `pid` was when it last did anything of the kind."""
+        process = self._known(pid)
+        return None if process is None else process.last
+
+    def claimed(self, pid: int) -> tuple[int, int] | None:
+        """The user id and group id that `pid` last sent as its own."""
+        process = self._known(pid)
+        return None if process is None else process.claim

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Credentials that go with a message: SCM_CREDENTIALS, sent and received (unix(7)).
+
+Sent: the kernel takes no id that the namespace does not map, so the ids in the task's message are exchanged for the
+real ones before the kernel reads it, and what the task claimed is noted. A peer outside sees the real ones.
+
+Received: the kernel fills in the sender's real ids. Where the sender is known by others, the message is received here
+on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials and
+nothing else. A message that carries descriptors is left to the kernel too: they must not be lost.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, EPERM
+from struct import Struct
+
+from remainroot.credentials import CAP_SETGID, CAP_SETUID, KEEP, ROOT
+from remainroot.dispatch import CONTINUE, Fail, Return
+from remainroot.handlers.peers import pid_for, supervisors_pid
+from remainroot.tasks import thread_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.credentials import Credentials
+    from remainroot.dispatch import Call, Outcome
+
+    Received = tuple[bytes, "Ancillary", int, str | bytes | None]
+    Ancillary = list[tuple[int, int, bytes]]
+
+_AF_UNIX: Final = 1
+_SOL_SOCKET: Final = 1
+_SO_PASSCRED: Final = 16
+_SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 1, 2, 4
+_MSG_OOB, _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_WAITALL, _MSG_ERRQUEUE = 0x1, 0x2, 0x20, 0x40, 0x100, 0x2000
+_MSG_CMSG_CLOEXEC: Final = 0x4000_0000
+_UCRED: Final = Struct("=iII")
+_MOST_CONTROL: Final = 20480
+_MOST_PARTS: Final = 1024
+_MOST_DATA: Final = 1 << 24
+
+
+class _Header:
+    """struct msghdr in the task's memory, with the offsets of what the kernel changes in it."""
+
+    __slots__ = (
+        *("name", "name_size", "name_at", "iov", "iov_count", "control", "control_size", "control_at", "flags_at"),
+        "word",
+    )
+
+    _WIDE = Struct("=QIxxxxQQQQ")
+    _NARROW = Struct("=IIIIII")
+
+    def __init__(self, call: Call, address: int) -> None:
+        wide = call.abi.bits == 64
+        form = self._WIDE if wide else self._NARROW
+        fields = form.unpack(call.read(address, form.size))
+        self.name, self.name_size, self.iov, self.iov_count, self.control, self.control_size = fields
+        self.word = 8 if wide else 4
+        self.name_at = address + self.word
+        self.control_at = address + (40 if wide else 20)
+        self.flags_at = self.control_at + self.word
+
+    @property
+    def room_for_credentials(self) -> bool:
+        """Whether a control message with credentials fits."""
+        return bool(self.control) and bool(self.control_size >= self.word + 8 + _UCRED.size)
+
+    def parts(self, call: Call) -> list[tuple[int, int]]:
+        """The (address, size) of each part of the message."""
+        count = min(self.iov_count, _MOST_PARTS)
+        form = Struct(f"={2 * count}{'Q' if self.word == 8 else 'I'}")
+        words = form.unpack(call.read(self.iov, form.size)) if count else ()
+        return list(zip(words[::2], words[1::2], strict=True))
+
+    def pack(self, ancillary: Ancillary) -> bytes:
+        """Control messages as the kernel lays them out, each padded to a whole word."""
+        size, whole = self.word + 8, b""
+        for level, kind, data in ancillary:
+            message = (size + len(data)).to_bytes(self.word, "little") + Struct("=ii").pack(level, kind) + data
+            whole += message + bytes(-len(message) % self.word)
+        return whole
+
+
+def _credentials_at(header: _Header, control: bytes) -> int:
+    """The offset in `control` of the ids that are sent with it, -1 if there are none."""
+    at, head = 0, header.word + 8
+    while at + head <= len(control):
+        size = int.from_bytes(control[at : at + header.word], "little")
+        level, kind = Struct("=ii").unpack_from(control, at + header.word)
+        if size < head or at + size > len(control):
+            return -1  # EINVAL
+        if level == _SOL_SOCKET and kind == _SCM_CREDENTIALS:
+            return at + head if size == head + _UCRED.size else -1
+        at += size + (-size % header.word)
+    return -1
+
+
+def _may_claim(creds: Credentials, uid: int, gid: int) -> bool:
+    """unix(7): one of the sender's own real, effective or saved ids, or any with CAP_SETUID and CAP_SETGID."""
+    return (uid in (creds.uid, creds.euid, creds.suid) or creds.capable(CAP_SETUID)) and (
+        gid in (creds.gid, creds.egid, creds.sgid) or creds.capable(CAP_SETGID)
+    )
+
+
+def send(call: Call, address: int) -> Outcome:
+    """sendmsg(2) of the message at `address`."""
+    try:
+        header = _Header(call, address)
+        if not header.room_for_credentials or header.control_size > _MOST_CONTROL:
+            return CONTINUE
+        control = call.read(header.control, header.control_size)
+    except OSError:
+        return CONTINUE
+    at = _credentials_at(header, control)
+    if at < 0:
+        return CONTINUE
+    pid, uid, gid = _UCRED.unpack_from(control, at)
+    creds, world = call.creds, call.world
+    if uid == KEEP or gid == KEEP:
+        return Fail(EINVAL)
+    if not _may_claim(creds, uid, gid):
+        return Fail(EPERM)
+    real = (world.real_uid, world.real_gid)
+    sender = supervisors_pid(call, pid) or thread_group(call.tid)
+    if (uid, gid) != real:
+        call.write(header.control + at + 4, Struct("=II").pack(*real))
+    if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
+        world.connections.claim(sender, uid, gid)
+    return CONTINUE
+
+
+def _sender(call: Call, pid: int) -> tuple[int, int] | None:
+    """The ids that go with a message of process `pid`; None: nobody of ours."""
+    world = call.world
+    claimed = world.connections.claimed(pid)
+    if claimed is not None:
+        return claimed
+    if world.tasks.supervises(pid):
+        creds = world.tasks.state(pid).creds
+        return creds.uid, creds.gid
+    last = world.connections.last(pid)
+    return None if last is None else (last.creds.uid, last.creds.gid)
+
+
+def _look(own: socket) -> Ancillary:
+    """The control messages of the message that is next, or none if there is none that we may take."""
+    try:
+        _, ancillary, flags, _ = own.recvmsg(1, 4096, _MSG_PEEK | _MSG_DONTWAIT | _MSG_CMSG_CLOEXEC)
+    except OSError:
+        return []
+    given = False
+    for level, kind, data in ancillary:
+        if level == _SOL_SOCKET and kind in (_SCM_RIGHTS, _SCM_PIDFD):
+            given = True
+            for fd in Struct(f"={len(data) // 4}i").unpack(data[: len(data) // 4 * 4]):
+                os.close(fd)
+    return [] if given or flags & 0x8 else ancillary
+
+
+def _address(name: str | bytes | None) -> bytes:
+    """struct sockaddr_un as the kernel gives it; nothing for a socket without a name."""
+    if not name:
+        return b""
+    path = name if isinstance(name, bytes) else os.fsencode(name) + b"\0"
+    return _AF_UNIX.to_bytes(2, "little") + path
+
+
+def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
+    """recvmsg(2) into the message at `address`."""
+    if flags & (_MSG_OOB | _MSG_TRUNC | _MSG_WAITALL | _MSG_ERRQUEUE):
+        return CONTINUE
+    try:
+        header = _Header(call, address)
+        if not header.room_for_credentials or header.iov_count > _MOST_PARTS:
+            return CONTINUE
+        parts = header.parts(call)
+        own = open_socket(call, fd)
+    except OSError:
+        return CONTINUE
+    try:
+        received = _take(call, own, sum(size for _, size in parts), flags)
+    finally:
+        own.close()
+    if received is None:
+        return CONTINUE
+    data, ancillary, told, name = received
+    _scatter(call, parts, data)
+    control = header.pack(_exchange(call, ancillary) or ancillary)
+    call.write(header.control, control)
+    sockaddr = _address(name)
+    if header.name:
+        call.write(header.name, sockaddr[: header.name_size])
+        call.write(header.name_at, len(sockaddr).to_bytes(4, "little"))
+    call.write(header.control_at, len(control).to_bytes(header.word, "little"))
+    call.write(header.flags_at, (told & ~_MSG_DONTWAIT | flags & _MSG_CMSG_CLOEXEC).to_bytes(4, "little"))
+    return Return(len(data))
+
+
+def _take(call: Call, own: socket, size: int, flags: int) -> Received | None:
+    """Receive the next message, if it is there and we are to tell the task who sent it."""
+    if size > _MOST_DATA or own.family != _AF_UNIX or not own.getsockopt(_SOL_SOCKET, _SO_PASSCRED):
+        return None
+    if _exchange(call, _look(own)) is None:
+        return None
+    try:
+        return own.recvmsg(size, 4096, flags | _MSG_DONTWAIT)
+    except OSError:
+        return None
+
+
+def _exchange(call: Call, ancillary: Ancillary) -> Ancillary | None:
+    """The control messages with the sender's ids as the task is to see them; None where the kernel's are right."""
+    if len(ancillary) != 1 or ancillary[0][:2] != (_SOL_SOCKET, _SCM_CREDENTIALS):
+        return None
+    pid, uid, gid = _UCRED.unpack(ancillary[0][2])
+    ids = _sender(call, pid) if pid > 0 else None
+    if ids is None or ids == (uid, gid):
+        return None
+    return [(_SOL_SOCKET, _SCM_CREDENTIALS, _UCRED.pack(pid_for(call, pid), *ids))]
+
+
+def _scatter(call: Call, parts: list[tuple[int, int]], data: bytes) -> None:
+    at = 0
+    for address, size in parts:
+        if at >= len(data):
+            break
+        call.write(address, data[at : at + size])
+        at += size
