@@ -29,6 +29,73 @@ def look(path, dirfd=None, follow=True):
     st = os.stat(os.fsencode(path), dir_fd=dirfd, follow_symlinks=follow)
     return [st.st_dev, st.st_ino, st.st_mode]
 
+workers = []
+alive, dead = os.pipe()
+
+def worker(inbox, outbox):
+    os.write(outbox, b"%d\\n" % threading.get_native_id())
+    for line in os.fdopen(inbox):
+        name, args = json.loads(line)
+        os.write(outbox, json.dumps(globals()[name](*args)).encode() + b"\\n")
+
+def thread(parent=None):
+    '''Start a thread (from the thread numbered `parent`); its tid.'''
+    if parent is not None:
+        return by(parent, "thread")
+    inbox, tell = os.pipe()
+    hear, outbox = os.pipe()
+    threading.Thread(target=worker, args=(inbox, outbox), daemon=True).start()
+    hear = os.fdopen(hear)
+    workers.append((tell, hear))
+    return int(hear.readline())
+
+def by(index, name, *args):
+    '''Have the thread started as number `index` call a function of this program.'''
+    tell, hear = workers[index]
+    os.write(tell, json.dumps([name, args]).encode() + b"\\n")
+    return json.loads(hear.readline())
+
+def linger():
+    '''Live until the task ends.'''
+    os.close(dead)
+    os.read(alive, 1)
+    os._exit(0)
+
+def child():
+    return os.fork() or linger()
+
+def spawned():
+    '''A child made by vfork and exec.'''
+    return os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, alive, 0)])
+
+def orphan(generations=1):
+    '''The pid of a descendant whose ancestors, but for us, have ended.'''
+    hear, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(generations):
+            if os.fork():
+                os._exit(0)
+        os.write(tell, b"%d" % os.getpid())
+        linger()
+    os.waitpid(pid, 0)
+    return int(os.read(hear, 32))
+
+def forking_child():
+    '''A child that forks a child of its own when it is told to.'''
+    hear, tell = os.pipe()
+    go, let_go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go, 1)
+        os.write(tell, b"%d" % (os.fork() or linger()))
+        linger()
+    return [pid, hear, let_go]
+
+def let_fork(hear, let_go):
+    os.write(let_go, b"x")
+    return int(os.read(hear, 32))
+
 for line in requests:
     name, args = json.loads(line)
     try:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from tests.tasking import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NEWNS = 0x0002_0000
 BIND, PRIVATE, REC = 0x1000, 1 << 18, 0x4000
