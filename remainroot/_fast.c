@@ -36,6 +36,9 @@
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465
+#endif
 
 /* ---------------------------------------------------------------- kernel interfaces, whatever the headers are */
 
@@ -268,7 +271,7 @@ typedef struct {
 	uint32_t hidden_uid, hidden_gid;
 	Keys *keys, *carriers; /* files with an override; devices (inode 0) whose files carry theirs in extended attributes */
 	bool complete; /* what is not among the keys has no override */
-	PyObject *xattrs; /* bytes: the names of those attributes, each with its NUL */
+	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
 	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
 	struct {
 		pid_t tid;
@@ -368,13 +371,20 @@ static bool no_xattr(Loop *self, const struct place *place)
 	char path[PATH_SIZE + 64], names[1024];
 	ssize_t got;
 
-	snprintf(path, sizeof path, *place->name ? "/proc/self/fd/%d/%s" : "/proc/self/fd/%d", place->at, place->name);
-	got = place->flags ? llistxattr(path, names, sizeof names) : listxattr(path, names, sizeof names);
+	/* listxattrat (Linux 6.13) refuses O_PATH descriptors, but not names below them. */
+	got = -1;
+	errno = ENOSYS;
+	if (*place->name)
+		got = syscall(SYS_listxattrat, place->at, place->name, place->flags, names, sizeof names);
+	if (got < 0 && errno == ENOSYS) {
+		snprintf(path, sizeof path, *place->name ? "/proc/self/fd/%d/%s" : "/proc/self/fd/%d", place->at, place->name);
+		got = place->flags ? llistxattr(path, names, sizeof names) : listxattr(path, names, sizeof names);
+	}
 	if (got < 0)
 		return false;
 	for (name = names; name < names + got; name += strlen(name) + 1)
 		for (want = wanted; want < end; want += strlen(want) + 1)
-			if (strcmp(name, want) == 0)
+			if (strncmp(name, want, strlen(want)) == 0)
 				return false;
 	return true;
 }

@@ -136,7 +136,7 @@ def create(
     """A call that may make a file, in a directory without the set-gid bit."""
     return Quick(
         surely=CREATES_ANYWHERE | CONFINED, likely=CREATES, clear=clear, clear_too=clear_too,
-        path=path, dirfd=dirfd, parent=True, modes=S_ISGID,
+        path=path, dirfd=dirfd, parent=True, modes=S_ISGID, owner=True,
     )  # fmt: skip
 
 
@@ -192,7 +192,11 @@ class Loop:
         store = world.store
         keys, carriers = compiled.Keys(), compiled.Keys()
         self._complete = store.watched_by(keys, carriers)
-        names = b"".join(name.encode() + b"\0" for name in store.xattrs)
+        names = b""
+        if store.xattrs:
+            from remainroot.store.xattr import ATTRIBUTES
+
+            names = b"".join(name.encode() + b"\0" for name in (*store.xattrs, ATTRIBUTES))
         self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, names)
         self.exchange = self._loop.exchange
         self._states = 0
@@ -242,9 +246,13 @@ class Loop:
         if world.store.group_directories:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:
-            valid &= ~(CREATES | CREATES_ANYWHERE)
+            valid &= ~CREATES_ANYWHERE
+            if self._complete:  # the keys do not tell of attributes; what the files themselves carry does
+                valid &= ~CREATES
         if world.tasks.mixed:
             valid &= ~FORKS
+        if world.weak:
+            valid &= ~(CHMODS_ANY | CHMODS | CREATES_ANYWHERE | CREATES)
         return valid
 
 
