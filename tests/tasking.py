@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PROGRAM = """
-import ctypes, json, os, sys, threading
+import ctypes, json, os, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 requests = os.fdopen(os.dup(0), "r")
 answers = os.fdopen(os.dup(1), "w")
@@ -69,17 +69,22 @@ def spawned():
     return os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, alive, 0)])
 
 def orphan(generations=1):
-    '''The pid of a descendant whose ancestors, but for us, have ended.'''
+    '''A descendant whose ancestors, but for us, have ended: their pids (without the first) and its own.'''
     hear, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
+        line = []
         for _ in range(generations):
+            former = os.getpid()
             if os.fork():
                 os._exit(0)
-        os.write(tell, b"%d" % os.getpid())
+            line.append(os.getpid())
+            while os.getppid() == former:
+                time.sleep(0.001)
+        os.write(tell, json.dumps(line).encode())
         linger()
     os.waitpid(pid, 0)
-    return int(os.read(hear, 32))
+    return json.loads(os.read(hear, 4096))
 
 def forking_child():
     '''A child that forks a child of its own when it is told to.'''
