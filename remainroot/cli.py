@@ -37,7 +37,11 @@ class Option:
 OPTIONS: Final = (
     Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace or ptrace", ENGINES),
     Option("--user", "UID[:GID]", "start as this user instead of 0:0; names too"),
-    Option("--store", "STORE", "where fake owners are kept: memory (default), durable[:FILE], xattr or sqlite:FILE"),
+    Option("--store", "STORE", "where fake owners are kept: memory, durable[:FILE], xattr or sqlite:FILE"),
+    Option("--load", "FILE", "(-i) start with the owners that fakeroot -s, or --save, wrote to FILE"),
+    Option("--save", "FILE", "(-s) keep owners in memory, and write them to FILE as fakeroot does when CMD ends"),
+    Option("--unknown-is-real", "", "(-u) files that nobody gave an owner belong to you, not to root"),
+    Option("--fd-base", "FD", "(-b) for fakeroot's sake; nothing here needs it"),
     Option("--log", "LEVEL", "log to standard error: debug, info or warning", log.LEVELS),
     Option("--log-format", "FORMAT", "console (default) or json", log.FORMATS),
     Option("--log-file", "FILE", "append the log to FILE instead"),
@@ -51,7 +55,14 @@ OPTIONS: Final = (
 SUBCOMMANDS: Final[dict[str, str]] = {}
 """Module (with a `main(arguments) -> int`) by first word. A CMD of such a name needs `--` before it."""
 
-_SHORT: Final = {"-h": "--help", "-V": "--version"}
+_SHORT: Final = {
+    "-h": "--help",
+    "-V": "--version",
+    "-i": "--load",
+    "-s": "--save",
+    "-u": "--unknown-is-real",
+    "-b": "--fd-base",
+}
 
 
 def usage() -> str:
@@ -157,6 +168,11 @@ def settings_of(given: dict[str, str]) -> Settings:
     if "--user" in given:
         settings.uid, settings.gid = parse_user(given["--user"])
     settings.store = given.get("--store", settings.store)
+    settings.load = given.get("--load", "")
+    settings.save = given.get("--save", "")
+    settings.unknown_is_real = "--unknown-is-real" in given
+    if settings.store and (settings.load or settings.save):
+        raise RemainrootError("options --load and --save keep owners in memory: they exclude --store")
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

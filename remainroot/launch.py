@@ -55,7 +55,7 @@ def launch(settings: Settings, command: list[str], *, anyway: bool, keep_stderr:
         if settings.uid or settings.gid:
             _switch_user(settings)
         become(command, before)
-    enter_namespace(anyway=anyway)
+    enter_namespace(settings, anyway=anyway)
     occupy_standard_fds()
     inherited = inherited_fds()
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -87,12 +87,13 @@ def _switch_user(settings: Settings) -> None:
         raise RemainrootError(f"cannot become {settings.uid}:{settings.gid}: {error.strerror}") from None
 
 
-def enter_namespace(*, anyway: bool) -> None:
+def enter_namespace(settings: Settings, *, anyway: bool) -> None:
     """See to it that this process is root where one uid and one gid are mapped.
 
     Root of a user namespace already is. Real root is refused (RemainrootError) unless `anyway`: there is
     nothing to mend for it, and a faked answer could only mislead a real system. Any other user gets a
-    namespace with the mapping 0 -> own ids.
+    namespace with the mapping 0 -> own ids; or, where none can be had, keeps its ids and has them shown as root's
+    (settings.whole_identity).
     """
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
@@ -102,11 +103,14 @@ def enter_namespace(*, anyway: bool) -> None:
                 "run it as a plain user or inside a rootless container (--anyway insists)"
             )
         return
+    settings.outer = (uid, gid)
     try:
         kernel.unshare(_CLONE_NEWUSER)
     except OSError as error:
-        # The place where faking the whole identity (settings.whole_identity) would begin.
-        raise RemainrootError(f"cannot make a user namespace: {error.strerror}; {_NO_NAMESPACE}") from None
+        if settings.log is not None:
+            settings.log.info("no user namespace", reason=error.strerror)
+        settings.whole_identity = True
+        return
     try:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"0 {uid} 1")

@@ -12,17 +12,37 @@ class Settings:
     """One run's settings.
 
     `whole_identity`: no user namespace was made, so the user's own ids are to be shown as root's. `log` is a logger as
-    `remainroot.log.make` makes it, or None.
+    `remainroot.log.make` makes it, or None. `load` and `save` are files as fakeroot has them, or "". `outer` are the
+    user's ids outside of the user namespace that was made, None where we were in one before. `unknown_is_real`: what
+    nobody gave an owner belongs to `outer`.
     """
 
-    __slots__ = ("engine", "gid", "groups", "log", "stats", "store", "trace_calls", "uid", "whole_identity")
+    __slots__ = (
+        "engine",
+        "gid",
+        "groups",
+        "load",
+        "log",
+        "outer",
+        "save",
+        "stats",
+        "store",
+        "trace_calls",
+        "uid",
+        "unknown_is_real",
+        "whole_identity",
+    )
 
     def __init__(self) -> None:
         self.engine = "auto"
         self.uid = 0
         self.gid = 0
         self.groups: tuple[int, ...] = ()
-        self.store = "memory"
+        self.store = ""
+        self.load = ""
+        self.save = ""
+        self.outer: tuple[int, int] | None = None
+        self.unknown_is_real = False
         self.log: Any = None
         self.trace_calls = False
         self.stats = False

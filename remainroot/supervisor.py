@@ -78,8 +78,36 @@ def start_engine(
 
 
 def make_store(settings: Settings) -> Store:
-    """The store that `--store` names."""
-    return open_store(settings.store, whole_identity=settings.whole_identity)
+    """The store that the options name.
+
+    By default owners last, but where we made the namespace ourselves they go with us, as fakeroot's do.
+    """
+    if settings.load or settings.save:
+        from remainroot.store.fakeroot_file import FakerootStore
+
+        store = FakerootStore(settings.save)
+        if settings.load and os.path.lexists(settings.load):
+            store.load(settings.load)
+        elif settings.load:
+            text = f"remainroot: {settings.load} does not exist: no owners to load\n"
+            os.write(2, text.encode(errors="surrogateescape"))
+        return store
+    return open_store(settings.store, lasting=settings.outer is None, whole_identity=settings.whole_identity)
+
+
+class _Saving:
+    """A watcher that has the store saved when CMD ends, before anybody hears of it."""
+
+    def __init__(self, watcher: Watcher, store: Store) -> None:
+        self.stopped = watcher.stopped
+        self.continued = watcher.continued
+        self._ended = watcher.ended
+        self._store = store
+
+    def ended(self, status: int) -> None:
+        """CMD ended."""
+        self._store.save()
+        self._ended(status)
 
 
 class Supervisor:
@@ -161,6 +189,8 @@ def supervise(
     """
     supervisor = Supervisor(settings)
     answer = supervisor.answerer()
+    if settings.save:
+        watcher = _Saving(watcher, supervisor.world.store)
     state = supervisor.initial_state()
     go_read, go = os.pipe2(os.O_CLOEXEC)
 

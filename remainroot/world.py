@@ -9,10 +9,11 @@ from stat import S_ISDIR
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.connections import Connections
+from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
-from remainroot.tracee import Files
+from remainroot.tracee import Files, status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def _never() -> bool:
     return False
 
 
+def _has_dac_override() -> bool:
+    return bool(int(status_field(os.getpid(), b"CapEff"), 16) >> CAP_DAC_OVERRIDE & 1)
+
+
 class World:
     """The supervisor's knowledge, for handlers to ask and change."""
 
@@ -68,8 +73,10 @@ class World:
 
         An engine whose tasks cannot go unseen leaves it alone.
         """
+        self.weak = not _has_dac_override()
         hide = settings.whole_identity
         self._hide_all = hide
+        self._unknown = settings.outer if settings.unknown_is_real else None
         self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW_ID) else OVERFLOW_ID
         self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW_ID) else OVERFLOW_ID
 
@@ -105,7 +112,9 @@ class World:
         As the kernel shows it, ids that are not mapped shown as root's.
         """
         uid, gid = st.st_uid, st.st_gid
-        if self._hide_all:
+        if self._unknown is not None:
+            uid, gid = self._as_outside(uid, gid)
+        elif self._hide_all:
             uid = gid = 0
         else:
             if uid == self._hidden_uid:
@@ -113,6 +122,14 @@ class World:
             if gid == self._hidden_gid:
                 gid = 0
         return Owner(uid, gid, st.st_mode, st.st_rdev)
+
+    def _as_outside(self, uid: int, gid: int) -> tuple[int, int]:
+        """The ids as the user would see them without us; one that is not mapped is taken for root's."""
+        assert self._unknown is not None
+        if not self.settings.whole_identity:
+            uid = self._unknown[0] if uid == 0 else 0 if uid == self._hidden_uid else uid
+            gid = self._unknown[1] if gid == 0 else 0 if gid == self._hidden_gid else gid
+        return uid, gid
 
     def owner(self, fd: int, st: os.stat_result) -> Owner:
         """Who this file belongs to, with its mode and device number."""
@@ -128,7 +145,8 @@ class World:
             owner = self._proc_owner(fd, st)
             if owner is not None:
                 return owner
-        if self._hide_all or st.st_uid == self._hidden_uid or st.st_gid == self._hidden_gid:
+        hidden = st.st_uid == self._hidden_uid or st.st_gid == self._hidden_gid
+        if hidden or self._hide_all or self._unknown is not None:
             owner = self.default_owner(st)
             if owner.uid != st.st_uid or owner.gid != st.st_gid:
                 return owner
@@ -150,6 +168,16 @@ class World:
         if state.dumpable != 1 and not top:
             return Owner(0, 0, st.st_mode, st.st_rdev)
         return Owner(state.creds.euid, state.creds.egid, st.st_mode, st.st_rdev)
+
+    def workable(self, mode: int, *, directory: bool = False) -> int:
+        """The mode to put on disk where a file is to have `mode`.
+
+        Root may read and write what its mode forbids everybody (CAP_DAC_OVERRIDE). Where we have not that capability
+        (bubblewrap takes all of them away), the owner's permissions stay on disk, and the store keeps the mode.
+        """
+        if not self.weak:
+            return mode
+        return mode | (0o700 if directory else 0o600)
 
     # -- tasks
 

@@ -14,6 +14,7 @@ from errno import EEXIST, EPERM
 from stat import (
     S_IFBLK,
     S_IFCHR,
+    S_IFDIR,
     S_IFIFO,
     S_IFMT,
     S_IFREG,
@@ -54,15 +55,16 @@ _DEVICE_BIT: Final = 0o20000
 _SET_ID: Final = S_ISUID | S_ISGID
 
 
-def _kernel_does_it(call: Call, mode: int = 0) -> bool:
+def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -> bool:
     """Whether what the caller creates will look right by itself.
 
-    It does if it is root's, no directory can pass anything on, and it has no set-id bits (see store.base.Owner).
+    It does if it is root's, no directory can pass anything on, it has no set-id bits (see store.base.Owner), and root
+    can use it with its mode.
     """
     world = call.world
-    if mode & _SET_ID and not call.state.confined:
+    if (mode & _SET_ID or world.workable(mode, directory=directory) != mode) and not call.state.confined:
         return False
-    hands_down = world.store.group_directories or world.store.default_lists
+    hands_down = world.store.group_directories or world.store.default_lists or world.settings.unknown_is_real
     if world.tasks.untouched:
         return not hands_down
     state = call.state
@@ -98,11 +100,18 @@ class _Place:
     def ordinary(self) -> bool:
         """The kernel would give it the right owner, and the right access list."""
         owner = self.owner
-        return owner.uid == 0 and owner.gid == 0 and self.acl is None and not self.call.world.settings.whole_identity
+        settings = self.call.world.settings
+        shows_otherwise = settings.whole_identity or settings.unknown_is_real
+        return owner.uid == 0 and owner.gid == 0 and self.acl is None and not shows_otherwise
+
+    def leaves_to_kernel(self, mode: int) -> bool:
+        """The kernel would make a regular file of this mode as it is to be."""
+        return self.ordinary and not mode & _SET_ID and self.call.world.workable(mode) == mode
 
     def owner_of(self, mode: int) -> Owner:
         """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
-        if mode & _SET_ID and self.call.creds.capable(CAP_FSETID):
+        kept = mode & _SET_ID and self.call.creds.capable(CAP_FSETID)
+        if kept or self.call.world.workable(mode) != mode:
             return Owner(self.owner.uid, self.owner.gid, S_IFREG | mode)
         return self.owner
 
@@ -147,7 +156,8 @@ class _Place:
         """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
         store = self.call.world.store
         st = os.fstat(fd)
-        if owner.uid or owner.gid or owner.mode or self.acl is None:
+        default = self.call.world.default_owner(st)
+        if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)
         if self.acl is not None and not S_ISLNK(st.st_mode):
             store.put_attribute(fd, st, acl.ACCESS, self.acl)
@@ -180,6 +190,8 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         finally:
             os.umask(previous)
         shown = owner_mode and (owner_mode & ~mask)
+        if S_ISDIR(shown) and place.set_gid:
+            shown |= S_ISGID
         place.record(Owner(place.owner.uid, place.owner.gid, shown, rdev))
     finally:
         os.close(place.directory)
@@ -252,14 +264,14 @@ def _open(  # each way out is one rule
 def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
     """Create the regular file that `place` names, open it and hand it over."""
     mode = place.mode(mode)
-    if flags & os.O_DIRECTORY or (place.ordinary and not mode & _SET_ID):
+    if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode):
         return CONTINUE
     mask = umask_of(call.tid)
     call.check()
     previous = os.umask(mask)
     try:
         ours = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC
-        fd = os.open(place.name, flags | ours, mode, dir_fd=place.directory)
+        fd = os.open(place.name, flags | ours, call.world.workable(mode), dir_fd=place.directory)
     except OSError as error:
         if error.errno == EEXIST and not flags & os.O_EXCL:
             return CONTINUE  # somebody was faster
@@ -280,9 +292,9 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     previous = os.umask(mask)
     try:
         mode = place.mode(mode)
-        if place.ordinary and not mode & _SET_ID:
+        if place.leaves_to_kernel(mode):
             return CONTINUE
-        fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, mode)
+        fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, call.world.workable(mode))
     finally:
         os.umask(previous)
         os.close(directory)
@@ -318,13 +330,15 @@ def mkdirat(call: Call) -> Outcome:
 
 
 def _mkdir(call: Call, dirfd: int, index: int, mode: int) -> Outcome:
-    if _kernel_does_it(call):
+    mode &= 0o1777
+    if _kernel_does_it(call, mode, directory=True):
         return CONTINUE
     try:
-        path = call.path(index)
+        path = call.path(index).rstrip(b"/") or b"/"
     except OSError:
         return CONTINUE
-    return _create(call, dirfd, path.rstrip(b"/") or path, _make_directory, mode & 0o1777)
+    disk = call.world.workable(mode, directory=True)
+    return _create(call, dirfd, path, _make_directory, disk, 0 if disk == mode else S_IFDIR | mode)
 
 
 @handles("symlink", quick=quick.create(path=1))

@@ -126,9 +126,9 @@ def _mend(call: Call, frame: _Frame) -> None:
 def _number(code: bytes) -> int:
     """The constant that was last moved to the accumulator before the end of `code`; -1 if there is none to be seen."""
     short, long = code.rfind(b"\xb8", 0, len(code) - 4), code.rfind(b"\x48\xc7\xc0", 0, len(code) - 6)
-    at = max(short + 1, long + 3)
     if short < 0 and long < 0:
         return -1
+    at = short + 1 if short > long else long + 3
     return int.from_bytes(code[at : at + 4], "little")
 
 

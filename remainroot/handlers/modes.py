@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from errno import EBADF, EPERM
-from stat import S_IFMT, S_IFREG, S_IMODE, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
@@ -24,6 +24,7 @@ def _nothing_to_do(call: Call, mode: int) -> bool:
     world = call.world
     return (
         not world.store.placeholders
+        and not world.weak
         and not mode & (S_ISUID | S_ISGID)
         and not world.settings.whole_identity
         and (world.tasks.untouched or (call.creds.capable(CAP_FOWNER) and call.creds.capable(CAP_FSETID)))
@@ -100,12 +101,13 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
         return DONE
     keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable(CAP_FSETID)
     copied = override is not None and (override.mode or world.store.keeps_modes)
-    if mode == wanted and not keep and not copied:
+    disk = world.workable(mode, directory=S_ISDIR(st.st_mode)) if world.is_ours(st) else mode
+    if mode == wanted == disk and not keep and not copied:
         return CONTINUE
     call.check()
-    os.chmod(f"/proc/self/fd/{fd}", mode)
-    if keep:
-        world.store.put(fd, os.fstat(fd), Owner(owner.uid, owner.gid, S_IFREG | mode))
+    os.chmod(f"/proc/self/fd/{fd}", disk)
+    if keep or disk != mode:
+        world.store.put(fd, os.fstat(fd), Owner(owner.uid, owner.gid, S_IFMT(st.st_mode) | mode))
     elif override is not None and copied:
         world.store.put(fd, os.fstat(fd), Owner(override.uid, override.gid))
     return DONE

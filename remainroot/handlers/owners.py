@@ -107,7 +107,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     new_uid = owner.uid if uid == KEEP else uid
     new_gid = owner.gid if gid == KEEP else gid
     simple = override is None and new_uid == world.real_uid == st.st_uid and new_gid == world.real_gid == st.st_gid
-    if simple and creds.capable(CAP_CHOWN) and world.real_uid == 0:
+    if simple and not world.settings.unknown_is_real and creds.capable(CAP_CHOWN) and world.real_uid == 0:
         return CONTINUE
     if path_only >= 0 and world.files.is_path_only(call.tid, path_only):
         return Fail(EBADF)

@@ -3,27 +3,24 @@
 
 from __future__ import annotations
 
-from stat import S_IFMT, S_ISDIR, S_ISGID, S_ISUID
+from stat import S_IFMT, S_ISDIR
 
 from remainroot.kernel import birth_time, file_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from typing import Final
 
     from remainroot._fast import Keys
-
-_SET_ID: Final = S_ISUID | S_ISGID
 
 
 class Owner:
     """Who a file belongs to. Immutable.
 
-    `mode` is the whole st_mode to show, or 0: what the disk says. Only a placeholder (a device node that is a regular
-    file on disk) has its whole mode and `rdev` here. A regular file has set-id bits here that root gave it: in a user
-    namespace the kernel takes them away when root writes to the file, which real root's capabilities prevent. An id
-    that is `codec.KEEP` is the one on disk.
+    `mode` is the whole st_mode to show, or 0: what the disk says. A placeholder (a device node that is a regular file
+    on disk) has its mode and `rdev` here. So has a regular file to which root gave set-id bits: in a user namespace the
+    kernel takes them away when root writes to it, which real root's capabilities prevent. And so has what root itself
+    could not use with its mode on disk (see World.workable). An id that is `codec.KEEP` is the one on disk.
     """
 
     __slots__ = ("gid", "mode", "rdev", "uid")
@@ -38,7 +35,7 @@ class Owner:
         """This owner with the mode and device number of the file on disk where it has none of its own."""
         if is_placeholder(self, st):
             return self
-        return Owner(self.uid, self.gid, st.st_mode | (self.mode & _SET_ID), st.st_rdev)
+        return Owner(self.uid, self.gid, self.mode or st.st_mode, st.st_rdev)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Owner) and self._key() == other._key()

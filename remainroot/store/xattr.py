@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, ENODATA, EOPNOTSUPP, EPERM
-from stat import S_IFMT, S_IFREG, S_ISDIR, S_ISGID, S_ISREG, S_ISUID
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID
 
 from remainroot.store.base import Owner, Store, is_placeholder
 from remainroot.store.codec import decode_override, decode_resource, encode_override, encode_resource
@@ -67,7 +67,8 @@ class XattrStore(Store):
             else:
                 if S_IFMT(mode) not in (0, S_IFMT(st.st_mode)):
                     return Owner(uid, gid, mode, rdev)
-                override = Owner(uid, gid, S_IFREG | mode if mode & _SET_ID and S_ISREG(st.st_mode) else 0)
+                own = S_IMODE(mode) != S_IMODE(st.st_mode) or (mode & _SET_ID and S_ISREG(st.st_mode))
+                override = Owner(uid, gid, S_IFMT(st.st_mode) | S_IMODE(mode) if own else 0)
         if RESOURCE in names:
             try:
                 resource = Owner(*decode_resource(os.getxattr(path, RESOURCE)), override.mode if override else 0)

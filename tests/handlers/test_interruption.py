@@ -39,7 +39,8 @@ def test_no_call_is_interrupted(program: Path, engine: str) -> None:
 def test_a_shell_with_background_jobs_finds_its_files() -> None:
     script = "n=0; while [ $n -lt 300 ]; do sleep 0.001 & [ -e /etc/passwd ] || echo lost; n=$((n+1)); done; echo done"
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-m", "remainroot", "--engine", "notify"]
-    done = subprocess.run([*command, "--", "dash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    command += ["--", "dash", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "done\n"
 
 
