@@ -495,11 +495,3 @@ def test_aarch64_result_registers() -> None:
     registers = ctypes.create_string_buffer(512)
     ptracing.set_result_arm(registers, 72, -2)
     assert registers.raw[:5] == b"\xfe\xff\xff\xff\0"
-
-
-@each_engine
-def test_cost(engine: str, probes: Callable[[str], str]) -> None:
-    """An answered call costs some 10 us; a hundred would mean that something waits that should not."""
-    costs = [float(Run(engine, [probes("dynamic"), "cost"]).finish()[1]) for _ in range(5)]
-    print(f"{engine}: {min(costs)} us a call")
-    assert min(costs) < 100
