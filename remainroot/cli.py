@@ -41,6 +41,7 @@ OPTIONS: Final = (
     Option("--load", "FILE", "(-i) start with the owners that fakeroot -s, or --save, wrote to FILE"),
     Option("--save", "FILE", "(-s) keep owners in memory, and write them to FILE as fakeroot does when CMD ends"),
     Option("--unknown-is-real", "", "(-u) files that nobody gave an owner belong to you, not to root"),
+    Option("--fake-time", "", "setting a clock seems to succeed; no clock changes"),
     Option("--fd-base", "FD", "(-b) for fakeroot's sake; nothing here needs it"),
     Option("--log", "LEVEL", "log to standard error: debug, info or warning", log.LEVELS),
     Option("--log-format", "FORMAT", "console (default) or json", log.FORMATS),
@@ -173,6 +174,7 @@ def settings_of(given: dict[str, str]) -> Settings:
     settings.unknown_is_real = "--unknown-is-real" in given
     if settings.store and (settings.load or settings.save):
         raise RemainrootError("options --load and --save keep owners in memory: they exclude --store")
+    settings.fake_time = "--fake-time" in given
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

@@ -19,6 +19,7 @@ class Settings:
 
     __slots__ = (
         "engine",
+        "fake_time",
         "gid",
         "groups",
         "load",
@@ -35,6 +36,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.engine = "auto"
+        self.fake_time = False
         self.uid = 0
         self.gid = 0
         self.groups: tuple[int, ...] = ()

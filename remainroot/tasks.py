@@ -37,10 +37,11 @@ class State:
     """What a task is beyond what the kernel knows. Immutable.
 
     `dumpable` is prctl(PR_GET_DUMPABLE)'s answer, `rttime` the RLIMIT_RTTIME (soft, hard) the task believes to have,
-    `confined` whether it has put itself under Landlock.
+    `confined` whether it has put itself under Landlock, `pretences` what it was granted in words only: by name, two
+    numbers (`remainroot.handlers.scheduling`, `.resource_limits`).
     """
 
-    __slots__ = ("_key", "confined", "creds", "dumpable", "rttime")
+    __slots__ = ("_key", "confined", "creds", "dumpable", "pretences", "rttime")
 
     def __init__(
         self,
@@ -49,12 +50,14 @@ class State:
         rttime: tuple[int, int] = (RLIM_INFINITY, RLIM_INFINITY),
         *,
         confined: bool = False,
+        pretences: tuple[tuple[str, tuple[int, int]], ...] = (),
     ) -> None:
         self.creds = creds
         self.dumpable = dumpable
         self.rttime = rttime
         self.confined = confined
-        self._key = (creds, dumpable, rttime, confined)
+        self.pretences = pretences
+        self._key = (creds, dumpable, rttime, confined, pretences)
 
     def replace(
         self,
@@ -70,7 +73,21 @@ class State:
             self.dumpable if dumpable is None else dumpable,
             self.rttime if rttime is None else rttime,
             confined=self.confined if confined is None else confined,
+            pretences=self.pretences,
         )
+
+    def pretended(self, name: str) -> tuple[int, int] | None:
+        """What the task was told to have of this; None: what it really has."""
+        for known, value in self.pretences:
+            if known == name:
+                return value
+        return None
+
+    def pretend(self, name: str, value: tuple[int, int] | None) -> State:
+        """The same state with this pretence, or without it (None)."""
+        rest = [pair for pair in self.pretences if pair[0] != name]
+        pretences = tuple(sorted(rest if value is None else [*rest, (name, value)]))
+        return State(self.creds, self.dumpable, self.rttime, confined=self.confined, pretences=pretences)
 
     def with_creds(self, creds: Credentials) -> State:
         """The state after a change of credentials.

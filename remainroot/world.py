@@ -64,6 +64,8 @@ class World:
         self._front = os.getppid()
         self.no_new_privs_forced = False
         """The filter needed no_new_privs: the real value says nothing about the task's."""
+        self.names: dict[tuple[int, int], bytes] = {}
+        """Host and domain names that were set where the kernel refused: by UTS namespace and field of uname(2)."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""RLIMIT_RTTIME, which carries the number of a task's state.
+"""Resource limits: getrlimit(2), setrlimit(2), prlimit(2).
 
-Getrlimit(2) and prlimit(2) of that one resource are answered here.
+RLIMIT_RTTIME carries the number of a task's state, so what the task thinks of it is answered here. And root may raise a
+hard limit, a user namespace's root may not: then the soft limit becomes what the real hard one allows, the rest is
+remembered in the task's state and told when asked for.
 """
 
 from __future__ import annotations
 
 from errno import EINVAL, EPERM
-from resource import RLIM_INFINITY
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, prlimit
 from struct import Struct
 
 from remainroot.credentials import CAP_SYS_RESOURCE
 from remainroot.dispatch import CONTINUE, DONE, Fail, differs, equals, handles
+from remainroot.handlers.peers import affects, supervisors_pid
 from remainroot.tasks import RLIMIT_RTTIME
 
 TYPE_CHECKING = False
@@ -20,72 +23,117 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
 
+    Limit = tuple[int, int]
+
 _U64: Final = (1 << 64) - 1
 _U32: Final = (1 << 32) - 1
 _LIMIT64: Final = Struct("=QQ")
 _LIMIT32: Final = Struct("=II")
+_STACK: Final = 3
+_LIMITS: Final = 16
 
-RLIMIT_RTTIME_WHEN: Final = (*equals(1, RLIMIT_RTTIME), *differs(0, 0))
-"""prlimit64 of RLIMIT_RTTIME, or of another process."""
-_THIS: Final = equals(0, RLIMIT_RTTIME)
+_OTHERS: Final = tuple(resource for resource in range(_LIMITS) if resource != _STACK)
+_ASKED: Final = (*equals(1, *_OTHERS), *differs(2, 0), *differs(0, 0))
+"""Every prlimit64 but the one that every program starts with, how large its own stack may be.
+
+So nothing is pretended of the stack.
+"""
 
 
 def _out(value: int, infinity: int) -> int:
-    return infinity if value == RLIM_INFINITY else min(value, infinity - 1)
+    """A limit as the task's struct holds it; here infinity is the largest number."""
+    return infinity if value == _U64 else min(value, infinity - 1)
 
 
 def _in(value: int, infinity: int) -> int:
-    return RLIM_INFINITY if value == infinity else value
+    return _U64 if value == infinity else value
 
 
-def _change(call: Call, tid: int, limit: tuple[int, int]) -> Outcome:
-    """Set the remembered limit.
+def _python(value: int) -> int:
+    return RLIM_INFINITY if value == _U64 else value
 
-    EINVAL if the soft one exceeds the hard one, EPERM to raise the hard one without CAP_SYS_RESOURCE.
-    """
-    soft, hard = ((_U64 if value == RLIM_INFINITY else value) for value in limit)
+
+def _kernel(limit: Limit) -> Limit:
+    """A limit as the module `resource` has it, made of unsigned numbers."""
+    soft, hard = limit
+    return _U64 if soft == RLIM_INFINITY else soft, _U64 if hard == RLIM_INFINITY else hard
+
+
+def _shown(call: Call, tid: int, resource: int) -> Limit | None:
+    """The limit that the task was told to have; None: what it really has."""
+    tasks = call.world.tasks
+    if resource == RLIMIT_RTTIME:
+        return _kernel(tasks.state(tid).rttime)
+    return None if tasks.untouched else tasks.state(tid).pretended(f"rlimit{resource}")
+
+
+def _change(call: Call, tid: int, resource: int, limit: Limit) -> Outcome:
+    """EINVAL if the soft limit exceeds the hard one, EPERM to raise the hard one without CAP_SYS_RESOURCE."""
+    soft, hard = limit
     if soft > hard:
         return Fail(EINVAL)
     tasks = call.world.tasks
     state = tasks.state(tid)
-    old_hard = _U64 if state.rttime[1] == RLIM_INFINITY else state.rttime[1]
-    if hard > old_hard and not call.creds.capable(CAP_SYS_RESOURCE):
+    before = _shown(call, tid, resource)
+    real = _kernel(prlimit(tid, resource))[1]
+    if before is None and (hard <= real or resource == _STACK):
+        return CONTINUE
+    if hard > (real if before is None else before[1]) and not call.creds.capable(CAP_SYS_RESOURCE):
         return Fail(EPERM)
-    tasks.set(tid, state.replace(rttime=limit))
+    if resource == RLIMIT_RTTIME:
+        tasks.set(tid, state.replace(rttime=(_python(soft), _python(hard))))
+        return DONE
+    if resource == RLIMIT_NOFILE and hard > _most_files():
+        return Fail(EPERM)
+    call.check()
+    prlimit(tid, resource, (_python(min(soft, real)), _python(min(hard, real))))
+    tasks.set(tid, state.pretend(f"rlimit{resource}", limit if hard > real else None))
     return DONE
 
 
-def rttime(call: Call, pid: int, resource: int) -> Outcome:
-    """prlimit64 of RLIMIT_RTTIME: the new limit is read first, the old one written last, as the kernel does."""
-    if resource != RLIMIT_RTTIME:
-        return CONTINUE
-    tid = call.tid
-    if pid:
-        from remainroot.handlers.peers import supervisors_pid
+def _most_files() -> int:
+    """The largest RLIMIT_NOFILE that even root may ask for."""
+    with open("/proc/sys/fs/nr_open", "rb") as file:
+        return int(file.read())
 
-        tid = supervisors_pid(call, pid)
-        if not tid:
-            return CONTINUE
+
+@handles("prlimit64", when=_ASKED)
+def prlimit64(call: Call) -> Outcome:
+    """prlimit(2): the new limit is read first, the old one written last.
+
+    EPERM for another process unless all its user and group ids are the caller's real ones, or with CAP_SYS_RESOURCE.
+    """
+    pid, resource = call.signed(0), call.unsigned(1)
+    outcome = affects(call, pid, CAP_SYS_RESOURCE, lambda creds, target: creds.may_set_limits(target))
+    if outcome is not CONTINUE or resource >= _LIMITS:
+        return outcome
+    tid = supervisors_pid(call, pid) if pid else call.tid
+    if not tid:
+        return CONTINUE
+    before = _shown(call, tid, resource)
     new, old = call.ptr(2), call.ptr(3)
-    before = call.world.tasks.state(tid).rttime
     if new:
+        real = _kernel(prlimit(tid, resource))
         soft, hard = _LIMIT64.unpack(call.read(new, 16))
-        outcome = _change(call, tid, (_in(soft, _U64), _in(hard, _U64)))
+        outcome = _change(call, tid, resource, (soft, hard))
         if outcome is not DONE:
             return outcome
-    if old:
-        call.write(old, _LIMIT64.pack(_out(before[0], _U64), _out(before[1], _U64)))
-    return DONE
+        before = before or real
+    if old and before is not None:
+        call.write(old, _LIMIT64.pack(*before))
+        return DONE
+    return DONE if new else CONTINUE
 
 
-@handles("getrlimit", "ugetrlimit", when=_THIS)
+@handles("getrlimit", "ugetrlimit")
 def getrlimit(call: Call) -> Outcome:
-    """getrlimit(2) of RLIMIT_RTTIME; i386's oldest call shows no more than 2**31 - 1."""
-    if call.unsigned(0) != RLIMIT_RTTIME:
+    """getrlimit(2); i386's oldest call shows no more than 2**31 - 1."""
+    resource = call.unsigned(0)
+    limit = _shown(call, call.tid, resource) if resource < _LIMITS else None
+    if limit is None:
         return CONTINUE
-    limit = call.state.rttime
     if call.abi.bits == 64:
-        call.write(call.ptr(1), _LIMIT64.pack(*(_out(value, _U64) for value in limit)))
+        call.write(call.ptr(1), _LIMIT64.pack(*limit))
         return DONE
     values = [_out(value, _U32) for value in limit]
     if call.name == "getrlimit":
@@ -94,11 +142,12 @@ def getrlimit(call: Call) -> Outcome:
     return DONE
 
 
-@handles("setrlimit", when=_THIS)
+@handles("setrlimit")
 def setrlimit(call: Call) -> Outcome:
-    """setrlimit(2) of RLIMIT_RTTIME."""
-    if call.unsigned(0) != RLIMIT_RTTIME:
+    """setrlimit(2)."""
+    resource = call.unsigned(0)
+    if resource >= _LIMITS:
         return CONTINUE
     form, infinity = (_LIMIT64, _U64) if call.abi.bits == 64 else (_LIMIT32, _U32)
     soft, hard = form.unpack(call.read(call.ptr(1), form.size))
-    return _change(call, call.tid, (_in(soft, infinity), _in(hard, infinity)))
+    return _change(call, call.tid, resource, (_in(soft, infinity), _in(hard, infinity)))

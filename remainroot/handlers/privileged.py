@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Privileged calls that harm nobody when they only seem to succeed; doc/PRIVILEGED.md says which, and why.
+
+Where the kernel would do it, it does. Only where it refuses because this is a user namespace's root does the call
+succeed here: remembered if it can be asked back.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, EPERM
+from resource import RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
+
+from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
+from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.tracee import status_field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+# ---------------------------------------------------------------- host names
+
+_NS_GET_USERNS: Final = 0xB701
+_NAME_MAX: Final = 64
+_FIELD: Final = 65
+_NODE, _MACHINE, _DOMAIN = 1, 4, 5
+"""Which of the six fields of struct new_utsname (uname(2))."""
+_PER_LINUX32: Final = 8
+"""personality(2) of a task that wants to be shown a 32-bit machine."""
+
+
+def _kernel_lets_name(tid: int) -> bool:
+    """Whether the task's UTS namespace is of our user namespace, or of one below: then its root may name it."""
+    from fcntl import ioctl
+
+    try:
+        fd = os.open(f"/proc/{tid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.close(ioctl(fd, _NS_GET_USERNS))
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _uts(tid: int) -> int:
+    return os.stat(f"/proc/{tid}/ns/uts").st_ino
+
+
+def _name(call: Call, field: int) -> Outcome:
+    if not call.creds.capable(CAP_SYS_ADMIN):
+        return Fail(EPERM)
+    if _kernel_lets_name(call.tid):
+        return CONTINUE
+    size = call.signed(1)
+    if not 0 <= size <= _NAME_MAX:
+        return Fail(EINVAL)
+    call.world.names[_uts(call.tid), field] = call.read(call.ptr(0), size) if size else b""
+    return DONE
+
+
+@handles("sethostname")
+def sethostname(call: Call) -> Outcome:
+    """sethostname(2): in the host's UTS namespace remembered, and told to the whole tree."""
+    return _name(call, _NODE)
+
+
+@handles("setdomainname")
+def setdomainname(call: Call) -> Outcome:
+    """setdomainname(2), as sethostname."""
+    return _name(call, _DOMAIN)
+
+
+@handles("uname")
+def uname(call: Call) -> Outcome:
+    """uname(2), with the names that were set here."""
+    names = call.world.names
+    if not names:
+        return CONTINUE
+    space = _uts(call.tid)
+    if (space, _NODE) not in names and (space, _DOMAIN) not in names:
+        return CONTINUE
+    with open("/proc/sys/kernel/domainname", "rb") as file:
+        domain = file.read().rstrip(b"\n")
+    fields = [*(os.fsencode(text) for text in os.uname()), domain]
+    with open(f"/proc/{call.tid}/personality", "rb") as file:
+        if int(file.read(), 16) & 0xFF == _PER_LINUX32:
+            fields[_MACHINE] = {b"x86_64": b"i686", b"aarch64": b"armv8l"}.get(fields[_MACHINE], fields[_MACHINE])
+    for field in (_NODE, _DOMAIN):
+        fields[field] = names.get((space, field), fields[field])
+    call.write(call.ptr(0), b"".join(text.ljust(_FIELD, b"\0") for text in fields))
+    return DONE
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _may_lock(call: Call, more: int) -> bool:
+    """Whether the kernel's limit on locked memory allows this much more."""
+    limit = prlimit(call.tid, RLIMIT_MEMLOCK)[0]
+    if limit == RLIM_INFINITY:
+        return True
+    return int(status_field(call.tid, b"VmLck").split()[0]) * 1024 + more <= limit
+
+
+@handles("mlockall")
+def mlockall(call: Call) -> Outcome:
+    """mlockall(2) under a limit: nothing is locked, for with MCL_FUTURE the limit would make mmap(2) fail."""
+    flags = call.unsigned(0)
+    if not flags or flags & ~7 or flags == 4 or not call.creds.capable(CAP_IPC_LOCK):
+        return CONTINUE
+    return CONTINUE if prlimit(call.tid, RLIMIT_MEMLOCK)[0] == RLIM_INFINITY else DONE
+
+
+@handles("mlock", "mlock2")
+def mlock(call: Call) -> Outcome:
+    """mlock(2) beyond RLIMIT_MEMLOCK: nothing is locked."""
+    if not call.creds.capable(CAP_IPC_LOCK) or _may_lock(call, call.ptr(1) + 8192):
+        return CONTINUE
+    return DONE
+
+
+# ---------------------------------------------------------------- the kernel's log
+
+_READS: Final = (2, 3, 4)
+_SIZES: Final = {9: 0, 10: 1 << 17}
+_SILENT: Final = (0, 1, 5, 6, 7, 8)
+
+
+@handles("syslog")
+def syslog(call: Call) -> Outcome:
+    """syslog(2): where the log may not be read it is empty, and there are no consoles to set."""
+    action = call.signed(0)
+    if not call.creds.capable(CAP_SYSLOG) and not call.creds.capable(CAP_SYS_ADMIN):
+        return CONTINUE
+    if action in (3, 10) and _log_is_open():
+        return CONTINUE
+    if action in _READS:
+        return Fail(EINVAL) if not call.ptr(1) or call.signed(2) < 0 else Return(0)
+    if action == 8 and not 1 <= call.signed(2) <= 8:
+        return Fail(EINVAL)
+    return Return(_SIZES[action]) if action in _SIZES else DONE if action in _SILENT else CONTINUE
+
+
+def _log_is_open() -> bool:
+    """Whether everybody may read the kernel's log."""
+    try:
+        with open("/proc/sys/kernel/dmesg_restrict", "rb") as file:
+            return file.read().strip() == b"0"
+    except OSError:
+        return False
+
+
+# ---------------------------------------------------------------- clocks
+
+
+@handles("settimeofday", "clock_settime", "clock_settime64", "stime")
+def set_clock(call: Call) -> Outcome:
+    """settimeofday(2), clock_settime(2), stime(2): with --fake-time they succeed, and no clock changes."""
+    if not call.world.settings.fake_time or not call.creds.capable(CAP_SYS_TIME):
+        return CONTINUE
+    return DONE
