@@ -45,7 +45,7 @@ def test_parse(arguments: list[str], given: dict[str, str], command: list[str]) 
     [
         (["--no-such", "ls"], "unknown option --no-such"),
         (["-x", "ls"], "unknown option -x"),
-        (["-u", "0", "ls"], "unknown option -u"),
+        (["-y", "0", "ls"], "unknown option -y"),
         (["--engine"], "option --engine needs a value"),
         (["--engine=fast", "ls"], "option --engine is one of auto, notify, trace, ptrace, not 'fast'"),
         (["--stats=yes", "ls"], "option --stats takes no value"),

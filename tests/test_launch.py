@@ -225,15 +225,13 @@ def test_plain_user_without_namespaces() -> None:
     script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
     place = ("unshare", "--user", "--map-user=12345", "--map-group=23456", "--keep-caps")
     result = subprocess.run(
-        [*place, "sh", "-c", script, "sh", *REMAINROOT, "--", "echo", "ran"],
+        [*place, "sh", "-c", script, "sh", *REMAINROOT, "--", "id", "-u"],
         capture_output=True,
         text=True,
         env=environment(),
         check=False,
     )
-    assert (result.returncode, result.stdout) == (125, "")
-    assert result.stderr.startswith("remainroot: cannot make a user namespace: ")
-    assert result.stderr.count("\n") == 1
+    assert (result.returncode, result.stdout, result.stderr) == (0, "0\n", "")
 
 
 def test_inside_itself() -> None:
