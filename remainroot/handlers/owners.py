@@ -5,34 +5,39 @@ from __future__ import annotations
 
 import os
 from errno import EBADF, EINVAL, EPERM
-from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
+from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 
 from remainroot import quick
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
-from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
 from remainroot.store.base import Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.credentials import Credentials
-    from remainroot.dispatch import Call, Outcome
+    from remainroot.dispatch import ALWAYS, Call, Outcome
 
 
-@handles("chown", "chown32", quick=quick.chown(1, path=0))
+_SET_ID: Final = S_ISUID | S_ISGID
+
+
+@handles("chown", "chown32", quick=quick.chown(1, path=0), blind=ALWAYS)
 def chown(call: Call) -> Outcome:
     """Change the owner of what a path names, the last link followed: chown(2)."""
     return _by_path(call, AT_FDCWD, 0, 0, call.id(1), call.id(2))
 
 
-@handles("lchown", "lchown32", quick=quick.chown(1, path=0, fixed=AT_SYMLINK_NOFOLLOW))
+@handles("lchown", "lchown32", quick=quick.chown(1, path=0, fixed=AT_SYMLINK_NOFOLLOW), blind=ALWAYS)
 def lchown(call: Call) -> Outcome:
     """As chown, of a symbolic link itself: lchown(2)."""
     return _by_path(call, AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW, call.id(1), call.id(2))
 
 
-@handles("fchownat", quick=quick.chown(2, dirfd=0, path=1, flags=4))
+@handles("fchownat", quick=quick.chown(2, dirfd=0, path=1, flags=4), blind=ALWAYS)
 def fchownat(call: Call) -> Outcome:
     """Chown relative to a directory descriptor, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH: fchownat(2)."""
     flags = call.unsigned(4)
@@ -41,7 +46,7 @@ def fchownat(call: Call) -> Outcome:
     return _by_path(call, call.signed(0), 1, flags, call.id(2), call.id(3))
 
 
-@handles("fchown", "fchown32", quick=quick.chown(1, dirfd=0))
+@handles("fchown", "fchown32", quick=quick.chown(1, dirfd=0), blind=ALWAYS)
 def fchown(call: Call) -> Outcome:
     """Change the owner of an open file: fchown(2)."""
     try:
@@ -127,7 +132,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
         os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group
     if override is not None and is_placeholder(override, st):
         world.store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
-    elif override is not None and override.mode and S_ISREG(mode) and mode & (S_ISUID | S_ISGID):
+    elif override is not None and override.mode and (mode & _SET_ID or mode != st.st_mode & ~_SET_ID):
         world.store.put(fd, st, Owner(new_uid, new_gid, mode))
     elif _is_default(call, st, new_uid, new_gid):
         world.store.forget(fd, st)

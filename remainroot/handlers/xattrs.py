@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from errno import E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, ERANGE, EROFS
-from stat import S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from struct import Struct
 
 from remainroot import acl
@@ -39,6 +39,7 @@ _LIST_MAX: Final = 65536
 _CREATE: Final = 1
 _REPLACE: Final = 2
 _CAPABILITY: Final = "security.capability"
+_SET_ID: Final = S_ISUID | S_ISGID
 _BARE: Final = ("trusted.", "security.")
 """Prefixes with no name behind them."""
 _ARGS: Final = Struct("=QII")
@@ -89,6 +90,15 @@ class _File:
         if os.fstatvfs(self.fd).f_flag & os.ST_RDONLY:
             raise OSError(EROFS, os.strerror(EROFS))
         os.listxattr(self.path)
+
+    def mode_changed(self) -> None:
+        """An access list has changed the mode on disk: bring the override up to date that has a copy of it."""
+        store = self.call.world.store
+        override = store.get(self.fd, self.st)
+        if override is not None and (override.mode or store.keeps_modes):
+            now = os.fstat(self.fd)
+            mode = now.st_mode | (override.mode & _SET_ID if S_ISREG(now.st_mode) else 0)
+            store.put(self.fd, now, Owner(override.uid, override.gid, 0 if mode == now.st_mode else mode))
 
     def may_change_acl(self) -> bool:
         creds = self.call.creds
@@ -247,6 +257,7 @@ def _set_acl(file: _File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911 
     if all(is_mapped("uid" if tag == acl.USER else "gid", number) for tag, _, number in names):
         os.setxattr(file.path, name, value)
         file.drop(name)
+        file.mode_changed()
         return DONE
     before = file.kept().get(name)
     file.keep(name, value, 0)
@@ -260,6 +271,7 @@ def _set_acl(file: _File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911 
         else:
             file.keep(name, before, 0)
         raise
+    file.mode_changed()
     return DONE
 
 

@@ -88,6 +88,7 @@ class FakerootStore(MemoryStore):
         super().__init__()
         self.saved_as = os.path.abspath(saved_as) if saved_as else ""
         self.keeps_modes = True
+        self._saved: str | None = None
         self._loaded: dict[Key, Line] = {}
         self._seen: dict[Key, _Seen] = {}
 
@@ -128,8 +129,9 @@ class FakerootStore(MemoryStore):
             return
         try:
             text = "".join(f"{line}\n" for line in self.lines())
-            with open(self.saved_as, "w", encoding="ascii") as file:
-                file.write(text)
+            if text != self._saved:
+                _write(self.saved_as, text)
+                self._saved = text
         except OSError as error:
             message = f"remainroot: cannot save owners in {self.saved_as}: {error.strerror}\n"
             os.write(2, message.encode(errors="surrogateescape"))
@@ -239,6 +241,22 @@ class FakerootStore(MemoryStore):
                         self._seen[key].path = entry.path
                 if _is_directory(entry, device):
                     todo.append(entry.path)
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file at once, so that nobody reads half of it; a device, or a file in another's directory, as it goes."""
+    if os.path.isfile(path) or not os.path.lexists(path):
+        new = f"{path}.{os.getpid()}"
+        try:
+            with open(new, "x", encoding="ascii") as file:
+                file.write(text)
+            os.replace(new, path)
+        except PermissionError:
+            pass
+        else:
+            return
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def _entries(directory: bytes) -> Iterable[os.DirEntry[bytes]]:
