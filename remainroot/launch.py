@@ -28,8 +28,10 @@ from remainroot.supervisor import joined, supervise
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
     from typing import Final, NoReturn
 
+    from remainroot.engines.base import Watcher
     from remainroot.settings import Settings
 
     Signals = tuple[set[int | signal.Signals], bool]
@@ -42,20 +44,42 @@ _STANDARD_FDS: Final = 3
 _CLONE_NEWUSER: Final = 0x1000_0000
 
 
-def launch(settings: Settings, command: list[str], *, anyway: bool, keep_stderr: bool) -> NoReturn:
-    """Run `command` as `settings` say and end as it ends.
+class Place:
+    """Where CMD runs and who serves it; this one is here, under the shim. Others are made in remainroot.containers."""
+
+    joins = True
+    """Inside another remainroot there is nothing to do but to run CMD."""
+    lingers = False
+    """Front ends only when the supervisor does: nothing of this place outlives CMD."""
+
+    def enter(self, settings: Settings, *, anyway: bool) -> None:
+        """See to it that this process, front, has the user namespace that CMD is to have."""
+        enter_namespace(settings, anyway=anyway)
+
+    def serve(
+        self, settings: Settings, watcher: Watcher, become: Callable[[], NoReturn], started: Callable[[int], None]
+    ) -> None:
+        """In the supervisor's process: start CMD (a child that calls `become`) and serve it, as `supervise` does."""
+        supervise(settings, watcher, become, started)
+
+
+def launch(
+    settings: Settings, command: list[str], *, anyway: bool, keep_stderr: bool, place: Place | None = None
+) -> NoReturn:
+    """Run `command` as `settings` say, at `place` (here, if None), and end as it ends.
 
     `anyway` lifts the refusal to run as real root; `keep_stderr` lets the supervisor write to standard error
     after CMD's end, too, which keeps a reader of it waiting for daemons. Raises RemainrootError, with nothing
     started, where it cannot be done.
     """
+    place = place or Place()
     before = hold_signals()
-    if joined():
+    if place.joins and joined():
         # An outer remainroot answers for us: there is nothing to set up, and it answers these three as well.
         if settings.uid or settings.gid:
             _switch_user(settings)
         become(command, before)
-    enter_namespace(settings, anyway=anyway)
+    place.enter(settings, anyway=anyway)
     occupy_standard_fds()
     inherited = inherited_fds()
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -69,10 +93,11 @@ def launch(settings: Settings, command: list[str], *, anyway: bool, keep_stderr:
         raise RemainrootError(f"cannot start the supervisor: fork: {error.strerror}") from None
     if pid == 0:
         os.close(receiver)
-        _supervisor(settings, command, before, _Caller(front, sender, inherited, keep_stderr=keep_stderr))
+        caller = _Caller(front, sender, inherited, keep_stderr=keep_stderr)
+        _supervisor(settings, caller, place, lambda: become(command, before))
     os.close(sender)
     os.close(front)
-    Front(pid, receiver, linger=settings.stats).wait()
+    Front(pid, receiver, linger=settings.stats or place.lingers).wait()
 
 
 # ---------------------------------------------------------------- where and who we are
@@ -313,12 +338,12 @@ class _Caller:
             pass
 
 
-def _supervisor(settings: Settings, command: list[str], before: Signals, caller: _Caller) -> NoReturn:
+def _supervisor(settings: Settings, caller: _Caller, place: Place, become: Callable[[], NoReturn]) -> NoReturn:
     """Life of the supervisor's process: to the end of the last task."""
     status = EXIT_OURS
     try:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-        supervise(settings, caller, lambda: become(command, before), caller.started)
+        place.serve(settings, caller, become, caller.started)
         status = 0
     except RemainrootError as error:
         caller.failed(error.status, str(error))

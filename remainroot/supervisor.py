@@ -181,13 +181,20 @@ class Supervisor:
 
 
 def supervise(
-    settings: Settings, watcher: Watcher, become: Callable[[], NoReturn], started: Callable[[int], None]
+    settings: Settings,
+    watcher: Watcher,
+    become: Callable[[], NoReturn],
+    started: Callable[[int], None],
+    *,
+    elsewhere: bool = False,
 ) -> None:
     """Choose the engine, start CMD (its process runs `become`), call `started(pid)`, serve until the last task is gone.
 
-    Raises RemainrootError before CMD is started if no engine works.
+    `elsewhere`: CMD will have another root directory than this process, or other mounts. Raises RemainrootError before
+    CMD is started if no engine works.
     """
     supervisor = Supervisor(settings)
+    supervisor.world.files.roots_differ = elsewhere
     answer = supervisor.answerer()
     if settings.save:
         watcher = _Saving(watcher, supervisor.world.store)
