@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # what the module of that name wraps, without its 8 ms of enum
 
-ENGINES: Final = ("auto", "notify", "trace", "ptrace")
+ENGINES: Final = ("auto", "notify", "trace", "ptrace", "kernel")
+LEVELS: Final = ("full", "none")
 
 
 class Option:
@@ -35,7 +36,8 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace or ptrace", ENGINES),
+    Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace, ptrace; kernel: nobody does", ENGINES),
+    Option("--consistency", "LEVEL", "full (default); none: as --engine kernel, nothing is remembered", LEVELS),
     Option("--user", "UID[:GID]", "start as this user instead of 0:0; names too"),
     Option("--store", "STORE", "where fake owners are kept: memory, durable[:FILE], xattr or sqlite:FILE"),
     Option("--load", "FILE", "(-i) start with the owners that fakeroot -s, or --save, wrote to FILE"),
@@ -53,7 +55,13 @@ OPTIONS: Final = (
     Option("--version", "", "print the version and exit"),
 )
 
-SUBCOMMANDS: Final[dict[str, str]] = {}
+NEEDS_SUPERVISOR: Final = (
+    "--user", "--store", "--load", "--save", "--unknown-is-real", "--fake-time", "--trace-calls", "--stats", "--log",
+    "--log-format", "--log-file",
+)  # fmt: skip
+"""Options that mean nothing where no supervisor remembers anything."""
+
+SUBCOMMANDS: Final[dict[str, str]] = {"doctor": "remainroot.doctor"}
 """Module (with a `main(arguments) -> int`) by first word. A CMD of such a name needs `--` before it."""
 
 _SHORT: Final = {
@@ -166,6 +174,14 @@ def settings_of(given: dict[str, str]) -> Settings:
 
     settings = Settings()
     settings.engine = given.get("--engine", "auto")
+    if given.get("--consistency") == "none":
+        settings.engine = "kernel"
+    if settings.engine == "kernel":
+        for option in NEEDS_SUPERVISOR:
+            if option in given:
+                raise RemainrootError(
+                    f"option {option} needs a supervisor, and --engine kernel has none: leave one out"
+                )
     if "--user" in given:
         settings.uid, settings.gid = parse_user(given["--user"])
     settings.store = given.get("--store", settings.store)

@@ -148,25 +148,40 @@ def differs(arg: int, value: int) -> tuple[When, ...]:
 class Syscall:
     """One declared syscall.
 
-    Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), and when it needs no
-    handler (`remainroot.quick`; None: never).
+    Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), when it needs no
+    handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
+    (any of `blind`; empty: always; None: never).
     """
 
-    __slots__ = ("handler", "name", "quick", "when")
+    __slots__ = ("blind", "handler", "name", "quick", "when")
 
-    def __init__(self, name: str, handler: Handler, when: tuple[When, ...], quick: Quick | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        handler: Handler,
+        when: tuple[When, ...],
+        quick: Quick | None,
+        blind: tuple[When, ...] | None,
+    ) -> None:
         self.name = name
         self.handler = handler
         self.when = when
         self.quick = quick
+        self.blind = blind
 
+
+ALWAYS: Final[tuple[When, ...]] = ()
+"""No condition: for `when` and `blind`."""
 
 SYSCALLS: Final[dict[str, Syscall]] = {}
 """Every declared syscall by kernel name; filled when `remainroot.handlers` is imported."""
 
 
 def handles(
-    *names: str, when: tuple[When, ...] = (), quick: Quick | None = None
+    *names: str,
+    when: tuple[When, ...] = (),
+    quick: Quick | None = None,
+    blind: tuple[When, ...] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
@@ -179,7 +194,7 @@ def handles(
                 raise ValueError(f"syscall {name} is declared twice")
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
-            SYSCALLS[name] = Syscall(name, handler, when, quick)
+            SYSCALLS[name] = Syscall(name, handler, when, quick, blind)
         return handler
 
     return declare

@@ -80,6 +80,9 @@ def launch(
             _switch_user(settings)
         become(command, before)
     place.enter(settings, anyway=anyway)
+    if settings.engine == "kernel":
+        _without_supervisor()
+        become(command, before)
     occupy_standard_fds()
     inherited = inherited_fds()
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -98,6 +101,20 @@ def launch(
     os.close(sender)
     os.close(front)
     Front(pid, receiver, linger=settings.stats or place.lingers).wait()
+
+
+def _without_supervisor() -> None:
+    """Have a filter say that what would fail has succeeded; nobody stays to remember it."""
+    import remainroot.handlers  # noqa: F401  # declares every syscall
+    from remainroot.engines import kernel_only
+
+    try:
+        kernel_only.load()
+    except OSError as error:
+        raise RemainrootError(
+            f"engine kernel does not work here: seccomp refuses a filter ({error.strerror}); "
+            "the kernel or the container's profile forbids it"
+        ) from None
 
 
 # ---------------------------------------------------------------- where and who we are

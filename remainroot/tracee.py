@@ -88,6 +88,8 @@ class Files:
 
     def is_path_only(self, tid: int, fd: int) -> bool:
         """Whether the task's descriptor `fd` was opened with O_PATH (most calls refuse it: EBADF)."""
+        if os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600:
+            return False  # open for reading or writing, as the link's mode tells (proc_pid_fd(5))
         info = os.open(f"/proc/{tid}/fdinfo/{fd}", os.O_RDONLY | O_CLOEXEC)
         try:
             text = os.read(info, 512)

@@ -354,7 +354,7 @@ class PtraceEngine(_Ptracing):
         _seize(pid, self.options)
         _await_stop(pid)
 
-    def run(self) -> None:  # noqa: C901, PLR0912 - the hot loop calls nothing that it can do itself
+    def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop calls nothing that it can do itself
         """Serve every task of the tree; return when the last one is gone."""
         waitpid, request, skip, answer = os.waitpid, pt.request, pt.skip, self.answer
         everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT

@@ -6,7 +6,7 @@ from __future__ import annotations
 from errno import EINVAL, EPERM, ESRCH
 from struct import Struct
 
-from remainroot.dispatch import DONE, Fail, handles
+from remainroot.dispatch import ALWAYS, DONE, Fail, handles
 from remainroot.handlers.peers import own_pid, supervisors_pid
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def _pack(creds: Credentials, count: int) -> bytes:
     return b"".join(word.to_bytes(4, "little") for row in zip(*sets, strict=True) for word in row)
 
 
-@handles("capset")
+@handles("capset", blind=ALWAYS)
 def capset(call: Call) -> Outcome:
     """Set the caller's own capabilities; another pid is EPERM, an unknown version EINVAL."""
     header = call.ptr(0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.credentials import Credentials
-    from remainroot.dispatch import ALWAYS, Call, Outcome
+    from remainroot.dispatch import Call, Outcome
 
 
 _SET_ID: Final = S_ISUID | S_ISGID

@@ -22,7 +22,7 @@ EXPECTED = "interrupted 0\nread interrupted\nalarms came\n"
 KINDS = {"dynamic": "", "static": "-static", "i386": "-m32", "i386-static": "-m32 -static"}
 
 
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("interrupted") / "interrupted"
     subprocess.run(["cc", "-O2", *request.param.split(), "-o", path, FIXTURE], check=True)
