@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Namespaces: making and joining them (namespaces(7)). Every failure is an OSError with the kernel's errno."""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+
+from remainroot.libc import syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+NEWNS: Final = 0x0002_0000
+NEWCGROUP: Final = 0x0200_0000
+NEWUTS: Final = 0x0400_0000
+NEWIPC: Final = 0x0800_0000
+NEWUSER: Final = 0x1000_0000
+NEWPID: Final = 0x2000_0000
+NEWNET: Final = 0x4000_0000
+
+KINDS: Final = {
+    "user": (NEWUSER, "user"),
+    "mount": (NEWNS, "mnt"),
+    "pid": (NEWPID, "pid"),
+    "net": (NEWNET, "net"),
+    "uts": (NEWUTS, "uts"),
+    "ipc": (NEWIPC, "ipc"),
+    "cgroup": (NEWCGROUP, "cgroup"),
+}
+"""The flag of each kind of namespace, and its name in /proc/PID/ns, in the order in which they are joined."""
+
+_AARCH64: Final = os.uname().machine == "aarch64"
+_SYS_SETNS: Final = 268 if _AARCH64 else 308
+_SYS_UNSHARE: Final = 97 if _AARCH64 else 272
+_SYS_SETHOSTNAME: Final = 161 if _AARCH64 else 170
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    syscall(_SYS_UNSHARE, flags)
+
+
+def setns(fd: int, flags: int) -> None:
+    """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the kinds in `flags` are joined at once."""
+    syscall(_SYS_SETNS, fd, flags)
+
+
+def identity(pid: int | str, kind: str) -> tuple[int, int] | None:
+    """What tells one namespace from another; None where this kernel has no such kind. OSError if the task is gone."""
+    try:
+        st = os.stat(f"/proc/{pid}/ns/{KINDS[kind][1]}")
+    except FileNotFoundError:
+        if not os.path.exists(f"/proc/{pid}"):
+            raise
+        return None
+    return st.st_dev, st.st_ino
+
+
+def map_one_user(uid: int, gid: int) -> None:
+    """Map 0 of the user namespace that this process has just made to its outer `uid` and `gid`: user_namespaces(7)."""
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "wb", buffering=0) as file:
+            file.write(text.encode())
+
+
+def new_user() -> None:
+    """Make a user namespace of which this process is root, the only id it maps being this process's own."""
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(NEWUSER)
+    map_one_user(uid, gid)
+
+
+def set_hostname(name: str) -> None:
+    """sethostname(2), in a uts namespace of one's own."""
+    data = name.encode()
+    syscall(_SYS_SETHOSTNAME, data, len(data))
+
+
+_IFF_UP: Final = 1
+_SIOCSIFFLAGS: Final = 0x8914
+_ifreq: Final = Struct("16sh22x")
+
+
+def raise_loopback() -> None:
+    """Bring up the loopback interface of a new network namespace: netdevice(7)."""
+    from _socket import AF_INET, SOCK_DGRAM, socket
+    from fcntl import ioctl
+
+    one = socket(AF_INET, SOCK_DGRAM)
+    try:
+        ioctl(one.fileno(), _SIOCSIFFLAGS, _ifreq.pack(b"lo", _IFF_UP))
+    finally:
+        one.close()
