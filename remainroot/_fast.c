@@ -246,7 +246,7 @@ static PyTypeObject *keys_type;
 /* How one system call may be answered here: remainroot.quick.Quick says what each field means. -1: there is no such argument. */
 struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
-	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, used;
+	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name, used;
 };
 
 /* What a numbered state means. */
@@ -272,6 +272,7 @@ typedef struct {
 	Keys *keys, *carriers; /* files with an override; devices (inode 0) whose files carry theirs in extended attributes */
 	bool complete; /* what is not among the keys has no override */
 	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
+	PyObject *special; /* bytes: what the names of attributes that are always Python's begin with */
 	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
 	struct {
 		pid_t tid;
@@ -588,6 +589,15 @@ static enum verdict judge_call(Loop *self, const struct rule *rule)
 	return judge_below(self, rule, own, 0, true);
 }
 
+/* Whether the argument points to an attribute's name that the handler has no opinion on. */
+static bool name_is_plain(Loop *self, uint64_t address)
+{
+	char name[PATH_SIZE];
+
+	return peek_path(self->notification.pid, address, name) >= 0 &&
+	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
+}
+
 /* Answer the notification here, if its rule allows: true, and the response is filled in. */
 static bool answer(Loop *self)
 {
@@ -620,6 +630,8 @@ static bool answer(Loop *self)
 			return false;
 	}
 	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
+		return false;
+	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
 		return false;
 	powers = who->powers & self->powers;
 	if (!(powers & rule->surely) && (!(powers & rule->likely) || judge_call(self, rule) != THROUGH))
@@ -733,14 +745,14 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	PyObject *keys, *carriers, *xattrs;
+	PyObject *keys, *carriers, *xattrs, *special;
 	unsigned int hidden_uid, hidden_gid;
 	int listener;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iIIO!O!S:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
-			      &carriers, &xattrs))
+	if (!PyArg_ParseTuple(args, "iIIO!O!SS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
+			      &carriers, &xattrs, &special))
 		return NULL;
 	self = (Loop *)type->tp_alloc(type, 0);
 	if (!self)
@@ -754,6 +766,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->carriers = (Keys *)Py_NewRef(carriers);
 	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
 	self->xattrs = Py_NewRef(xattrs);
+	self->special = Py_NewRef(special);
 	if (!self->rules) {
 		Py_DECREF(self);
 		return PyErr_NoMemory();
@@ -771,6 +784,7 @@ static void loop_dealloc(Loop *self)
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->carriers);
 	Py_XDECREF(self->xattrs);
+	Py_XDECREF(self->special);
 	PyMem_Free(self->rules);
 	PyMem_Free(self->who);
 	type->tp_free(self);
@@ -790,7 +804,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, xattrs): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, xattrs, special): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

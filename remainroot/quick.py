@@ -50,6 +50,8 @@ EXECUTES: Final = 1 << 8
 """Stay plain root over an exec of a program without set-id bits."""
 FORKS: Final = 1 << 9
 """Make threads and processes (while no process has threads that differ)."""
+SEES_ATTRIBUTES: Final = 1 << 10
+"""Look at the extended attributes of a file without an override."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -69,7 +71,8 @@ class Quick:
     The file: `path`, `dirfd`, `flags` are arguments (AT_*; others than `known` are the handler's), `fixed` the flags
     of a call that takes none; `parent`: what counts is the directory the file is in. What makes a file the handler's:
     one of the bits `modes` in its mode; with `owner`, an override or an id that is not shown as it is; with `uid` and
-    `gid`, arguments, that it is not root's to begin with or not root's to become.
+    `gid`, arguments, that it is not root's to begin with or not root's to become. `name` is an argument too, the name
+    of an extended attribute: one that begins with SPECIAL_NAME is the handler's.
     """
 
     __slots__ = ("_fields",)
@@ -93,10 +96,11 @@ class Quick:
         owner: bool = False,
         uid: int = _NONE,
         gid: int = _NONE,
+        name: int = _NONE,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too),
-            *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid),
+            *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid, name),
         )
 
     def pack(self, row: Row) -> bytes:
@@ -105,7 +109,7 @@ class Quick:
                           row.short_ids, *self._fields, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=23q")
+_RULE: Final = Struct("=24q")
 
 
 def stat(path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
@@ -140,6 +144,19 @@ def create(
     )  # fmt: skip
 
 
+SPECIAL_NAME: Final = b"trusted."
+
+
+def attributes(
+    path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0, name: int = _NONE
+) -> Quick:
+    """A look at a file's extended attributes: the kernel's, if it has neither an override nor any kept here."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    return Quick(
+        likely=SEES_ATTRIBUTES, owner=True, name=name, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed
+    )
+
+
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
 """As `create`, of a call whose arguments do not tell so easily where."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
@@ -167,7 +184,7 @@ def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
 def powers(state: State) -> int:
     """What tasks in this state may have done for them."""
     creds = state.creds
-    found = SEES | FORKS
+    found = SEES | SEES_ATTRIBUTES | FORKS
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
@@ -197,7 +214,7 @@ class Loop:
             from remainroot.store.xattr import ATTRIBUTES
 
             names = b"".join(name.encode() + b"\0" for name in (*store.xattrs, ATTRIBUTES))
-        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, names)
+        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, names, SPECIAL_NAME)
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
@@ -220,6 +237,7 @@ class Loop:
             store.placeholders,
             store.group_directories,
             store.default_lists,
+            store.no_attributes,
             not world.births.pending,
         )
         if now == self._known:
@@ -247,8 +265,9 @@ class Loop:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:
             valid &= ~CREATES_ANYWHERE
-            if self._complete:  # the keys do not tell of attributes; what the files themselves carry does
-                valid &= ~CREATES
+        # The keys do not tell of attributes; what the files themselves carry does.
+        if self._complete and not world.store.no_attributes:
+            valid &= ~(SEES_ATTRIBUTES | CREATES)
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:

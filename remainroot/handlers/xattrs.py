@@ -16,7 +16,7 @@ from errno import E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, ERANGE
 from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from struct import Struct
 
-from remainroot import acl
+from remainroot import acl, quick
 from remainroot.credentials import CAP_FOWNER, CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.paths import Unresolved, find, find_fd
@@ -97,8 +97,8 @@ class _File:
         override = store.get(self.fd, self.st)
         if override is not None and (override.mode or store.keeps_modes):
             now = os.fstat(self.fd)
-            mode = now.st_mode | (override.mode & _SET_ID if S_ISREG(now.st_mode) else 0)
-            store.put(self.fd, now, Owner(override.uid, override.gid, 0 if mode == now.st_mode else mode))
+            kept = override.mode & _SET_ID if S_ISREG(now.st_mode) else 0
+            store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
 
     def may_change_acl(self) -> bool:
         creds = self.call.creds
@@ -375,19 +375,19 @@ def _current_acl(file: _File, name: str, value: bytes | None) -> bytes | None:
     return acl.pack(acl.merged(entries, current))
 
 
-@handles("getxattr")
+@handles("getxattr", quick=quick.attributes(path=0, name=1))
 def getxattr(call: Call) -> Outcome:
     """An attribute of what a path names: getxattr(2)."""
     return _get(call, lambda: _by_path(call, 0), 1, call.ptr(2), call.ptr(3))
 
 
-@handles("lgetxattr")
+@handles("lgetxattr", quick=quick.attributes(path=0, name=1, fixed=AT_SYMLINK_NOFOLLOW))
 def lgetxattr(call: Call) -> Outcome:
     """As getxattr, of a symbolic link itself."""
     return _get(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), 1, call.ptr(2), call.ptr(3))
 
 
-@handles("fgetxattr")
+@handles("fgetxattr", quick=quick.attributes(dirfd=0, name=1))
 def fgetxattr(call: Call) -> Outcome:
     """As getxattr, of an open file."""
     return _get(call, lambda: _by_fd(call), 1, call.ptr(2), call.ptr(3))
@@ -435,19 +435,19 @@ def _list(call: Call, locate: Locate, buffer: int, size: int) -> Outcome:
     return _give(call, raw, buffer, size)
 
 
-@handles("listxattr")
+@handles("listxattr", quick=quick.attributes(path=0))
 def listxattr(call: Call) -> Outcome:
     """The names of all attributes: listxattr(2)."""
     return _list(call, lambda: _by_path(call, 0), call.ptr(1), call.ptr(2))
 
 
-@handles("llistxattr")
+@handles("llistxattr", quick=quick.attributes(path=0, fixed=AT_SYMLINK_NOFOLLOW))
 def llistxattr(call: Call) -> Outcome:
     """As listxattr, of a symbolic link itself."""
     return _list(call, lambda: _by_path(call, AT_SYMLINK_NOFOLLOW), call.ptr(1), call.ptr(2))
 
 
-@handles("flistxattr")
+@handles("flistxattr", quick=quick.attributes(dirfd=0))
 def flistxattr(call: Call) -> Outcome:
     """As listxattr, of an open file."""
     return _list(call, lambda: _by_fd(call), call.ptr(1), call.ptr(2))
