@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint check-apt clean
+.PHONY: demo test lint check-apt bench bench-quick clean
 
 demo:
 	@sh tools/setup-apt.sh demo
@@ -20,6 +20,14 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+
+# Beside fakeroot, proot, pseudo and strace; as root, on a machine that does nothing else. Writes bench/results/.
+bench:
+	$(PYTHON) bench/run.py
+
+# Two minutes; says what got worse against bench/results/.
+bench-quick:
+	$(PYTHON) bench/run.py --quick
 
 check-apt:
 	@sh tools/setup-apt.sh test
