@@ -83,6 +83,7 @@ def launch(
     if settings.engine == "kernel":
         _without_supervisor()
         become(command, before)
+    check_proc()
     occupy_standard_fds()
     inherited = inherited_fds()
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -118,6 +119,19 @@ def _without_supervisor() -> None:
 
 
 # ---------------------------------------------------------------- where and who we are
+
+
+def check_proc() -> None:
+    """RemainrootError unless /proc numbers processes as we do: another's numbers would name the wrong tasks' files."""
+    try:
+        own = int(os.readlink("/proc/self"))
+    except (OSError, ValueError) as error:
+        raise RemainrootError(f"cannot read /proc/self: {error}; {_NO_PROC}") from None
+    if own != os.getpid():
+        raise RemainrootError(
+            "/proc shows the processes of another pid namespace: mount this one's "
+            "(mount -t proc proc /proc, or unshare --mount-proc)"
+        )
 
 
 def _switch_user(settings: Settings) -> None:

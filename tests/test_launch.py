@@ -569,3 +569,11 @@ def test_user_inside_itself() -> None:
     result = remainroot("--user", "1000", "--", *inner)
     assert (result.returncode, result.stdout) == (125, "")
     assert result.stderr == "remainroot: cannot become 42:43: Operation not permitted\n"
+
+
+def test_a_foreign_proc_is_refused() -> None:
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", *REMAINROOT, "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 125
+    assert done.stderr.startswith("remainroot: /proc shows the processes of another pid namespace: ")
+    assert done.stderr.count("\n") == 1
