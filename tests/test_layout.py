@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tests mirror the package: each module has its test file, or a reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+PACKAGE = TOP / "remainroot"
+LONGEST = 500
+"""Lines; a longer module wants to be two."""
+
+TESTED_BY = {
+    # Data, held against other tables and the kernel.
+    "abi/__init__": "abi/test_abi",
+    "abi/x86_64": "abi/test_abi",
+    "abi/x32": "abi/test_abi",
+    "abi/i386": "abi/test_abi",
+    "abi/aarch64": "abi/test_abi",
+    "abi/arm": "abi/test_abi",
+    "abi/stat": "abi/test_abi",
+    # The two ptrace engines and what they are made of.
+    "engines/ptracing": "engines/test_trace",
+    "engines/inject": "engines/test_trace",
+    # Tried by the engine's own `unavailable`; what every engine owes.
+    "engines/trial": "engines/test_notify",
+    "engines/base": "engines/test_notify",
+    # Lists as the kernel takes and gives them; peers as sockets show them.
+    "acl": "handlers/test_xattrs",
+    "connections": "handlers/test_sockets",
+    # The rules of both stores, whatever keeps them.
+    "store/base": "store/test_stores",
+    # Front, the supervisor's process and what joins them show only as one command.
+    "front": "test_launch",
+    "supervisor": "test_launch",
+    "__main__": "test_launch",
+    "settings": "test_cli",
+    "errors": "test_cli",
+    "log": "test_cli",
+    # Capabilities of files are a part of the rules of execve.
+    "file_caps": "test_credentials",
+    # Small calls into the kernel, each used by all that stands above it.
+    "kernel": "test_tracee",
+    # What the handlers work on.
+    "world": "oracle/test_oracle",
+}
+"""Modules whose tests are in a file of another name."""
+
+BY_ORACLE = "oracle/test_oracle"
+"""A handler is right if its calls do what the kernel's do: the oracle programs make all of them."""
+
+
+def modules() -> list[str]:
+    names = (path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
+    return sorted(name for name in names if (PACKAGE / f"{name}.py").read_text(encoding="utf-8").count("\n") > 4)
+
+
+def candidates(module: str) -> list[str]:
+    """Where the tests of a module may be."""
+    folder, _, name = module.rpartition("/")
+    own = f"{folder}/test_{name}" if folder else f"test_{name}"
+    found = [own]
+    if module in TESTED_BY:
+        found.append(TESTED_BY[module])
+    if folder == "handlers":
+        found.append(BY_ORACLE)
+    if folder == "store":
+        found.append("store/test_stores")
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_module_has_tests(module: str) -> None:
+    places = candidates(module)
+    assert any((TOP / "tests" / f"{place}.py").exists() for place in places), f"none of {places} is there"
+
+
+@pytest.mark.parametrize("module", sorted(TESTED_BY))
+def test_no_excuse_is_left_over(module: str) -> None:
+    """What is on the list is there, and has no test file of its own name."""
+    assert (PACKAGE / f"{module}.py").exists()
+    assert not (TOP / "tests" / f"{candidates(module)[0]}.py").exists()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_module_is_short_and_says_what_it_is_for(module: str) -> None:
+    text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    assert text.startswith('# SPDX-License-Identifier: GPL-2.0-or-later\n"""')
+    assert text.count("\n") <= LONGEST
