@@ -43,6 +43,7 @@ OPTIONS: Final = (
     Option("--load", "FILE", "(-i) start with the owners that fakeroot -s, or --save, wrote to FILE"),
     Option("--save", "FILE", "(-s) keep owners in memory, and write them to FILE as fakeroot does when CMD ends"),
     Option("--unknown-is-real", "", "(-u) files that nobody gave an owner belong to you, not to root"),
+    Option("--strict", "", "a user other than root is refused the files that a real one would be refused"),
     Option("--fake-time", "", "setting a clock seems to succeed; no clock changes"),
     Option("--fd-base", "FD", "(-b) for fakeroot's sake; nothing here needs it"),
     Option("--log", "LEVEL", "log to standard error: debug, info or warning", log.LEVELS),
@@ -61,7 +62,7 @@ NEEDS_SUPERVISOR: Final = (
 )  # fmt: skip
 """Options that mean nothing where no supervisor remembers anything."""
 
-SUBCOMMANDS: Final[dict[str, str]] = {"doctor": "remainroot.doctor"}
+SUBCOMMANDS: Final[dict[str, str]] = {"box": "remainroot.containers.box", "doctor": "remainroot.doctor", "owners": "remainroot.owners"}
 """Module (with a `main(arguments) -> int`) by first word. A CMD of such a name needs `--` before it."""
 
 _SHORT: Final = {
@@ -190,6 +191,7 @@ def settings_of(given: dict[str, str]) -> Settings:
     settings.unknown_is_real = "--unknown-is-real" in given
     if settings.store and (settings.load or settings.save):
         raise RemainrootError("options --load and --save keep owners in memory: they exclude --store")
+    settings.strict = "--strict" in given
     settings.fake_time = "--fake-time" in given
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
