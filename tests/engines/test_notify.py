@@ -24,6 +24,7 @@ from remainroot import kernel
 from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Replace, Return
 from remainroot.engines import notify
 from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, assemble
+from remainroot.settings import Settings
 from remainroot.tasks import PLAIN
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Recorder:
 
     def __init__(self, events: int) -> None:
         self.events = events
-        self.settings = SimpleNamespace(trace_calls=True, stats=False, log=None)  # every call is to be seen
+        self.settings = Settings()
+        self.settings.trace_calls = True  # every call is to be seen
         self.tasks = SimpleNamespace(set_process=lambda *_: None)
         self.filters = 0
         self.vanished: Callable[[], bool] = lambda: False
@@ -103,7 +105,7 @@ class Run:
                 recorder = Recorder(events_end)
                 rules: dict[int, tuple[When, ...]] = dict.fromkeys(names, ())
                 # This test's filter in the place of the one for all that is declared.
-                vars(notify)["program"] = lambda action: assemble({ABI.audit_arch: rules}, action)
+                vars(notify)["program"] = lambda action, *_, **__: assemble({ABI.audit_arch: rules}, action)
 
                 def answer(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
                     assert arch == ABI.audit_arch
@@ -396,12 +398,15 @@ def test_end_of_the_command(last: str, status: int) -> None:
 
 
 def test_stops_of_the_command_are_told() -> None:
-    run = Run({"getuid": passed_on}, "say(1); os.kill(os.getpid(), signal.SIGSTOP); say(2)")
+    program = "signal.pthread_sigmask(signal.SIG_BLOCK, [10]); say(1); os.kill(os.getpid(), 19); signal.sigwait([10])"
+    run = Run({"getuid": passed_on}, program, "say(2)")
     assert run.said() == [1]
     assert run.event() == ["stopped", signal.SIGSTOP]
     os.kill(run.cmd, signal.SIGCONT)
+    assert run.event() == ["continued"]
+    os.kill(run.cmd, signal.SIGUSR1)
     events, said = run.finish()
-    assert events == [["continued"], ["ended", 0]]
+    assert events == [["ended", 0]]
     assert said == [[2]]
 
 
