@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -25,5 +28,15 @@ def test_type_information_is_shipped() -> None:
 
 
 def test_command_exists() -> None:
-    module, function = PROJECT["project"]["scripts"]["remainroot"].split(":")
+    (name,) = PROJECT["tool"]["setuptools"]["script-files"]
+    text = (TOP / name).read_text(encoding="utf-8")
+    assert Path(name).name == PROJECT["project"]["name"]
+    assert os.access(TOP / name, os.X_OK)
+    (module, function), = re.findall(r"^from (\S+) import (\S+)$", text, re.MULTILINE)
     assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_compiled_half_is_built_where_it_can_be() -> None:
+    """It may be missing from an installed remainroot; not here, where there is a compiler."""
+    assert shutil.which("gcc")
+    assert importlib.import_module("remainroot._fast").Loop
