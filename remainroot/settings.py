@@ -14,7 +14,7 @@ class Settings:
     `whole_identity`: no user namespace was made, so the user's own ids are to be shown as root's. `log` is a logger as
     `remainroot.log.make` makes it, or None. `load` and `save` are files as fakeroot has them, or "". `outer` are the
     user's ids outside of the user namespace that was made, None where we were in one before. `unknown_is_real`: what
-    nobody gave an owner belongs to `outer`.
+    nobody gave an owner belongs to `outer`. `strict`: who lacks a capability is refused what it would allow.
     """
 
     __slots__ = (
@@ -28,6 +28,7 @@ class Settings:
         "save",
         "stats",
         "store",
+        "strict",
         "trace_calls",
         "uid",
         "unknown_is_real",
@@ -48,4 +49,5 @@ class Settings:
         self.log: Any = None
         self.trace_calls = False
         self.stats = False
+        self.strict = False
         self.whole_identity = False
