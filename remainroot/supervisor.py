@@ -116,7 +116,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.world = World(settings, make_store(settings))
-        self.table = build_table()
+        self.table = build_table(strict=settings.strict)
         self.call = Call(self.world)
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
@@ -186,15 +186,15 @@ def supervise(
     become: Callable[[], NoReturn],
     started: Callable[[int], None],
     *,
-    elsewhere: bool = False,
+    fork: Callable[[], int] | None = None,
 ) -> None:
     """Choose the engine, start CMD (its process runs `become`), call `started(pid)`, serve until the last task is gone.
 
-    `elsewhere`: CMD will have another root directory than this process, or other mounts. Raises RemainrootError before
+    `fork` makes CMD's process where that is to have other namespaces than this one. Raises RemainrootError before
     CMD is started if no engine works.
     """
     supervisor = Supervisor(settings)
-    supervisor.world.files.roots_differ = elsewhere
+    supervisor.world.files.roots_differ = fork is not None
     answer = supervisor.answerer()
     if settings.save:
         watcher = _Saving(watcher, supervisor.world.store)
@@ -208,7 +208,12 @@ def supervise(
         become()
         os._exit(125)
 
-    engine, pid = start_engine(settings, lambda kind: kind(supervisor.world, answer, watcher), begin)
+    def make(kind: type[Engine]) -> Engine:
+        engine = kind(supervisor.world, answer, watcher)
+        engine.fork = fork or os.fork
+        return engine
+
+    engine, pid = start_engine(settings, make, begin)
     os.close(go_read)
     try:
         supervisor.world.tasks.start(pid, state)

@@ -32,9 +32,14 @@ KINDS: Final = {
 """The flag of each kind of namespace, and its name in /proc/PID/ns, in the order in which they are joined."""
 
 _AARCH64: Final = os.uname().machine == "aarch64"
+_SYS_CLONE: Final = 220 if _AARCH64 else 56
 _SYS_SETNS: Final = 268 if _AARCH64 else 308
 _SYS_UNSHARE: Final = 97 if _AARCH64 else 272
 _SYS_SETHOSTNAME: Final = 161 if _AARCH64 else 170
+
+
+_CLONE_PARENT: Final = 0x8000
+_SIGCHLD: Final = 17
 
 
 def unshare(flags: int) -> None:
@@ -45,6 +50,43 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the kinds in `flags` are joined at once."""
     syscall(_SYS_SETNS, fd, flags)
+
+
+def clone(flags: int) -> int:
+    """fork(2) with `flags` of clone(2): the child's pid, 0 in the child. Only a process of one thread may call it."""
+    return syscall(_SYS_CLONE, flags | _SIGCHLD, 0, 0, 0, 0)
+
+
+def fork_into(pid: int, flags: int) -> int:
+    """fork(2), the child being in the namespaces of the process `pid` of the kinds in `flags`.
+
+    A process that joins a pid namespace is in it with its children only, and can have no threads any more. So a helper
+    joins it, and its child, by CLONE_PARENT, is ours. OSError if it is refused.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    helper = os.fork()
+    if helper == 0:
+        number = 0
+        try:
+            target = os.pidfd_open(pid)
+            setns(target, flags)
+            os.close(target)
+            number = clone(_CLONE_PARENT)
+            if number == 0:
+                os.close(reader)
+                os.close(writer)
+                return 0
+        except OSError as error:
+            number = -(error.errno or 1)
+        os.write(writer, b"%d" % number)
+        os._exit(0)
+    os.close(writer)
+    number = int(os.read(reader, 32) or b"-1")
+    os.close(reader)
+    os.waitpid(helper, 0)
+    if number < 0:
+        raise OSError(-number, os.strerror(-number))
+    return number
 
 
 def identity(pid: int | str, kind: str) -> tuple[int, int] | None:

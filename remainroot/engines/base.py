@@ -18,6 +18,8 @@ An engine knows no syscall and no handler.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,8 @@ class Engine:
         self.world = world
         self.answer = answer
         self.watcher = watcher
+        self.fork: Callable[[], int] = os.fork
+        """Makes CMD's process, as fork(2) would."""
 
     spawn_tells = False
     """`spawn` itself finds out whether the engine works here, so that a start can do without `unavailable`."""

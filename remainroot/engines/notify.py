@@ -167,7 +167,7 @@ class NotifyEngine(Engine):
         self.world.filters = 1
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        pid = self.fork()
         if pid == 0:
             try:
                 os.close(told_read)

@@ -72,10 +72,12 @@ def _reap(pid: int) -> None:
             return
 
 
-def _held_child(body: Callable[[], object]) -> tuple[int, Callable[[], None]]:
+def _held_child(
+    body: Callable[[], object], fork: Callable[[], int] = os.fork
+) -> tuple[int, Callable[[], None]]:
     """Fork a child that runs `body` once it is let go (it ends if we do first): its pid, what lets it go."""
     gate, key = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         status = 125
         try:
@@ -127,7 +129,7 @@ class _Ptracing(Engine):
             prepare()
             become()
 
-        pid, let_go = _held_child(body)
+        pid, let_go = _held_child(body, self.fork)
         try:
             self._attach(pid)
         except OSError:
