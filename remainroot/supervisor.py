@@ -116,7 +116,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.world = World(settings, make_store(settings))
-        self.table = build_table(strict=settings.strict)
+        self.table = build_table()
         self.call = Call(self.world)
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
