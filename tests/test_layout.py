@@ -30,6 +30,8 @@ TESTED_BY = {
     # Lists as the kernel takes and gives them; peers as sockets show them.
     "acl": "handlers/test_xattrs",
     "connections": "handlers/test_sockets",
+    # The formats of the command that shows owners.
+    "listing": "test_owners",
     # The rules of both stores, whatever keeps them.
     "store/base": "store/test_stores",
     # Front, the supervisor's process and what joins them show only as one command.
@@ -50,6 +52,8 @@ TESTED_BY = {
 
 BY_ORACLE = "oracle/test_oracle"
 """A handler is right if its calls do what the kernel's do: the oracle programs make all of them."""
+BY_BOX = "containers/test_box"
+"""What makes a box shows in a box."""
 
 
 def modules() -> list[str]:
@@ -66,6 +70,8 @@ def candidates(module: str) -> list[str]:
         found.append(TESTED_BY[module])
     if folder == "handlers":
         found.append(BY_ORACLE)
+    if folder == "containers":
+        found.append(BY_BOX)
     if folder == "store":
         found.append("store/test_stores")
     return found
