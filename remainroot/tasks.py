@@ -169,7 +169,8 @@ class Tasks:
         """No task was ever anything but plain root."""
         self.mixed = False
         """Some process has, or had, threads that differ."""
-        self._numbers: dict[State, int] = {PLAIN: 0}
+        self._numbers: dict[State | _Mixed, int] = {PLAIN: 0}
+        self._divided: dict[int, _Mixed] = {}
         self._named: list[State | _Mixed] = [PLAIN]
 
     @property
@@ -249,13 +250,9 @@ class Tasks:
 
     def _tag(self, tid: int, named: State | _Mixed) -> None:
         """Write the number of `named` into the process of `tid`."""
-        if isinstance(named, State):
-            number = self._numbers.get(named, -1)
-            if number < 0:
-                number = self._numbers[named] = len(self._named)
-                self._named.append(named)
-        else:
-            number = len(self._named)
+        number = self._numbers.get(named, -1)
+        if number < 0:
+            number = self._numbers[named] = len(self._named)
             self._named.append(named)
         prlimit(tid, RLIMIT_RTTIME, (_TAG + number, RLIM_INFINITY))
 
@@ -290,7 +287,17 @@ class Tasks:
             named.threads = now  # type: ignore[union-attr]
         else:
             self.mixed = True
-            self._tag(tid, _Mixed(thread_group(tid), now, state))
+            self._tag(tid, self._divide(thread_group(tid), now, state))
+
+    def _divide(self, tgid: int, threads: dict[int, State], newborn: State) -> _Mixed:
+        """The record of a process whose threads come to differ; the one it had before, or another of its number had."""
+        mixed = self._divided.get(tgid)
+        if mixed is None:
+            mixed = self._divided[tgid] = _Mixed(tgid, threads, newborn)
+        else:
+            self._settle_children(mixed)
+            mixed.threads, mixed.newborn = threads, newborn
+        return mixed
 
     def _share_dumpable(self, tid: int, dumpable: int) -> None:
         """Dumpable belongs to the memory: a parent that lent its own (vfork) has the same value."""
