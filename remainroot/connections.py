@@ -26,6 +26,7 @@ PAIR: Final = "socketpair"
 """Has no key: of several, the last one counts."""
 
 _MOST: Final = 4096
+_MOST_CLAIMS: Final = 64
 
 
 def start_time(pid: int) -> int:
@@ -41,13 +42,14 @@ def start_time(pid: int) -> int:
 class _Process:
     """What one process did: its start time (pids are used again), and state by (kind, key)."""
 
-    __slots__ = ("claim", "done", "last", "start")
+    __slots__ = ("claims", "done", "last", "last_claim", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.done: dict[tuple[str, Key], State] = {}
         self.last: State | None = None
-        self.claim: tuple[int, int] | None = None
+        self.claims: list[tuple[bytes, int, int]] = []
+        self.last_claim: tuple[int, int] | None = None
 
 
 class Connections:
@@ -75,9 +77,14 @@ class Connections:
             del process.done[next(iter(process.done))]
         process.done[kind, key] = process.last = state
 
-    def claim(self, pid: int, uid: int, gid: int) -> None:
-        """Process `pid` sends these ids as its own (SCM_CREDENTIALS)."""
-        self._process(pid).claim = (uid, gid)
+    def claim(self, pid: int, uid: int, gid: int, text: bytes) -> None:
+        """Process `pid` sends these ids as its own (SCM_CREDENTIALS), with a message that begins with `text`."""
+        process = self._process(pid)
+        process.last_claim = (uid, gid)
+        claims = process.claims
+        if len(claims) >= _MOST_CLAIMS:
+            del claims[0]
+        claims.append((text, uid, gid))
 
     def _known(self, pid: int) -> _Process | None:
         found = self._processes.get(pid)
@@ -99,7 +106,17 @@ class Connections:
         process = self._known(pid)
         return None if process is None else process.last
 
-    def claimed(self, pid: int) -> tuple[int, int] | None:
-        """The user id and group id that `pid` last sent as its own."""
+    def claimed(self, pid: int, text: bytes = b"", *, take: bool = False) -> tuple[int, int] | None:
+        """The user id and group id that `pid` sent as its own with the message that begins with `text`.
+
+        Its last ones if there is no such message; `take`: the message will not be seen again.
+        """
         process = self._known(pid)
-        return None if process is None else process.claim
+        if process is None:
+            return None
+        for index, (sent, uid, gid) in enumerate(process.claims):
+            if sent == text:
+                if take:
+                    del process.claims[index]
+                return uid, gid
+        return process.last_claim

@@ -37,10 +37,13 @@ _SOL_SOCKET: Final = 1
 _SO_PASSCRED: Final = 16
 _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 1, 2, 4
 _MSG_OOB, _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_WAITALL, _MSG_ERRQUEUE = 0x1, 0x2, 0x20, 0x40, 0x100, 0x2000
+_MSG_CTRUNC: Final = 0x8
 _MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 _UCRED: Final = Struct("=iII")
 _MOST_CONTROL: Final = 20480
 _MOST_PARTS: Final = 1024
+_BEGINNING: Final = 32
+"""How many bytes a message is known by."""
 _MOST_DATA: Final = 1 << 24
 
 
@@ -130,14 +133,24 @@ def send(call: Call, address: int) -> Outcome:
     if (uid, gid) != real:
         call.write(header.control + at + 4, Struct("=II").pack(*real))
     if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
-        world.connections.claim(sender, uid, gid)
+        world.connections.claim(sender, uid, gid, _beginning(call, header))
     return CONTINUE
 
 
-def _sender(call: Call, pid: int) -> tuple[int, int] | None:
-    """The ids that go with a message of process `pid`; None: nobody of ours."""
+def _beginning(call: Call, header: _Header) -> bytes:
+    """The first bytes of the message that is sent."""
+    text = b""
+    for address, size in header.parts(call):
+        text += call.read(address, min(size, _BEGINNING - len(text)))
+        if len(text) == _BEGINNING:
+            break
+    return text
+
+
+def _sender(call: Call, pid: int, text: bytes, *, take: bool) -> tuple[int, int] | None:
+    """The ids that go with a message of process `pid` that begins with `text`; None: nobody of ours."""
     world = call.world
-    claimed = world.connections.claimed(pid)
+    claimed = world.connections.claimed(pid, text, take=take)
     if claimed is not None:
         return claimed
     if world.tasks.supervises(pid):
@@ -147,19 +160,19 @@ def _sender(call: Call, pid: int) -> tuple[int, int] | None:
     return None if last is None else (last.creds.uid, last.creds.gid)
 
 
-def _look(own: socket) -> Ancillary:
-    """The control messages of the message that is next, or none if there is none that we may take."""
+def _look(own: socket) -> tuple[bytes, Ancillary]:
+    """The beginning and the control messages of the next message; none of these if we may not take it."""
     try:
-        _, ancillary, flags, _ = own.recvmsg(1, 4096, _MSG_PEEK | _MSG_DONTWAIT | _MSG_CMSG_CLOEXEC)
+        text, ancillary, flags, _ = own.recvmsg(_BEGINNING, 4096, _MSG_PEEK | _MSG_DONTWAIT | _MSG_CMSG_CLOEXEC)
     except OSError:
-        return []
+        return b"", []
     given = False
     for level, kind, data in ancillary:
         if level == _SOL_SOCKET and kind in (_SCM_RIGHTS, _SCM_PIDFD):
             given = True
             for fd in Struct(f"={len(data) // 4}i").unpack(data[: len(data) // 4 * 4]):
                 os.close(fd)
-    return [] if given or flags & 0x8 else ancillary
+    return text, [] if given or flags & _MSG_CTRUNC else ancillary
 
 
 def _address(name: str | bytes | None) -> bytes:
@@ -190,7 +203,7 @@ def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable
         return CONTINUE
     data, ancillary, told, name = received
     _scatter(call, parts, data)
-    control = header.pack(_exchange(call, ancillary) or ancillary)
+    control = header.pack(ancillary)
     call.write(header.control, control)
     sockaddr = _address(name)
     if header.name:
@@ -205,20 +218,23 @@ def _take(call: Call, own: socket, size: int, flags: int) -> Received | None:
     """Receive the next message, if it is there and we are to tell the task who sent it."""
     if size > _MOST_DATA or own.family != _AF_UNIX or not own.getsockopt(_SOL_SOCKET, _SO_PASSCRED):
         return None
-    if _exchange(call, _look(own)) is None:
+    text, ancillary = _look(own)
+    shown = _exchange(call, text, ancillary, take=not flags & _MSG_PEEK)
+    if shown is None:
         return None
     try:
-        return own.recvmsg(size, 4096, flags | _MSG_DONTWAIT)
+        data, _, told, name = own.recvmsg(size, 4096, flags | _MSG_DONTWAIT)
     except OSError:
         return None
+    return data, shown, told, name
 
 
-def _exchange(call: Call, ancillary: Ancillary) -> Ancillary | None:
+def _exchange(call: Call, text: bytes, ancillary: Ancillary, *, take: bool) -> Ancillary | None:
     """The control messages with the sender's ids as the task is to see them; None where the kernel's are right."""
     if len(ancillary) != 1 or ancillary[0][:2] != (_SOL_SOCKET, _SCM_CREDENTIALS):
         return None
     pid, uid, gid = _UCRED.unpack(ancillary[0][2])
-    ids = _sender(call, pid) if pid > 0 else None
+    ids = _sender(call, pid, text, take=take) if pid > 0 else None
     if ids is None or ids == (uid, gid):
         return None
     return [(_SOL_SOCKET, _SCM_CREDENTIALS, _UCRED.pack(pid_for(call, pid), *ids))]

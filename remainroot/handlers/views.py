@@ -14,6 +14,7 @@ from resource import RLIM_INFINITY
 
 from remainroot.handlers.peers import supervisors_pid
 from remainroot.kernel import O_CLOEXEC, O_PATH
+from remainroot.tasks import RLIMIT_RTTIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _IDENTITY: Final = b"%10d %10d %10d\n" % (0, 0, 0xFFFF_FFFF)
 _LARGEST: Final = 1 << 20
+_NAME: Final = 26
+"""How wide a limit's name is, with the space after it; two columns of 21 follow, then the unit."""
+_U64: Final = (1 << 64) - 1
 
 
 # ---------------------------------------------------------------- texts
@@ -66,12 +70,14 @@ def status_text(text: bytes, state: State, *, filters: int, tracer: int) -> byte
 
 
 def limits_text(text: bytes, state: State) -> bytes:
-    """/proc/PID/limits, with the realtime timeout that the task believes to have."""
+    """/proc/PID/limits, with the limits that the task believes to have: below the head, a line for each by number."""
     lines = text.split(b"\n")
-    for index, line in enumerate(lines):
-        if line.startswith(b"Max realtime timeout "):
-            shown = [b"unlimited" if value == RLIM_INFINITY else b"%d" % value for value in state.rttime]
-            lines[index] = b"%-25s %-20s %-20s %-10s" % (b"Max realtime timeout", *shown, b"us")
+    for resource in range(len(lines) - 2):
+        limit = state.rttime if resource == RLIMIT_RTTIME else state.pretended(f"rlimit{resource}")
+        if limit is not None:
+            shown = [b"unlimited" if value in (RLIM_INFINITY, _U64) else b"%d" % value for value in limit]
+            line = lines[resource + 1]
+            lines[resource + 1] = line[:_NAME] + b"%-20s %-20s " % (*shown,) + line[_NAME + 42 :]
     return b"\n".join(lines)
 
 

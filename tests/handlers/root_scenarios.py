@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What real root sees: each function prints it, run once as real root and once under the shim.
+
+python3 root_scenarios.py NAME
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import functools
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SO_PEERGROUPS = 59
+SCM_CREDENTIALS = 2
+UCRED = struct.Struct("=iII")
+
+
+def drop(uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def attempt(what: str, call: Callable[[], object]) -> None:
+    """Print the call's result, or its errno."""
+    try:
+        print(what, call())
+    except OSError as error:
+        print(what, errno.errorcode[error.errno or 0])
+
+
+def in_child(body: Callable[[], None]) -> int:
+    """Run `body` in a child, printing what it prints; its status."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            body()
+            status = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# ---------------------------------------------------------------- procfs
+
+
+def fields(path: str, *names: str) -> list[str]:
+    with open(path, encoding="ascii") as file:
+        found = dict(line.rstrip("\n").split(":", 1) for line in file)
+    return [found.get(name, "-") for name in names]
+
+
+IDS = ("Uid", "Gid", "Groups", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "TracerPid")
+
+
+def status() -> None:
+    path = "/proc/self/status"
+    print(fields(path, *IDS))
+    os.setgroups([44, 7, 33])
+    print(fields(path, *IDS))
+    os.setresgid(1, 2, 3)
+    os.setresuid(33, 42, 44)
+    print(fields(path, *IDS, "CapPrm", "CapEff"))
+    print(fields(f"/proc/{os.getpid()}/status", *IDS), fields("/proc/thread-self/status", *IDS))
+    LIBC.prctl(38, 1, 0, 0, 0)
+    print(fields(path, *IDS))
+
+
+def status_of_others() -> None:
+    ready, tell = os.pipe()
+    go, let_go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        drop(33, 34, (5,))
+        os.write(tell, b"x")
+        os.close(let_go)
+        os.read(go, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    print(fields(f"/proc/{pid}/status", *IDS))
+    print(fields(f"/proc/{pid}/task/{pid}/status", *IDS), fields("/proc/self/status", *IDS))
+    for command in (["cat", f"/proc/{pid}/status"], ["grep", "-h", "", f"/proc/{pid}/status"],
+                    ["perl", "-ne", "print", f"/proc/{pid}/status"], ["sed", "", f"/proc/{pid}/status"],
+                    ["python3", "-c", f"print(open('/proc/{pid}/status').read())"]):  # fmt: skip
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        print([line for line in text.split("\n") if line.startswith(("Uid", "Gid", "Groups"))])
+    os.close(let_go)
+    os.close(go)
+    os.waitpid(pid, 0)
+
+
+def status_of_threads() -> None:
+    def raw() -> None:
+        LIBC.syscall(117, 33, 42, 44)
+        print(fields("/proc/thread-self/status", *IDS))
+
+    thread = threading.Thread(target=raw)
+    thread.start()
+    thread.join()
+    print(fields("/proc/self/status", *IDS))
+
+
+def descriptors() -> None:
+    """The exchanged descriptor has the old one's number and flags."""
+    import fcntl
+
+    os.setgroups([9])
+    for flags in (os.O_RDONLY, os.O_RDONLY | os.O_CLOEXEC):
+        fd = os.open("/proc/self/status", flags)
+        os.set_inheritable(fd, not flags & os.O_CLOEXEC)
+        st = os.fstat(fd)
+        mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        print(fd, oct(st.st_mode), st.st_uid, st.st_size, mode, fcntl.fcntl(fd, fcntl.F_GETFD))
+        first = os.read(fd, 4)
+        os.fstat(fd)
+        print(first, os.read(fd, 3))
+        attempt("write", functools.partial(os.write, fd, b"x"))
+        print(os.lseek(fd, 0, os.SEEK_SET), os.read(fd, 4096).count(b"\nGroups:\t9 \n"))
+        os.close(fd)
+    fd = os.open("/proc/self/status", os.O_PATH)
+    print(oct(os.fstat(fd).st_mode), os.readlink(f"/proc/self/fd/{fd}").endswith("/status"))
+    pid = in_child(lambda: print(sorted(int(name) for name in os.listdir("/proc/self/fd"))))
+    print(pid)
+
+
+def id_maps() -> None:
+    for name in ("uid_map", "gid_map", "setgroups"):
+        with open(f"/proc/self/{name}", encoding="ascii") as file:
+            print(repr(file.read()))
+    drop(33, 33)
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        print(repr(file.read()))
+
+
+def realtime_limit() -> None:
+    import resource
+
+    os.seteuid(33)
+    os.seteuid(0)
+    with open("/proc/self/limits", encoding="ascii") as file:
+        print([line for line in file if "realtime timeout" in line])
+    resource.setrlimit(15, (1 << 40, 1 << 41))
+    with open("/proc/self/limits", encoding="ascii") as file:
+        print([line for line in file if "realtime" in line])
+
+
+# ---------------------------------------------------------------- peers
+
+
+def peer(sock: socket.socket, me: int) -> tuple[object, ...]:
+    pid, uid, gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+    groups: list[int] | str
+    try:
+        groups = array.array("I", sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 400)).tolist()
+    except OSError as error:
+        groups = errno.errorcode[error.errno or 0]
+    return ("me" if pid == me else "other" if pid else 0, uid, gid, groups)
+
+
+def pairs() -> None:
+    me = os.getpid()
+    one, two = socket.socketpair()
+    print(peer(one, me), peer(two, me))
+    os.setgroups([3, 9])
+    os.setresgid(7, 8, 9)
+    os.setresuid(0, 42, 0)
+    three, four = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    print(peer(three, me), peer(four, me))
+    os.setresuid(0, 0, 0)
+    print(peer(three, me), peer(four, me))
+
+    def child() -> None:
+        drop(33, 33)
+        print(peer(three, me))
+        print(peer(socket.socketpair()[0], os.getpid()))
+
+    print(in_child(child))
+
+
+def connections() -> None:
+    """Both ends ask after both have become others."""
+    for address in (os.path.join(os.getcwd(), "sock"), b"\0remainroot-%d" % os.getpid()):
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(address)
+        if isinstance(address, str):
+            os.chmod(address, 0o777)
+        me = os.getpid()
+
+        def listening(server: socket.socket = server, address: str | bytes = address) -> None:
+            os.setgroups([5, 6])
+            os.setresgid(50, 50, 0)
+            os.setresuid(0, 42, 0)
+            server.listen()
+            os.setresuid(0, 0, 0)
+            print(peer(server, os.getpid()))
+            os.setresgid(0, 0, 0)
+            client(server, address)
+
+        def client(server: socket.socket, address: str | bytes) -> None:
+            mine = os.getpid()
+            hear, tell = os.pipe()
+
+            def connecting() -> None:
+                first = socket.socket(socket.AF_UNIX)
+                first.connect(address)
+                os.setgroups([77])
+                os.setresgid(33, 34, 35)
+                os.setresuid(0, 35, 0)
+                second = socket.socket(socket.AF_UNIX)
+                second.connect(address)
+                os.setresuid(0, 0, 0)
+                os.setresuid(99, 99, 99)
+                print(peer(first, mine), peer(second, mine))
+                sys.stdout.flush()
+                os.read(hear, 1)
+
+            sys.stdout.flush()
+            pid = os.fork()
+            if pid == 0:
+                os.close(tell)
+                connecting()
+                os._exit(0)
+            accepted = [server.accept()[0] for _ in range(2)]
+            found = [peer(sock, pid) for sock in accepted]
+            os.close(tell)
+            os.waitpid(pid, 0)
+            print(found)
+
+        print(in_child(listening), peer(server, me)[1:3] == (0, 0))
+
+
+def others() -> None:
+    """Sockets that have no peer, or not one that has ids, and arguments that are wrong."""
+    me = os.getpid()
+    os.seteuid(33)
+    print(peer(socket.socket(socket.AF_UNIX), me), peer(socket.socket(), me))
+    one, _ = socket.socketpair()
+    buffer = ctypes.create_string_buffer(b"x" * 16, 16)
+    for option in (socket.SO_PEERCRED, SO_PEERGROUPS):
+        for size in (0, 4, 8, 11, 12, 16, -1):
+            length = ctypes.c_int(size)
+            ctypes.memset(buffer, 0x78, 16)
+            result = LIBC.getsockopt(one.fileno(), 1, option, buffer, ctypes.byref(length))
+            # The pid differs from run to run.
+            print(option, size, result, ctypes.get_errno() if result else 0, length.value, buffer.raw[4:])
+    for arguments in ((-1, 1, 17, buffer), (one.fileno(), 1, 17, None), (0, 1, 17, buffer)):
+        result = LIBC.getsockopt(*arguments, ctypes.byref(ctypes.c_int(12)))
+        print(result, ctypes.get_errno() if result else 0)
+
+
+# ---------------------------------------------------------------- messages
+
+
+def told(sock: socket.socket, size: int = 100, flags: int = 0) -> tuple[bytes, list[tuple[object, ...]], int]:
+    """A message and the ids that came with it."""
+    data, ancillary, result, _ = sock.recvmsg(size, 200, flags)
+    seen: list[tuple[object, ...]] = []
+    for _, kind, value in ancillary:
+        if kind == SCM_CREDENTIALS:
+            pid, uid, gid = UCRED.unpack(value)
+            seen.append(("pid" if pid else 0, uid, gid))
+        else:
+            seen.append((kind, len(value)))
+            for fd in struct.unpack(f"={len(value) // 4}i", value):
+                os.close(fd)
+    return data, seen, result & ~socket.MSG_CMSG_CLOEXEC
+
+
+def claim(sock: socket.socket, uid: int, gid: int, data: bytes = b"m", *more: tuple[int, int, bytes]) -> int:
+    own = UCRED.pack(os.getpid(), uid & 0xFFFF_FFFF, gid & 0xFFFF_FFFF)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, SCM_CREDENTIALS, own), *more])
+
+
+def messages() -> None:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        left, right = socket.socketpair(socket.AF_UNIX, kind)
+        right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        left.send(b"plain")
+        print(told(right))
+        attempt("root claims", functools.partial(claim, left, 33, 44))
+        print(told(right, flags=socket.MSG_PEEK), told(right))
+        attempt("root claims itself", functools.partial(claim, left, 0, 0))
+        print(told(right))
+
+        def user(left: socket.socket = left) -> None:
+            os.setresgid(5, 6, 7)
+            os.setresuid(1, 2, 3)
+            for uid, gid in ((1, 5), (2, 6), (3, 7), (0, 5), (1, 0), (4, 7), (3, 8), (-1, 5), (1, -1)):
+                attempt(f"{uid} {gid}", functools.partial(claim, left, uid, gid, b"%d" % uid))
+
+        print(in_child(user))
+        right.setblocking(False)
+        count = 3 if kind != socket.SOCK_STREAM else 1
+        for _ in range(count):
+            got = told(right)
+            print(got if count == 3 else str(got)[:4])
+
+
+def implicit() -> None:
+    """What the kernel adds by itself: the real ids of the sender."""
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    ready, tell = os.pipe()
+    go, let_go = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(let_go)
+        drop(33, 34)
+        left.send(b"whole message")
+        left.sendmsg([b"two ", b"parts"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 1))])
+        left.send(b"long" * 50)
+        os.write(tell, b"x")
+        os.read(go, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    buffers = [bytearray(3), bytearray(0), bytearray(50)]
+    size, ancillary, flags, address = right.recvmsg_into(buffers, 100)
+    print(size, [bytes(buffer) for buffer in buffers], flags, address)
+    print([UCRED.unpack(value)[1:] for *_, value in ancillary])
+    data, kinds, flags = told(right)
+    print(data, [kind for kind in kinds if kind[0] == socket.SCM_RIGHTS], flags)  # the descriptor is not lost
+    print(told(right, 8))
+    os.close(let_go)
+    os.waitpid(pid, 0)
+
+
+def named_sender() -> None:
+    with tempfile.TemporaryDirectory(dir=".") as place:
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver.bind(f"{place}/in")
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender.bind(f"{place}/out")
+        os.setresuid(42, 0, 0)
+        sender.sendto(b"hello", f"{place}/in")
+        data, ancillary, flags, address = receiver.recvmsg(9, 100)
+        print(data, [UCRED.unpack(value)[1:] for *_, value in ancillary], flags, address.removeprefix(place))
+
+
+# ---------------------------------------------------------------- privileges
+
+
+def priorities() -> None:
+    who = os.PRIO_PROCESS
+    attempt("nice -5", lambda: os.setpriority(who, 0, -5))
+    print(os.getpriority(who, 0))
+    in_child(lambda: print(os.getpriority(who, 0)))
+    print(subprocess.run(["nice"], capture_output=True, text=True, check=True).stdout)
+    print(subprocess.run(["nice", "-n", "-7", "nice"], capture_output=True, text=True, check=True).stdout)
+    attempt("nice 3", lambda: os.setpriority(who, 0, 3))
+    attempt("nice -99", lambda: os.setpriority(who, os.getpid(), -99))
+    print(os.getpriority(who, os.getpid()))
+
+    def user() -> None:
+        drop(33, 33)
+        print(os.getpriority(who, 0))
+        attempt("lower", lambda: os.setpriority(who, 0, -20))
+        attempt("higher", lambda: os.setpriority(who, 0, 2))
+        print(os.getpriority(who, 0))
+        attempt("back", lambda: os.setpriority(who, 0, 1))
+        attempt("fifo", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(3)))
+        attempt("parent", lambda: os.setpriority(who, os.getppid(), 5))
+
+    print(in_child(user))
+
+
+def policies() -> None:
+    real_time = [(os.SCHED_FIFO, 7), (os.SCHED_RR, 1), (os.SCHED_FIFO, 0), (os.SCHED_FIFO, 100)]
+    for policy, priority in (*real_time, (os.SCHED_BATCH, 0), (os.SCHED_RR | 0x40000000, 99), (0, 0), (9, 1)):
+        attempt(f"{policy} {priority}", functools.partial(os.sched_setscheduler, 0, policy, os.sched_param(priority)))
+        print(os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)
+    attempt("set", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5)))
+    attempt("param", lambda: os.sched_setparam(0, os.sched_param(6)))
+    attempt("param", lambda: os.sched_setparam(0, os.sched_param(0)))
+    print(os.sched_getscheduler(os.getpid()), os.sched_getparam(0).sched_priority)
+    for command in ("chrt -f 9 chrt -p 0", "ionice -c1 -n3 ionice", "ionice -c2 ionice"):
+        done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+        print(done.returncode, [line.split("'")[-1] for line in done.stdout.splitlines()])
+    drop(33, 33)
+    print(os.sched_getscheduler(0))
+    done = subprocess.run(["ionice", "-c1", "true"], capture_output=True, text=True, check=False)
+    print(done.returncode, done.stderr)
+
+
+def host_names() -> None:
+    attempt("set", lambda: socket.sethostname("a-name-that-nobody-has"))
+    print(socket.gethostname(), os.uname().nodename)
+    print(subprocess.run(["hostname"], capture_output=True, text=True, check=True).stdout)
+    attempt("long", lambda: socket.sethostname("x" * 65))
+    domain = ctypes.create_string_buffer(b"example.invalid")
+    print(LIBC.setdomainname(domain, 15))
+    print(subprocess.run(["domainname"], capture_output=True, text=True, check=True).stdout)
+    print(os.uname().sysname, os.uname().machine, os.uname().release)
+    print(subprocess.run(["setarch", "i686", "uname", "-nm"], capture_output=True, text=True, check=True).stdout)
+    drop(33, 33)
+    attempt("user", lambda: socket.sethostname("other"))
+    print(socket.gethostname())
+
+
+def locking() -> None:
+    print(LIBC.mlockall(3), LIBC.mlockall(8), LIBC.mlockall(0), LIBC.munlockall())
+    buffer = ctypes.create_string_buffer(64 << 20)
+    print(LIBC.mlock(buffer, len(buffer)))
+    _ = bytearray(32 << 20)
+
+
+if __name__ == "__main__":
+    LIBC.setgroups(0, None)
+    globals()[sys.argv[1]]()
