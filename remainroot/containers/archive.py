@@ -185,11 +185,12 @@ def unpack(archive: tarfile.TarFile) -> None:
 
 def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
     """Put one member where it belongs, over what was there."""
-    if name != "/":
-        os.makedirs(os.path.dirname(name), 0o755, exist_ok=True)
-        if not (member.isdir() and os.path.isdir(name) and not os.path.islink(name)):
-            _remove(name)
     member.name = name
+    if name == "/":
+        return
+    os.makedirs(os.path.dirname(name), 0o755, exist_ok=True)
+    if not (member.isdir() and os.path.isdir(name) and not os.path.islink(name)):
+        _remove(name)
     if member.islnk():
         member.linkname = "/" + os.path.normpath("/" + member.linkname).lstrip("/")
     archive.extract(member, "/", set_attrs=not member.isdir(), numeric_owner=True)

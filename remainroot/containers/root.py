@@ -65,12 +65,15 @@ def build(plan: Plan) -> None:
     # Everything is opened before anything is covered.
     binds = [(_open(source, "cannot bind"), source, target, ro) for source, target, ro in plan.binds]
     resolver = _resolver(plan)
+    console = _console()
     host = {name: _open(f"/{name}", "there is no") for name in ("sys", "proc", "dev")}
     stage = _stage(plan)
     os.chdir(stage)
     root = os.open(".", mounts.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _furnish(plan, root, host)
+        if console >= 0:
+            mounts.bind(console, mounts.file_in(root, "/dev/console"))
         for source, name, target, read_only in binds:
             _bind(root, source, target, name, read_only=read_only)
         if resolver >= 0:
@@ -96,7 +99,7 @@ def _stage(plan: Plan) -> str:
         opened = [archive.open_archive(layer) for layer in plan.image.layers]
         _fresh(stage, "755")
         for layer, one in zip(plan.image.layers, opened, strict=True):
-            if run_child(lambda one=one: _unpack_below(one, stage)):  # type: ignore[misc]
+            if run_child(lambda one=one, layer=layer: _unpack_below(one, layer, stage)):  # type: ignore[misc]
                 raise RemainrootError(f"box: {layer} could not be unpacked")
         return stage
     source = _open(plan.source, "cannot use", os.O_DIRECTORY)
@@ -135,7 +138,7 @@ def _layers(directory: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _unpack_below(one: tarfile.TarFile, stage: str) -> None:
+def _unpack_below(one: tarfile.TarFile, path: str, stage: str) -> None:
     """Unpack one layer with the new root as root, so that nothing leads out."""
     import tarfile
 
@@ -144,7 +147,7 @@ def _unpack_below(one: tarfile.TarFile, stage: str) -> None:
     try:
         archive.unpack(one)
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise RemainrootError(f"box: unpacking {one.name!r}: {error}") from None
+        raise RemainrootError(f"box: unpacking {path}: {error}") from None
 
 
 def run_child(work: Callable[[], None]) -> int:
@@ -204,17 +207,17 @@ def _devices(root: int, host: int) -> None:
     for name, target in _LINKS.items():
         os.symlink(target, name, dir_fd=here)
     os.close(here)
-    _console(root)
 
 
-def _console(root: int) -> None:
-    """The caller's terminal, if it has one: its name on the host's /dev/pts means nothing in here."""
+def _console() -> int:
+    """The caller's terminal, -1 if it has none. Inside, its name on the host's /dev/pts would mean nothing."""
     for fd in (0, 1, 2):
-        if os.isatty(fd):
-            device = os.open(f"/proc/self/fd/{fd}", mounts.O_PATH | os.O_CLOEXEC)
-            mounts.bind(device, mounts.file_in(root, "/dev/console"))
-            os.close(device)
-            return
+        try:
+            # By its name, for the descriptor is of a mount in the caller's namespace.
+            return os.open(os.ttyname(fd), mounts.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+    return -1
 
 
 # ---------------------------------------------------------------- binds
