@@ -249,7 +249,7 @@ class SqliteStore(Store):
 
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove the row."""
-        if not self.database.missing() and self.get(fd, st) is not None:
+        if self.get(fd, st) is not None:
             self.database.change("DELETE FROM owner WHERE file = ?", file_of(fd, st).key)
 
     # -- attributes

@@ -10,7 +10,7 @@ Nothing is cached: what another supervisor, or somebody without one, wrote a mom
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENODATA, EOPNOTSUPP, EPERM
+from errno import ENODATA, EOPNOTSUPP, EPERM
 from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID
 
 from remainroot.store.base import Owner, Store, is_placeholder
@@ -134,8 +134,9 @@ class XattrStore(Store):
 def remove_xattr(path: str, name: str) -> None:
     """Remove an attribute, or find that it is not there and could not be."""
     try:
+        if name not in os.listxattr(path):  # far cheaper than to try
+            return
         os.removexattr(path, name)
     except OSError as error:
-        absent = (ENODATA, EOPNOTSUPP)
-        if error.errno not in absent and (error.errno not in (EPERM, EACCES) or name in os.listxattr(path)):
+        if error.errno not in (ENODATA, EOPNOTSUPP):
             raise
