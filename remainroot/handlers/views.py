@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     View = Callable[[World, int, bytes], bytes]
 
 _IDENTITY: Final = b"%10d %10d %10d\n" % (0, 0, 0xFFFF_FFFF)
-_LARGEST: Final = 1 << 20
+_USUAL: Final = 8192
+"""How much text a file has at most, if nobody has thousands of groups."""
 _NAME: Final = 26
 """How wide a limit's name is, with the space after it; two columns of 21 follow, then the unit."""
 _U64: Final = (1 << 64) - 1
@@ -126,11 +127,23 @@ def _task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
 
 def _fresh(tid: int, number: int) -> tuple[bool, bool]:
     """Whether the descriptor is open for reading alone and nothing was read yet, and whether it is close-on-exec."""
-    with open(f"/proc/{tid}/fdinfo/{number}", "rb") as file:
-        fields = dict(line.split(b":", 1) for line in file.read(512).splitlines() if b":" in line)
-    flags = int(fields[b"flags"], 8)
-    fresh = not flags & (os.O_ACCMODE | O_PATH) and int(fields[b"pos"]) == 0
-    return fresh, bool(flags & O_CLOEXEC)
+    # The first two lines are "pos:" and "flags:".
+    words = _read(b"/proc/%d/fdinfo/%d" % (tid, number), 512).split(None, 4)
+    flags = int(words[3], 8)
+    return not flags & (os.O_ACCMODE | O_PATH) and words[1] == b"0", bool(flags & O_CLOEXEC)
+
+
+def _read(path: bytes, size: int) -> bytes:
+    """What one read of the file gives, and more where it filled the buffer."""
+    fd = os.open(path, os.O_RDONLY | O_CLOEXEC)
+    try:
+        text = os.read(fd, size)
+        while len(text) >= size:
+            size *= 16
+            text += os.read(fd, size - len(text))
+    finally:
+        os.close(fd)
+    return text
 
 
 def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[int, bool] | None:
@@ -148,10 +161,9 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
         tid = _task_of(call, st, parts)
         if not fresh or not tid or not call.world.tasks.supervises(tid):
             return None
-        with open(b"/proc/self/fd/%d" % fd, "rb", buffering=0) as file:
-            text = file.read(_LARGEST)
+        text = _read(b"/proc/self/fd/%d" % fd, _USUAL)
         shown = view(call.world, tid, text)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, IndexError):
         return None  # the task ended: so does the file's text
     return None if shown == text else (_in_memory(path, shown), cloexec)
 
