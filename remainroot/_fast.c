@@ -36,6 +36,12 @@
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465
 #endif
@@ -272,6 +278,11 @@ typedef struct {
 	Keys *keys, *carriers; /* files with an override; devices (inode 0) whose files carry theirs in extended attributes */
 	bool complete; /* what is not among the keys has no override */
 	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
+	/*
+	 * A mount of procfs that only we have, so that what is kept open keeps nobody from unmounting /proc. Where none can
+	 * be had (-1) nobody there can unmount anything either: it takes the same capability, or other mounts lock it.
+	 */
+	int proc;
 	PyObject *special; /* bytes: what the names of attributes that are always Python's begin with */
 	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
 	struct {
@@ -337,9 +348,9 @@ static int task_directory(Loop *self, pid_t tid, bool fresh)
 			return self->tasks[at].fd;
 		close(self->tasks[at].fd);
 	}
-	snprintf(name, sizeof name, "/proc/%d", tid);
+	snprintf(name, sizeof name, self->proc >= 0 ? "%d" : "/proc/%d", tid);
 	self->tasks[at].tid = tid;
-	self->tasks[at].fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	self->tasks[at].fd = openat(self->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return self->tasks[at].fd;
 }
 
@@ -762,6 +773,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->hidden_gid = hidden_gid;
 	for (int at = 0; at < TASKS; at++)
 		self->tasks[at].fd = -1;
+	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
 	self->keys = (Keys *)Py_NewRef(keys);
 	self->carriers = (Keys *)Py_NewRef(carriers);
 	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
@@ -781,6 +793,8 @@ static void loop_dealloc(Loop *self)
 	for (int at = 0; at < TASKS; at++)
 		if (self->tasks[at].fd >= 0)
 			close(self->tasks[at].fd);
+	if (self->proc >= 0)
+		close(self->proc);
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->carriers);
 	Py_XDECREF(self->xattrs);

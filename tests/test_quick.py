@@ -236,6 +236,19 @@ def test_rules_are_of_declared_calls_only() -> None:
             assert fields[0] >= 0 or fields[1] or fields[2], syscall.name
 
 
+def test_proc_can_be_unmounted(tmp_path: Path) -> None:
+    """The loop keeps directories of /proc open; nobody may notice."""
+    inner = f"mount -t proc proc /proc && cd {tmp_path} && ls -l x && stat x && cd / && umount /proc && echo unmounted"
+    (tmp_path / "x").mkdir()
+    outer = 'mount -t proc proc /proc && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", outer, "sh",
+         sys.executable, "-m", "remainroot", "--engine", "notify", "--store", "memory", "--", "sh", "-c", inner],
+        cwd=TOP, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.endswith("unmounted\n"), done.stderr
+
+
 @pytest.mark.parametrize("program", ["credfuzz", "filefuzz"])
 def test_nobody_can_tell_that_it_is_missing(program: str) -> None:
     """The oracle tests run with the compiled loop; here without."""
