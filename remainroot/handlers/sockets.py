@@ -59,12 +59,14 @@ def _is_nobody(call: Call) -> bool:
 
 
 def _connect(call: Call, fd: int, address: int) -> Outcome:
-    if _is_nobody(call) or int.from_bytes(call.read(address, 2), "little") != _AF_UNIX:
+    if _is_nobody(call):
         return CONTINUE
     try:
+        if int.from_bytes(call.read(address, 2), "little") != _AF_UNIX:
+            return CONTINUE
         ino = os.stat(f"/proc/{call.tid}/fd/{fd}").st_ino
     except OSError:
-        return CONTINUE  # EBADF
+        return CONTINUE  # EFAULT, EBADF, or EINVAL for an address of no length
     call.world.connections.note(thread_group(call.tid), CONNECT, ino, call.state)
     return CONTINUE
 
