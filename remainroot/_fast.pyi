@@ -9,7 +9,15 @@ class Keys:
 
 class Loop:
     def __new__(
-        cls, listener: int, hidden_uid: int, hidden_gid: int, keys: Keys, carriers: Keys, xattrs: bytes, special: bytes, /
+        cls,
+        listener: int,
+        hidden_uid: int,
+        hidden_gid: int,
+        keys: Keys,
+        carriers: Keys,
+        xattrs: bytes,
+        special: bytes,
+        /,
     ) -> Self: ...
     def exchange(
         self, current: int, value: int, error: int, flags: int, patience: int, /

@@ -59,7 +59,7 @@ if compiled is not None and not TYPE_CHECKING:
 else:
     from remainroot.libc import address_of, open_path, read_memory, read_string, syscall, write_memory
 
-__all__ = ["open_path", "read_memory", "read_string", "write_memory"]
+__all__ = ["address_of", "open_path", "read_memory", "read_string", "write_memory"]
 
 _buffer: Final = bytearray(256)
 
@@ -176,23 +176,6 @@ def duplicate_fd(tid: int, fd: int) -> int:
         pidfd = os.pidfd_open(tid, os.O_EXCL)  # PIDFD_THREAD
     except OSError as error:
         if error.errno != EINVAL:
-            raise
-        # Linux before 6.9: only whole processes; their threads share the descriptors, as good as always.
-        with open(f"/proc/{tid}/status", "rb") as file:
-            text = file.read()
-        pidfd = os.pidfd_open(int(text[text.index(b"\nTgid:") + 6 :].split(b"\n", 1)[0]))
-    try:
-        return pidfd_getfd(pidfd, fd)
-    finally:
-        os.close(pidfd)
-
-
-def duplicate_fd(tid: int, fd: int) -> int:
-    """A duplicate of the descriptor `fd` of the task `tid`."""
-    try:
-        pidfd = os.pidfd_open(tid, os.O_EXCL)  # PIDFD_THREAD
-    except OSError as error:
-        if error.errno != errno.EINVAL:
             raise
         # Linux before 6.9: only whole processes; their threads share the descriptors, as good as always.
         with open(f"/proc/{tid}/status", "rb") as file:
