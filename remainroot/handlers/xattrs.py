@@ -12,17 +12,16 @@ Everything else is the kernel's to answer.
 from __future__ import annotations
 
 import os
-from errno import E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, ERANGE, EROFS
-from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from errno import E2BIG, EINVAL, ENODATA, EPERM, ERANGE
+from stat import S_ISDIR, S_ISGID, S_ISREG, S_ISUID
 from struct import Struct
 
 from remainroot import acl, quick
-from remainroot.credentials import CAP_FOWNER, CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
+from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.handlers.attributes import File, current_acl, remove_acl, set_acl
 from remainroot.handlers.paths import Unresolved, find, find_fd
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from remainroot.store.base import Owner, is_placeholder
-from remainroot.world import is_mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,65 +43,6 @@ _BARE: Final = ("trusted.", "security.")
 """Prefixes with no name behind them."""
 _ARGS: Final = Struct("=QII")
 _PAGE: Final = 4096
-
-
-class _File:
-    """The file a call is about."""
-
-    __slots__ = ("call", "fd", "owner", "path", "placeholder", "st")
-
-    def __init__(self, call: Call, fd: int, st: os.stat_result) -> None:
-        self.call = call
-        self.fd = fd
-        self.st = st
-        self.path = f"/proc/self/fd/{fd}"
-        world = call.world
-        override = world.override(fd, st)
-        self.owner = world.default_owner(st) if override is None else override.shown(st)
-        self.placeholder = override is not None and is_placeholder(override, st)
-
-    def kept(self) -> dict[str, bytes]:
-        store = self.call.world.store
-        return {} if store.no_attributes else store.attributes(self.fd, self.st)
-
-    def keep(self, name: str, value: bytes, flags: int) -> None:
-        """Keep an attribute as setxattr(2) sets one."""
-        present = name in self.kept()
-        if flags & _CREATE and present:
-            raise OSError(EEXIST, os.strerror(EEXIST))
-        if flags & _REPLACE and not present:
-            raise OSError(ENODATA, os.strerror(ENODATA))
-        self.writable()
-        self.call.check()
-        self.call.world.store.put_attribute(self.fd, self.st, name, value)
-
-    def drop(self, name: str) -> bool:
-        """Remove a kept attribute; False if there is none."""
-        if name not in self.kept():
-            return False
-        self.writable()
-        self.call.check()
-        self.call.world.store.forget_attribute(self.fd, self.st, name)
-        return True
-
-    def writable(self) -> None:
-        """OSError(EROFS) on a read-only file system, OSError(ENOTSUP) on one without attributes."""
-        if os.fstatvfs(self.fd).f_flag & os.ST_RDONLY:
-            raise OSError(EROFS, os.strerror(EROFS))
-        os.listxattr(self.path)
-
-    def mode_changed(self) -> None:
-        """An access list has changed the mode on disk: bring the override up to date that has a copy of it."""
-        store = self.call.world.store
-        override = store.get(self.fd, self.st)
-        if override is not None and (override.mode or store.keeps_modes):
-            now = os.fstat(self.fd)
-            kept = override.mode & _SET_ID if S_ISREG(now.st_mode) else 0
-            store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
-
-    def may_change_acl(self) -> bool:
-        creds = self.call.creds
-        return creds.fsuid == self.owner.uid or creds.capable(CAP_FOWNER)
 
 
 def _kind(call: Call, name: str) -> str:
@@ -164,7 +104,7 @@ def _name(call: Call, index: int) -> str:
     return os.fsdecode(raw)
 
 
-def _run(call: Call, locate: Locate, name: int, act: Callable[[_File, str, str], Outcome]) -> Outcome:
+def _run(call: Call, locate: Locate, name: int, act: Callable[[File, str, str], Outcome]) -> Outcome:
     """`act` on the file that `locate` finds, with the name in argument `name`, if that name is any of our business."""
     try:
         attribute = _name(call, name)
@@ -175,12 +115,12 @@ def _run(call: Call, locate: Locate, name: int, act: Callable[[_File, str, str],
     except (Unresolved, FileNotFoundError):
         return CONTINUE
     try:
-        return act(_File(call, fd, st), kind, attribute)
+        return act(File(call, fd, st), kind, attribute)
     finally:
         os.close(fd)
 
 
-def _refusal(file: _File, kind: str, name: str) -> Outcome | None:
+def _refusal(file: File, kind: str, name: str) -> Outcome | None:
     """The answer to a change of an attribute of this kind that the kernel would not make for real root; None: go on."""
     if kind in ("user", "own"):
         if file.placeholder or not (S_ISREG(file.st.st_mode) or S_ISDIR(file.st.st_mode)):
@@ -203,9 +143,9 @@ def _set(call: Call, locate: Locate, name: int, rest: tuple[int, int, int]) -> O
     except OSError:
         return CONTINUE  # EFAULT, if the path and the name are in order
 
-    def act(file: _File, kind: str, attribute: str) -> Outcome:
+    def act(file: File, kind: str, attribute: str) -> Outcome:
         if kind == "acl":
-            return _set_acl(file, attribute, value)
+            return set_acl(file, attribute, value)
         if kind == "capability":
             return _set_capability(file, value, flags)
         refusal = _refusal(file, kind, attribute)
@@ -217,7 +157,7 @@ def _set(call: Call, locate: Locate, name: int, rest: tuple[int, int, int]) -> O
     return _run(call, locate, name, act)
 
 
-def _set_capability(file: _File, value: bytes, flags: int) -> Outcome:
+def _set_capability(file: File, value: bytes, flags: int) -> Outcome:
     """On the file if the kernel lets us; else kept: no CAP_SETFCAP (bubblewrap), or not even a user namespace."""
     if value and parse_file_caps(value) is None:
         return Fail(EINVAL)
@@ -234,56 +174,6 @@ def _set_capability(file: _File, value: bytes, flags: int) -> Outcome:
             return DONE
     file.keep(_CAPABILITY, value, flags)
     return DONE
-
-
-def _set_acl(file: _File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  # the ways out are the rules
-    """What set_posix_acl() in the kernel does, in its order."""
-    entries = acl.parse(value)
-    if not entries:
-        return _remove_acl(file, name) if entries == [] or not value else CONTINUE  # EINVAL, EOPNOTSUPP
-    mode = file.owner.mode
-    if S_ISLNK(mode):
-        return Fail(ENOTSUP)
-    if name == acl.DEFAULT and not S_ISDIR(mode):
-        return Fail(EACCES)
-    if not file.may_change_acl():
-        return Fail(EPERM)
-    if not acl.is_valid(entries):
-        return Fail(EINVAL)
-    if file.placeholder:
-        _set_placeholder_acl(file, name, entries)
-        return DONE
-    names = acl.named(entries)
-    if all(is_mapped("uid" if tag == acl.USER else "gid", number) for tag, _, number in names):
-        os.setxattr(file.path, name, value)
-        file.drop(name)
-        file.mode_changed()
-        return DONE
-    before = file.kept().get(name)
-    file.keep(name, value, 0)
-    if name == acl.DEFAULT:
-        file.call.world.store.default_lists = True
-    try:
-        os.setxattr(file.path, name, acl.pack(acl.skeleton(entries)))
-    except OSError:
-        if before is None:
-            file.drop(name)
-        else:
-            file.keep(name, before, 0)
-        raise
-    file.mode_changed()
-    return DONE
-
-
-def _set_placeholder_acl(file: _File, name: str, entries: list[acl.Entry]) -> None:
-    """A device has its mode in the store, and so its list."""
-    if any(entry[0] == acl.MASK for entry in entries):
-        file.keep(name, acl.pack(entries), 0)
-    else:
-        file.drop(name)
-    owner = file.owner
-    mode = owner.mode & ~0o777 | acl.mode_of(entries)
-    file.call.world.store.put(file.fd, file.st, Owner(owner.uid, owner.gid, mode, owner.rdev))
 
 
 @handles("setxattr")
@@ -340,7 +230,7 @@ def _give(call: Call, data: bytes, buffer: int, size: int) -> Outcome:
 
 
 def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outcome:
-    def act(file: _File, kind: str, attribute: str) -> Outcome:
+    def act(file: File, kind: str, attribute: str) -> Outcome:
         if kind == "user":
             return Fail(ENODATA) if file.placeholder else CONTINUE
         if kind == "trusted" and not call.creds.capable(CAP_SYS_ADMIN):
@@ -349,7 +239,7 @@ def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outco
             return Fail(EINVAL)
         value = file.kept().get(attribute)
         if kind == "acl":
-            value = _current_acl(file, attribute, value)
+            value = current_acl(file, attribute, value)
         if value is None:
             return Fail(ENODATA) if kind == "own" or file.placeholder else CONTINUE
         if kind == "capability" and not value:
@@ -357,22 +247,6 @@ def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outco
         return _give(call, value, buffer, size)
 
     return _run(call, locate, name, act)
-
-
-def _current_acl(file: _File, name: str, value: bytes | None) -> bytes | None:
-    """The list whose names are kept as `value`, with the permissions of the moment; None: the kernel knows what is."""
-    entries = acl.parse(value) if value is not None else None
-    if entries is None:
-        return None
-    if file.placeholder:
-        return acl.pack(acl.of_mode(entries, file.owner.mode))
-    try:
-        current = acl.parse(os.getxattr(file.path, name))
-    except OSError:
-        return None
-    if current is None or acl.named(current):
-        return None  # somebody else has set another since
-    return acl.pack(acl.merged(entries, current))
 
 
 @handles("getxattr", quick=quick.attributes(path=0, name=1))
@@ -414,7 +288,7 @@ def _list(call: Call, locate: Locate, buffer: int, size: int) -> Outcome:
     except (Unresolved, FileNotFoundError):
         return CONTINUE
     try:
-        file = _File(call, fd, st)
+        file = File(call, fd, st)
         names = os.listxattr(file.path)
         kept = file.kept()
     finally:
@@ -463,9 +337,9 @@ def listxattrat(call: Call) -> Outcome:
 
 
 def _remove(call: Call, locate: Locate, name: int) -> Outcome:
-    def act(file: _File, kind: str, attribute: str) -> Outcome:
+    def act(file: File, kind: str, attribute: str) -> Outcome:
         if kind == "acl":
-            return _remove_acl(file, attribute)
+            return remove_acl(file, attribute)
         refusal = _refusal(file, kind, attribute)
         if refusal is not None:
             return refusal
@@ -478,16 +352,6 @@ def _remove(call: Call, locate: Locate, name: int) -> Outcome:
         return Fail(ENODATA)
 
     return _run(call, locate, name, act)
-
-
-def _remove_acl(file: _File, name: str) -> Outcome:
-    """As above, without a list."""
-    if S_ISLNK(file.owner.mode) or (name == acl.DEFAULT and not S_ISDIR(file.owner.mode)):
-        return DONE if file.placeholder else CONTINUE
-    if not file.may_change_acl():
-        return Fail(EPERM)
-    file.drop(name)
-    return DONE if file.placeholder else CONTINUE
 
 
 @handles("removexattr")

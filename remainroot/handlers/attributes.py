@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The file whose extended attributes a call is about, what is kept for it, and its access lists (acl(5))."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, EROFS
+from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+
+from remainroot import acl
+from remainroot.credentials import CAP_FOWNER
+from remainroot.dispatch import CONTINUE, DONE, Fail
+from remainroot.store.base import Owner, is_placeholder
+from remainroot.world import is_mapped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+_CREATE: Final = 1
+_REPLACE: Final = 2
+_SET_ID: Final = S_ISUID | S_ISGID
+
+
+class File:
+    """The file a call is about: its owner, and the attributes that the store keeps for it."""
+
+    __slots__ = ("call", "fd", "owner", "path", "placeholder", "st")
+
+    def __init__(self, call: Call, fd: int, st: os.stat_result) -> None:
+        self.call = call
+        self.fd = fd
+        self.st = st
+        self.path = f"/proc/self/fd/{fd}"
+        world = call.world
+        override = world.override(fd, st)
+        self.owner = world.default_owner(st) if override is None else override.shown(st)
+        self.placeholder = override is not None and is_placeholder(override, st)
+
+    def kept(self) -> dict[str, bytes]:
+        """All attributes that the store keeps for it."""
+        store = self.call.world.store
+        return {} if store.no_attributes else store.attributes(self.fd, self.st)
+
+    def keep(self, name: str, value: bytes, flags: int) -> None:
+        """Keep an attribute as setxattr(2) sets one."""
+        present = name in self.kept()
+        if flags & _CREATE and present:
+            raise OSError(EEXIST, os.strerror(EEXIST))
+        if flags & _REPLACE and not present:
+            raise OSError(ENODATA, os.strerror(ENODATA))
+        self.writable()
+        self.call.check()
+        self.call.world.store.put_attribute(self.fd, self.st, name, value)
+
+    def drop(self, name: str) -> bool:
+        """Remove a kept attribute; False if there is none."""
+        if name not in self.kept():
+            return False
+        self.writable()
+        self.call.check()
+        self.call.world.store.forget_attribute(self.fd, self.st, name)
+        return True
+
+    def writable(self) -> None:
+        """OSError(EROFS) on a read-only file system, OSError(ENOTSUP) on one without attributes."""
+        if os.fstatvfs(self.fd).f_flag & os.ST_RDONLY:
+            raise OSError(EROFS, os.strerror(EROFS))
+        os.listxattr(self.path)
+
+    def mode_changed(self) -> None:
+        """An access list has changed the mode on disk: bring the override up to date that has a copy of it."""
+        store = self.call.world.store
+        override = store.get(self.fd, self.st)
+        if override is not None and (override.mode or store.keeps_modes):
+            now = os.fstat(self.fd)
+            kept = override.mode & _SET_ID if S_ISREG(now.st_mode) else 0
+            store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
+
+    def may_change_acl(self) -> bool:
+        """It is the caller's, or the caller is as good as its owner."""
+        creds = self.call.creds
+        return creds.fsuid == self.owner.uid or creds.capable(CAP_FOWNER)
+
+
+def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  # the ways out are the rules
+    """What set_posix_acl() in the kernel does, in its order."""
+    entries = acl.parse(value)
+    if not entries:
+        return remove_acl(file, name) if entries == [] or not value else CONTINUE  # EINVAL, EOPNOTSUPP
+    mode = file.owner.mode
+    if S_ISLNK(mode):
+        return Fail(ENOTSUP)
+    if name == acl.DEFAULT and not S_ISDIR(mode):
+        return Fail(EACCES)
+    if not file.may_change_acl():
+        return Fail(EPERM)
+    if not acl.is_valid(entries):
+        return Fail(EINVAL)
+    if file.placeholder:
+        _set_placeholder_acl(file, name, entries)
+        return DONE
+    names = acl.named(entries)
+    if all(is_mapped("uid" if tag == acl.USER else "gid", number) for tag, _, number in names):
+        os.setxattr(file.path, name, value)
+        file.drop(name)
+        file.mode_changed()
+        return DONE
+    before = file.kept().get(name)
+    file.keep(name, value, 0)
+    if name == acl.DEFAULT:
+        file.call.world.store.default_lists = True
+    try:
+        os.setxattr(file.path, name, acl.pack(acl.skeleton(entries)))
+    except OSError:
+        if before is None:
+            file.drop(name)
+        else:
+            file.keep(name, before, 0)
+        raise
+    file.mode_changed()
+    return DONE
+
+
+def _set_placeholder_acl(file: File, name: str, entries: list[acl.Entry]) -> None:
+    """A device has its mode in the store, and so its list."""
+    if any(entry[0] == acl.MASK for entry in entries):
+        file.keep(name, acl.pack(entries), 0)
+    else:
+        file.drop(name)
+    owner = file.owner
+    mode = owner.mode & ~0o777 | acl.mode_of(entries)
+    file.call.world.store.put(file.fd, file.st, Owner(owner.uid, owner.gid, mode, owner.rdev))
+
+
+def current_acl(file: File, name: str, value: bytes | None) -> bytes | None:
+    """The list whose names are kept as `value`, with the permissions of the moment; None: the kernel knows what is."""
+    entries = acl.parse(value) if value is not None else None
+    if entries is None:
+        return None
+    if file.placeholder:
+        return acl.pack(acl.of_mode(entries, file.owner.mode))
+    try:
+        current = acl.parse(os.getxattr(file.path, name))
+    except OSError:
+        return None
+    if current is None or acl.named(current):
+        return None  # somebody else has set another since
+    return acl.pack(acl.merged(entries, current))
+
+
+def remove_acl(file: File, name: str) -> Outcome:
+    """As above, without a list."""
+    if S_ISLNK(file.owner.mode) or (name == acl.DEFAULT and not S_ISDIR(file.owner.mode)):
+        return DONE if file.placeholder else CONTINUE
+    if not file.may_change_acl():
+        return Fail(EPERM)
+    file.drop(name)
+    return DONE if file.placeholder else CONTINUE
