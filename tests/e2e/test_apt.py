@@ -33,7 +33,8 @@ apt-get install -y --no-install-recommends {packages}
 """
 
 VOLATILE = re.compile(
-    r"^/(var/cache/apt/(archives/.*\.deb|.*\.bin)|var/lib/apt/lists/[^/]*_[^/]*|root/\.cache(/.*)?|var/lib/remainroot(/.*)?)$"
+    r"^/(var/cache/apt/(archives/.*\.deb|.*\.bin)|var/lib/apt/lists/[^/]*_[^/]*|root/\.cache(/.*)?"
+    r"|var/lib/remainroot(/.*)?)$"
 )
 """Files that differ between two runs of real root too, and remainroot's own cache and database."""
 
