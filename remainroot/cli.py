@@ -62,7 +62,12 @@ NEEDS_SUPERVISOR: Final = (
 )  # fmt: skip
 """Options that mean nothing where no supervisor remembers anything."""
 
-SUBCOMMANDS: Final[dict[str, str]] = {"box": "remainroot.containers.box", "doctor": "remainroot.doctor", "owners": "remainroot.owners"}
+SUBCOMMANDS: Final[dict[str, str]] = {
+    "box": "remainroot.containers.box",
+    "doctor": "remainroot.doctor",
+    "enter": "remainroot.containers.enter",
+    "owners": "remainroot.owners",
+}
 """Module (with a `main(arguments) -> int`) by first word. A CMD of such a name needs `--` before it."""
 
 _SHORT: Final = {

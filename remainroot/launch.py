@@ -62,6 +62,10 @@ class Place:
         """In the supervisor's process: start CMD (a child that calls `become`) and serve it, as `supervise` does."""
         supervise(settings, watcher, become, started)
 
+    def execute(self, command: list[str]) -> int:
+        """In CMD's process: execvp(3). An errno, or OSError(ENOENT) if there is no such program, if it returns."""
+        return _execute(command)
+
 
 def launch(
     settings: Settings, command: list[str], *, anyway: bool, keep_stderr: bool, place: Place | None = None
@@ -98,7 +102,7 @@ def launch(
     if pid == 0:
         os.close(receiver)
         caller = _Caller(front, sender, inherited, keep_stderr=keep_stderr)
-        _supervisor(settings, caller, place, lambda: become(command, before))
+        _supervisor(settings, caller, place, lambda: become(command, before, place.execute))
     os.close(sender)
     os.close(front)
     Front(pid, receiver, linger=settings.stats or place.lingers).wait()
@@ -259,12 +263,14 @@ def _silence(*fds: int) -> None:
 # ---------------------------------------------------------------- CMD
 
 
-def become(command: list[str], before: Signals) -> NoReturn:
+def become(
+    command: list[str], before: Signals, execute: Callable[[list[str]], int] | None = None
+) -> NoReturn:
     """Turn this process into `command`, with the signals as `before`; or end it, 126 or 127."""
     status = EXIT_NOT_EXECUTABLE
     try:
         release_signals(before)
-        reason = os.strerror(_execute(command))
+        reason = os.strerror((execute or _execute)(command))
     except OSError as error:
         if error.errno == errno.ENOENT:
             status = EXIT_NOT_FOUND

@@ -108,8 +108,10 @@ class Box(Place):
             self.start.guarded(lambda: self._furnish(init))
             become()
 
+        pidfd = os.pidfd_open(init.pid)
+
         def fork() -> int:
-            return namespaces.fork_into(init.pid, namespaces.NEWPID)
+            return namespaces.fork_into(pidfd, namespaces.NEWPID)
 
         supervise(settings, _Ending(watcher, init.pid), furnish_and_become, started, fork=fork)
 

@@ -114,6 +114,12 @@ def overlay(lower: int, upper: int, work: int, target: str) -> None:
     mount("overlay", target, "overlay", 0, options)
 
 
+def union(directories: tuple[int, ...], target: str) -> None:
+    """Mount what is in these directories (descriptors) over each other, the first on top, for reading only."""
+    lower = ":".join(f"/proc/self/fd/{fd}" for fd in directories)
+    mount("overlay", target, "overlay", MS_RDONLY, f"lowerdir={lower},userxattr")
+
+
 def become_root() -> None:
     """Make the current directory (a mount) the root of every process of this mount namespace, and drop the old one."""
     syscall(_SYS_PIVOT_ROOT, b".", b".")

@@ -57,8 +57,8 @@ def clone(flags: int) -> int:
     return syscall(_SYS_CLONE, flags | _SIGCHLD, 0, 0, 0, 0)
 
 
-def fork_into(pid: int, flags: int) -> int:
-    """fork(2), the child being in the namespaces of the process `pid` of the kinds in `flags`.
+def fork_into(target: int, flags: int) -> int:
+    """fork(2), the child being in the namespaces of the process behind the pidfd `target` of the kinds in `flags`.
 
     A process that joins a pid namespace is in it with its children only, and can have no threads any more. So a helper
     joins it, and its child, by CLONE_PARENT, is ours. OSError if it is refused.
@@ -68,9 +68,7 @@ def fork_into(pid: int, flags: int) -> int:
     if helper == 0:
         number = 0
         try:
-            target = os.pidfd_open(pid)
             setns(target, flags)
-            os.close(target)
             number = clone(_CLONE_PARENT)
             if number == 0:
                 os.close(reader)

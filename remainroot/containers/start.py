@@ -54,13 +54,16 @@ class Start:
 
     def __init__(
         self, subcommand: str, command: list[str], *, environment: list[str], directory: str, user: str,
-        limits: list[str],
+        limits: list[str], inherited: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.subcommand = subcommand
         self.command = command
         self.directory = directory
+        """Where it starts, "" for where it is by then."""
         self.user = user
-        self.environment = {"PATH": _PATH, "container": "remainroot"}
+        """Whom it runs as, "" for whoever it is by then."""
+        self.environment = {"PATH": _PATH, "container": "remainroot"} if inherited is None else inherited
+        self.environment.setdefault("PATH", _PATH)
         self.environment |= {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
         self.environment |= _variables(environment)
         self.limits = [_limit(text) for text in limits]
@@ -79,27 +82,30 @@ class Start:
         os.write(2, f"remainroot: {text}\n".encode(errors="surrogateescape"))
         os._exit(status)
 
-    def prepare(self) -> None:
-        """Take on user, limits, directory and environment, and see whether there is a program to run."""
+    def prepare(self, *, is_here: bool = True) -> None:
+        """Take on user, limits, directory and environment, and look at the program if it is of this root."""
         import resource
 
-        user = find_user(self.user)
+        user = find_user(self.user) if self.user else None
         for number, limits in self.limits:
             try:
                 resource.setrlimit(number, limits)
             except (OSError, ValueError) as error:
                 raise RemainrootError(f"{self.subcommand}: a limit cannot be set: {error}") from None
-        user.become()
-        self.environment.setdefault("HOME", user.home)
+        if user is not None:
+            user.become()
+            self.environment.setdefault("HOME", user.home)
         try:
-            os.chdir(self.directory)
+            if self.directory:
+                os.chdir(self.directory)
         except OSError as error:
             raise RemainrootError(
                 f"{self.subcommand}: cannot enter the directory {self.directory}: {error.strerror}"
             ) from None
         os.environ.clear()
         os.environ.update(self.environment)
-        self._check()
+        if is_here:
+            self._check()
 
     def _check(self) -> None:
         """Name what execve(2) would not: a program that is there, but not its loader or interpreter."""
