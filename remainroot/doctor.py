@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 
+from remainroot import abi as abis
 from remainroot.containers import mounts, namespaces
 from remainroot.errors import RemainrootError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Any, Final
 
     Fact = dict[str, str]
     """`name`; `state` ("ok", "no" or "note"); `detail`, why; `advice`, what to change ("" for nothing)."""
@@ -197,6 +198,39 @@ def compiled() -> Fact:
 # ---------------------------------------------------------------- what the kernel and the container allow
 
 
+def _libseccomp() -> Any:
+    """libseccomp's Python binding: Debian's module, or PyPI's with the same interface; None without either."""
+    try:
+        import seccomp
+    except ImportError:
+        try:
+            import pyseccomp as seccomp
+        except (ImportError, RuntimeError):
+            return None
+    return seccomp
+
+
+def numbers() -> Fact:
+    """Whether our tables of syscall numbers are libseccomp's, for every ABI that this kernel serves."""
+    library = _libseccomp()
+    if library is None:
+        advice = "install python3-seccomp (Debian) or pyseccomp (PyPI) to have them compared"
+        return fact("syscall numbers", "note", "not compared: libseccomp's Python binding is not installed", advice)
+    wrong, known = [], 0
+    for abi in abis.native():
+        arch = getattr(library.Arch, abi.seccomp_arch)
+        for name, nr in abi.numbers.items():
+            theirs = library.resolve_syscall(arch, name)
+            if theirs < 0:
+                continue  # newer than this libseccomp
+            known += 1
+            if theirs != nr:
+                wrong.append(f"{name} of {abi.name} is {nr} here, {theirs} there")
+    if wrong:
+        return fact("syscall numbers", "no", "; ".join(wrong[:3]), "report it: calls would be taken for others")
+    return fact("syscall numbers", "ok", f"the {known} that libseccomp knows are the same there")
+
+
 def user_namespaces() -> Fact:
     """Whether another user namespace can be made here."""
 
@@ -368,8 +402,8 @@ def examine() -> list[Fact]:
     """Every fact, in the order of the table."""
     status = _status()
     return [
-        kernel(), identity(), outer_remainroot(), proc(), *engines(), compiled(), user_namespaces(), yama(),
-        no_new_privs(status), capabilities(status), surrounding_seccomp(status), rttime(), user_attributes(),
+        kernel(), identity(), outer_remainroot(), proc(), *engines(), compiled(), numbers(), user_namespaces(),
+        yama(), no_new_privs(status), capabilities(status), surrounding_seccomp(status), rttime(), user_attributes(),
         overlayfs(), subordinate_ids(), cgroup(),
     ]  # fmt: skip
 
