@@ -30,7 +30,15 @@ GROUP = "root:x:0:\nweb:x:1008:\nextra:x:1009:web\n"
 _PROGRAM = """
 #include <stdio.h>
 #include <unistd.h>
-int main(void) { printf("%d %d %d\\n", getuid(), getgid(), getpid()); return 0; }
+int main(int argc, char **argv)
+{
+	(void)argv;
+	printf("%d %d %d\\n", getuid(), getgid(), getpid());
+	fflush(stdout);
+	if (argc > 1)
+		pause();
+	return 0;
+}
 """
 
 _site: list[str] = []

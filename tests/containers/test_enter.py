@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`remainroot enter`, into boxes that run and into a namespace that unshare(1) made, all of a plain user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.containers.roots import TIMEOUT, UID, Roots, as_user, start_box
+from tests.launching import children, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def roots() -> Iterator[Roots]:
+    with Roots() as made:
+        yield made
+
+
+def _command_of(front: int) -> int:
+    """The process that is CMD of the box that `front` stands for."""
+    [supervisor] = children(front)
+    return max(children(supervisor))
+
+
+@pytest.fixture
+def busybox(roots: Roots) -> Iterator[int]:
+    """A box with a shell; the pid of its CMD."""
+    script = "cd /srv; export MARK=inherited; echo up; exec sleep 600"
+    yield from _running(start_box("--overlay", "--hostname", "target", roots.busybox, "sh", "-c", script))
+
+
+@pytest.fixture
+def static(roots: Roots) -> Iterator[int]:
+    """A box with one static program and nothing else."""
+    yield from _running(start_box("--overlay", roots.static, "/program", "wait"))
+
+
+def _running(process: subprocess.Popen[str]) -> Iterator[int]:
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    try:
+        yield _command_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def enter(*words: object, status: int = 0, prefix: list[str] | None = None, **how: Any) -> str:
+    """What `remainroot enter` prints, errors too; it must end with `status`."""
+    start = as_user() if prefix is None else prefix
+    result: subprocess.CompletedProcess[str] = subprocess.run(
+        [*start, "enter", *map(str, words)], text=True, timeout=TIMEOUT, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", **how,
+    )  # fmt: skip
+    assert result.returncode == status, result.stdout
+    return result.stdout
+
+
+def test_the_containers_own_program(busybox: int) -> None:
+    script = "id -u; hostname; pwd; echo $MARK; cat /proc/1/comm; echo $$ | grep -c ^[0-9]$"
+    assert enter(busybox, "--", "sh", "-c", script).splitlines() == [
+        "0", "target", "/srv", "inherited", "remainroot-init", "1",
+    ]  # fmt: skip
+
+
+def test_every_namespace_is_the_targets(busybox: int) -> None:
+    kinds = ("user", "mnt", "pid", "uts", "ipc", "cgroup", "net")
+    script = "for kind in " + " ".join(kinds) + "; do readlink /proc/self/ns/$kind; done"
+    theirs = [os.readlink(f"/proc/{busybox}/ns/{kind}") for kind in kinds]
+    assert enter(busybox, "sh", "-c", script).splitlines() == theirs
+
+
+def test_only_some_namespaces(busybox: int) -> None:
+    out = enter("--namespaces", "user,uts", busybox, "sh", "-c", "hostname; test -e /var && echo host").splitlines()
+    assert out == ["target", "host"]
+
+
+def test_options(busybox: int) -> None:
+    out = enter("--workdir", "/bin", "--env", "A=b", busybox, "sh", "-c", "pwd; echo $A")
+    assert out == "/bin\nb\n"
+
+
+def test_the_shim_is_on_only_if_asked_for(busybox: int) -> None:
+    script = "touch /f; chown 33:44 /f; stat -c %u:%g /f"
+    assert enter("--shim", busybox, "sh", "-c", script) == "33:44\n"
+    assert "Invalid argument" in enter(busybox, "sh", "-c", script)
+
+
+def test_ends(busybox: int) -> None:
+    assert enter(busybox, "sh", "-c", "exit 9", status=9) == ""
+    assert enter(busybox, "sh", "-c", "kill -HUP $$", status=-signal.SIGHUP) == ""
+    script = "trap 'echo got; exit 3' TERM; echo up; while :; do sleep 0.1; done"
+    process = subprocess.Popen(
+        [*as_user(), "enter", str(busybox), "sh", "-c", script],
+        stdout=subprocess.PIPE, text=True, cwd="/",
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.stdout.read() == "got\n"
+    assert process.wait(20) == 3
+    process.stdout.close()
+
+
+def test_real_root_enters_as_the_containers_root(busybox: int) -> None:
+    """Real root has no id in there; it takes root's."""
+    prefix = as_user()[-2:]
+    assert enter(busybox, "sh", "-c", "id -u; touch /by-root && stat -c %u /by-root", prefix=prefix) == "0\n0\n"
+
+
+def test_a_namespace_that_somebody_else_made() -> None:
+    made = subprocess.Popen(
+        [*as_user()[:5], "unshare", "--user", "--map-root-user", "--mount", "--uts", "sleep", "600"], cwd="/"
+    )
+    try:
+        until(lambda: os.readlink(f"/proc/{made.pid}/ns/uts") != os.readlink("/proc/self/ns/uts"))
+        time.sleep(0.2)
+        assert enter(made.pid, "id", "-u") == "0\n"
+    finally:
+        made.kill()
+        made.wait()
+
+
+# ---------------------------------------------------------------- programs of the host
+
+
+def test_a_static_program_of_the_host(static: int, roots: Roots) -> None:
+    program = roots.busybox / "bin/busybox"
+    assert enter("--host-exe", static, program, "hostname") == "box\n"
+    assert "program" in enter("--host-exe", static, program, "ls", "/").split()
+
+
+@pytest.mark.parametrize("place", ["busybox", "static"])
+def test_dynamic_programs_of_the_host(place: str, request: pytest.FixtureRequest) -> None:
+    target = request.getfixturevalue(place)
+    script = "import json, os, sys, encodings.idna; print(os.getuid(), os.path.exists('/program'), sys.prefix)"
+    out = enter("--host-exe", target, "/usr/bin/python3", "-c", script)
+    assert out == f"0 {place == 'static'} /usr\n"
+    out = enter("--host-exe", target, "strace", "-qqe", "trace=geteuid", "/usr/bin/id", "-u")
+    assert "geteuid() " in out
+    assert "0\n" in out
+    assert "GNU gdb" in enter("--host-exe", target, "gdb", "--batch", "--ex", "show version")
+    assert "sleep" in enter("--host-exe", target, "bash", "-c", "echo sleep")
+
+
+def test_support_files_are_found(static: int) -> None:
+    """terminfo, for instance, without which no full-screen program starts."""
+    out = enter("--host-exe", static, "tput", "-T", "xterm", "cols")
+    assert out.strip().isdecimal()
+
+
+def test_the_containers_files_stay_writable(busybox: int) -> None:
+    enter("--host-exe", busybox, "bash", "-c", "echo changed >/srv/file")
+    assert enter(busybox, "cat", "/srv/file") == "changed\n"
+    assert "host" not in enter(busybox, "ls", "/")
+
+
+def test_a_container_with_a_loader_of_its_own(roots: Roots) -> None:
+    """The host's program runs with the host's libraries, whatever the container's are."""
+    root = roots.top / "old"
+    for name in ("lib64", "bin", "lib"):
+        (root / name).mkdir(parents=True)
+    shutil.copyfile(roots.busybox / "bin/busybox", root / "lib64/ld-linux-x86-64.so.2")
+    shutil.copyfile(roots.busybox / "bin/busybox", root / "bin/sleep")
+    for path in ("lib64/ld-linux-x86-64.so.2", "bin/sleep"):
+        (root / path).chmod(0o755)
+    subprocess.run(["chown", "-R", f"{UID}:{UID}", str(root)], check=True)
+    process = start_box(root, "/bin/sleep", "600")
+    assert process.stdout is not None
+    try:
+        until(lambda: children(process.pid) and len(children(children(process.pid)[0])) == 2)
+        time.sleep(0.5)
+        assert enter("--host-exe", _command_of(process.pid), "ls", "/lib64") == "ld-linux-x86-64.so.2\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def test_mistakes_are_named(busybox: int, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    tmp_path.chmod(0o755)
+    script.write_text("#!/no/interpreter\n")
+    script.chmod(0o755)
+    for words, message, status in (
+        ([], "no TARGET given", 125),
+        (["4194304"], "there is no process 4194304", 125),
+        (["mybox"], "TARGET is a pid, podman:NAME or docker:NAME", 125),
+        (["1", "true"], "process 1 may not be entered: it belongs to uid 0", 125),
+        (["docker:nonesuch", "true"], "docker", 125),
+        (["--namespaces", "user,disk", busybox, "true"], "there is no kind 'disk'", 125),
+        (["--host-exe", busybox, "nonesuch"], "nonesuch: the host has no such program", 127),
+        (["--host-exe", os.getpid(), "true"], "may not be entered", 125),
+        ([busybox, "nonesuch"], "nonesuch: command not found", 127),
+        ([busybox, "/srv"], "/srv is not a regular file", 126),
+        (["--workdir", "/nowhere", busybox, "true"], "cannot enter the directory /nowhere", 125),
+    ):
+        assert message in enter(*words, status=status), words
+
+
+def test_a_target_that_has_ended(roots: Roots) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", "pass"])
+    until(lambda: os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT) is not None)
+    try:
+        assert f"process {ended.pid} has ended" in enter(ended.pid, "true", status=125, prefix=as_user()[-2:])
+    finally:
+        ended.wait()
+    assert roots.top.exists()
