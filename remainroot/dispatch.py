@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from remainroot.world import World
 
     Handler = Callable[["Call"], "Outcome"]
+    Guard = Callable[["Call"], None]
 
 
 # ---------------------------------------------------------------- outcomes
@@ -169,6 +170,10 @@ class Syscall:
         self.quick = quick
         self.blind = blind
 
+    def passes(self, args: tuple[int, ...]) -> bool:
+        """Whether a call with these arguments is the handler's."""
+        return not self.when or any(test.passes(args[test.arg]) for test in self.when)
+
 
 ALWAYS: Final[tuple[When, ...]] = ()
 """No condition: for `when` and `blind`."""
@@ -200,6 +205,57 @@ def handles(
     return declare
 
 
+class Refused(Exception):  # noqa: N818  # no error of ours: the task's answer
+    """A guard's objection: the call fails with `errno`."""
+
+    def __init__(self, errno: int) -> None:
+        super().__init__(errno)
+        self.errno = errno
+
+
+GUARDS: Final[dict[str, Guard]] = {}
+"""What `--strict` asks before the handler, by kernel name; without that option no guard exists."""
+
+
+def guards(*names: str) -> Callable[[Guard], Guard]:
+    """Declare the decorated function the guard of the syscalls `names`.
+
+    It raises Refused where real credentials like the caller's would not do; an OSError means that the kernel will say
+    what is wrong. With `--strict` a syscall that has a guard is always caught, be it handled otherwise or not.
+    """
+
+    def declare(guard: Guard) -> Guard:
+        for name in names:
+            if name in GUARDS:
+                raise ValueError(f"syscall {name} is guarded twice")
+            if not abis.known(name):
+                raise ValueError(f"syscall {name} is in no ABI's table")
+            GUARDS[name] = guard
+        return guard
+
+    return declare
+
+
+def _guarded(name: str) -> Syscall:
+    """The syscall as it is declared, behind its guard."""
+    from remainroot.permissions import is_powerful
+
+    guard = GUARDS[name]
+    syscall = SYSCALLS.get(name)
+
+    def handler(call: Call) -> Outcome:
+        if not call.world.tasks.untouched and not is_powerful(call.creds):
+            try:
+                guard(call)
+            except Refused as refusal:
+                return Fail(refusal.errno)
+            except OSError:
+                pass
+        return syscall.handler(call) if syscall is not None and syscall.passes(call.args) else CONTINUE
+
+    return Syscall(name, handler, (), None, None)
+
+
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
@@ -219,17 +275,22 @@ class Row:
         return not self.when or any(test.passes(args[test.arg]) for test in self.when)
 
 
-_TABLE: Final[dict[int, dict[int, Row]]] = {}
+_TABLES: Final[dict[bool, dict[int, dict[int, Row]]]] = {}
 
 
-def build_table() -> dict[int, dict[int, Row]]:
-    """Rows by audit architecture and syscall number, for every ABI this machine runs; made once."""
-    table = _TABLE
-    if table:
+def build_table(*, strict: bool = False) -> dict[int, dict[int, Row]]:
+    """Rows by audit architecture and syscall number, for every ABI this machine runs; made once.
+
+    `strict`: with guards, which are not to be found anywhere else.
+    """
+    table = _TABLES.get(strict)
+    if table is not None:
         return table
+    table = _TABLES[strict] = {}
+    declared = SYSCALLS | {name: _guarded(name) for name in GUARDS} if strict else SYSCALLS
     for abi in abis.native():
         rows = table.setdefault(abi.audit_arch, {})
-        for name, syscall in SYSCALLS.items():
+        for name, syscall in declared.items():
             nr = abi.numbers.get(name)
             if nr is not None:
                 rows[nr] = Row(abi, nr, syscall)

@@ -282,4 +282,5 @@ OTHERS: Final = 0xFFFF_FFFF
 def usable(world: World) -> bool:
     """Whether calls may be answered without being seen here."""
     settings = world.settings
-    return compiled is not None and not (settings.trace_calls or settings.stats or settings.log is not None)
+    observed = settings.trace_calls or settings.stats or settings.log is not None
+    return compiled is not None and not observed and not settings.strict

@@ -116,7 +116,9 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.world = World(settings, make_store(settings))
-        self.table = build_table()
+        if settings.strict:
+            from remainroot.handlers import strict, strict_names  # noqa: F401  # declare the guards
+        self.table = build_table(strict=settings.strict)
         self.call = Call(self.world)
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:

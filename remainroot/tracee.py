@@ -4,7 +4,7 @@
 The kernel resolves: openat2(2) from a descriptor of the task's own root, working directory or dirfd, with O_PATH, so
 that nothing is opened for real. Two things it cannot do for somebody else: follow a magic link of procfs (it would
 take the supervisor's /proc/self), and start at the working directory of a task that has another root. It refuses both
-(ELOOP, EXDEV), and then `_Walk` goes the path component by component, each step still made by the kernel.
+(ELOOP, EXDEV), and then `Walk` goes the path component by component, each step still made by the kernel.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Files:
         finally:
             if start >= 0:
                 os.close(start)
-        return _Walk(self, tid).resolve(dirfd, path, follow=follow, at=at)
+        return Walk(self, tid).resolve(dirfd, path, follow=follow, at=at)
 
     def _start(self, tid: int, dirfd: int, path: bytes, at: int) -> tuple[int, int]:
         """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the flags that keep it there."""
@@ -154,7 +154,7 @@ class Files:
 
         /proc/self is taken for the task's, not the supervisor's.
         """
-        return _Walk(self, tid).resolve(dirfd, path, follow=follow)
+        return Walk(self, tid).resolve(dirfd, path, follow=follow)
 
     def parent(self, tid: int, dirfd: int, path: bytes, *, at: int = -1) -> tuple[int, bytes]:
         """The directory that the last component of `path` is in, and that component.
@@ -191,8 +191,8 @@ class Files:
         return tgid if name == b"self" else tgid + b"/task/" + pids[level]
 
 
-class _Walk:
-    """One path gone component by component in the task's root."""
+class Walk:
+    """One path gone component by component in the task's root. For one `resolve`; subclasses may object on the way."""
 
     def __init__(self, files: Files, tid: int) -> None:
         self.files = files
@@ -203,6 +203,7 @@ class _Walk:
         self.links = 0
 
     def resolve(self, dirfd: int, path: bytes, *, follow: bool, at: int = -1) -> int:
+        """As `Files.resolve`, once."""
         here = -1
         try:
             if path[:1] == b"/":
@@ -216,7 +217,8 @@ class _Walk:
                     if not rest and not os.path.isdir(f"/proc/self/fd/{here}"):
                         raise _error(ENOTDIR)
                     continue
-                here = self._step(here, name, rest, follow=follow)
+                at, here = here, -1
+                here = self._step(at, name, rest, follow=follow)
             found, here = here, -1
             return found
         finally:
@@ -224,10 +226,20 @@ class _Walk:
             if here >= 0:
                 os.close(here)
 
+    def searching(self, here: int) -> None:
+        """A name, "." and ".." too, is about to be looked up in `here`."""
+
+    def following(self, here: int, link: int, *, last: bool) -> None:
+        """The symbolic link `link` in `here` is about to be followed; `last`: it ends the path."""
+
+    def jumping(self, here: int) -> None:
+        """A magic link in `here` is about to be followed."""
+
     def _step(self, here: int, name: bytes, rest: list[bytes], *, follow: bool) -> int:
         """From the directory `here` (closed) to `name`; what a link points to is pushed on `rest`."""
         replaced = False
         try:
+            self.searching(here)
             if name == b".":
                 replaced = True
                 return here
@@ -253,6 +265,7 @@ class _Walk:
     def _follow(self, here: int, name: bytes, link: int, st: os.stat_result, rest: list[bytes]) -> int:
         """Where the symbolic link `link` (closed), found as `name` in `here`, leads to: the directory to go on from."""
         try:
+            self.following(here, link, last=not any(rest))
             if fs_type(link) == PROC_SUPER_MAGIC:
                 at_top = os.fstat(here).st_ino == _PROC_ROOT_INO
                 if at_top and name in (b"self", b"thread-self"):
@@ -264,6 +277,7 @@ class _Walk:
                         os.close(open_path(here, name, RESOLVE_NO_MAGICLINKS))
                     except OSError as error:
                         if error.errno == ELOOP:  # a magic link: the kernel jumps
+                            self.jumping(here)
                             return os.open(name, _O_ANY, dir_fd=here)
             target = os.readlink(b"", dir_fd=link)
         finally:

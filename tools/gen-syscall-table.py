@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
-import remainroot.handlers  # noqa: E402, F401  # declares every syscall
+import remainroot.handlers.strict  # noqa: E402
+import remainroot.handlers.strict_names  # noqa: E402, F401  # declares every syscall and every guard
 from remainroot import abi as abis  # noqa: E402
-from remainroot.dispatch import INT, SYSCALLS  # noqa: E402
+from remainroot.dispatch import GUARDS, INT, SYSCALLS  # noqa: E402
 
 if TYPE_CHECKING:
-    from remainroot.dispatch import Syscall, When
+    from remainroot.dispatch import Guard, Handler, Syscall, When
 
 TARGET = TOP / "doc" / "SYSCALLS.md"
 
@@ -38,6 +39,14 @@ A syscall that is not listed is answered by the kernel.
 
 """
 
+STRICT = """\
+## With `--strict`
+
+With that option, and only then, these are caught as well, whatever their arguments. A guard may refuse what real
+credentials like the caller's would not do; then the handler above, if there is one, answers.
+
+"""
+
 
 def condition(when: When) -> str:
     """One argument test, as C would put it."""
@@ -50,35 +59,58 @@ def condition(when: When) -> str:
     return f"{argument} {'==' if when.op == 'eq' else '!='} {when.value}"
 
 
-def purpose(syscall: Syscall) -> str:
-    """The first sentence of the handler's documentation."""
-    text = inspect.getdoc(syscall.handler) or ""
-    return " ".join(text.split("\n\n", 1)[0].split())
+def purpose(function: Handler | Guard) -> str:
+    """The first sentence of the function's documentation, for a cell."""
+    text = inspect.getdoc(function) or ""
+    return " ".join(text.split("\n\n", 1)[0].split()).replace("|", "\\|")
+
+
+def numbers_of(name: str) -> list[str]:
+    """The syscall's numbers, one cell for each ABI."""
+    found = [abi.numbers.get(name) for abi in abis.ALL]
+    return ["" if number is None else str(number & ~abis.X32_BIT) for number in found]
+
+
+def where(function: Handler | Guard) -> str:
+    """Module and name of a handler or guard."""
+    return f"`{function.__module__.removeprefix('remainroot.handlers.')}:{function.__name__}`"
 
 
 def row(syscall: Syscall) -> str:
     """The table's line for one syscall."""
-    numbers = []
-    for abi in abis.ALL:
-        number = abi.numbers.get(syscall.name)
-        numbers.append("" if number is None else str(number & ~abis.X32_BIT))
-    family = syscall.handler.__module__.removeprefix("remainroot.handlers.")
     cells = (
         f"`{syscall.name}`",
-        *numbers,
+        *numbers_of(syscall.name),
         "<br>".join(f"`{condition(when)}`" for when in syscall.when) or "always",
-        f"`{family}:{syscall.handler.__name__}`",
-        purpose(syscall).replace("|", "\\|"),
+        where(syscall.handler),
+        purpose(syscall.handler),
     )
     return f"| {' | '.join(cells)} |"
 
 
+def guard_row(name: str, guard: Guard) -> str:
+    """The line for one guarded syscall."""
+    cells = (f"`{name}`", *numbers_of(name), where(guard), purpose(guard))
+    return f"| {' | '.join(cells)} |"
+
+
+def head(*columns: str) -> list[str]:
+    """A table's first two lines."""
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+
+
 def document() -> str:
     """The whole file."""
-    columns = ("syscall", *(abi.name for abi in abis.ALL), "caught if", "handler", "what it does")
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [row(syscall) for _, syscall in sorted(SYSCALLS.items())]
-    return f"{HEAD}{len(SYSCALLS)} syscalls are handled.\n\n" + "\n".join(lines) + "\n"
+    names = [abi.name for abi in abis.ALL]
+    lines = [
+        f"{HEAD}{len(SYSCALLS)} syscalls are handled.\n",
+        *head("syscall", *names, "caught if", "handler", "what it does"),
+        *(row(syscall) for _, syscall in sorted(SYSCALLS.items())),
+        f"\n{STRICT}{len(GUARDS)} syscalls are guarded.\n",
+        *head("syscall", *names, "guard", "what it asks"),
+        *(guard_row(name, guard) for name, guard in sorted(GUARDS.items())),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -69,11 +69,9 @@ def assemble(rules: Rules, action: int) -> bytes:
     return b"".join(pack("=HBBI", *instruction) for instruction in code)
 
 
-def program(action: int) -> bytes:
-    """The program for everything that is declared."""
-    from remainroot.dispatch import SYSCALLS, build_table
+def program(action: int, *, strict: bool = False) -> bytes:
+    """The program for everything that is declared; with `strict`, for everything that is guarded too."""
+    from remainroot.dispatch import build_table
 
-    rules = {
-        arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()} for arch, rows in build_table().items()
-    }
+    rules = {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in build_table(strict=strict).items()}
     return assemble(rules, action)

@@ -163,7 +163,7 @@ class NotifyEngine(Engine):
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
-        code = program(RET_USER_NOTIF)
+        code = program(RET_USER_NOTIF, strict=self.world.settings.strict)
         self.world.filters = 1
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)

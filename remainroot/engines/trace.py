@@ -21,7 +21,7 @@ import os
 import sys
 from ctypes import c_long
 
-from remainroot.dispatch import SYSCALLS, Continue, Exec, Fail, InstallFd, Replace, Return, build_table
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return, build_table
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.kernel import load_filter
@@ -46,9 +46,9 @@ _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 """A filter that answers SECCOMP_RET_TRACE to every call."""
 
 
-def wanted_calls() -> Wanted:
-    """The declared calls by audit architecture and number, with their conditions."""
-    return {arch: {nr: SYSCALLS[row.name].when for nr, row in rows.items()} for arch, rows in build_table().items()}
+def wanted_calls(*, strict: bool = False) -> Wanted:
+    """The declared calls by audit architecture and number, with their conditions; `strict`: the guarded ones, too."""
+    return {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in build_table(strict=strict).items()}
 
 
 def meets(conditions: tuple[When, ...], args: tuple[int, ...]) -> bool:
@@ -270,7 +270,7 @@ class TraceEngine(_Ptracing):
     def _prepare(self) -> Callable[[], object]:
         from remainroot.engines.filter import RET_TRACE, program
 
-        code = program(RET_TRACE)
+        code = program(RET_TRACE, strict=self.world.settings.strict)
         return lambda: load_filter(code)
 
     def run(self) -> None:
@@ -349,7 +349,7 @@ class PtraceEngine(_Ptracing):
             _reap(pid)
 
     def _prepare(self) -> Callable[[], object]:
-        self.wanted = self.wanted or wanted_calls()
+        self.wanted = self.wanted or wanted_calls(strict=self.world.settings.strict)
         return lambda: None
 
     def _attach(self, pid: int) -> None:

@@ -113,7 +113,7 @@ def _mend(call: Call, frame: _Frame) -> None:
         # __kernel_vsyscall: the number was moved by whoever called it, whose address is behind three saved registers.
         caller = int.from_bytes(call.read(register(frame.stack) + 12, 4), "little")
         code = call.read(caller - _CODE, _CODE)
-    row = build_table()[call.abi.audit_arch].get(_number(code[:-2]))
+    row = build_table(strict=call.world.settings.strict)[call.abi.audit_arch].get(_number(code[:-2]))
     if row is None or row.name in _INTERRUPTIBLE:
         return
     args = tuple(register(at) for at in frame.registers)

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Paths gone as a task without root's power would go them, for `remainroot.handlers.strict`.
+
+Every directory that a name is looked up in must be one the task may search (path_resolution(7)). Whatever else is
+wrong with a path is an OSError, which leaves the answer to the kernel: it has passed no judgement that the task could
+not have had by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, ENOENT, ENOTDIR
+from stat import S_ISDIR, S_ISLNK
+
+from remainroot import acl, permissions
+from remainroot.dispatch import Refused, guards
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH
+from remainroot.permissions import EXECUTE, WRITE
+from remainroot.store.base import Owner, is_placeholder
+from remainroot.tasks import thread_group
+from remainroot.tracee import Walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from remainroot.credentials import Credentials
+    from remainroot.dispatch import Call
+
+    Check = Callable[["Searcher"], None]
+
+CHANGE: Final = WRITE | EXECUTE
+"""What it takes of a directory to add or remove a name."""
+_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
+_MAX_LINKS: Final = 40
+_OWN_LINKS: Final = (b"fd", b"fdinfo", b"map_files")
+
+
+def setting(name: str) -> int:
+    """A number of /proc/sys/fs; 1, as distributions have it, where it may not be read."""
+    try:
+        with open(f"/proc/sys/fs/{name}", "rb") as file:
+            return int(file.read())
+    except OSError:
+        return 1
+
+
+class File:
+    """A file that was found: an O_PATH descriptor, closed with `close`, and its status on disk."""
+
+    __slots__ = ("fd", "st")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.st = os.fstat(fd)
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.fd)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the kernel refuses changes before it asks who wants them (EROFS)."""
+        return bool(os.fstatvfs(self.fd).f_flag & os.ST_RDONLY)
+
+
+class Searcher:
+    """What one caller may reach; `creds` are those that count. Whatever it finds is closed by `close`."""
+
+    def __init__(self, call: Call, creds: Credentials | None = None) -> None:
+        self.call = call
+        self.creds = call.creds if creds is None else creds
+        self._found: list[File] = []
+
+    def close(self) -> None:
+        """Close all that was found."""
+        for file in self._found:
+            file.close()
+        self._found.clear()
+
+    def _keep(self, fd: int) -> File:
+        file = File(fd)
+        self._found.append(file)
+        return file
+
+    # -- permission
+
+    def owner(self, file: File) -> Owner:
+        """Whose it is, with its whole mode."""
+        st = file.st
+        owner = self.call.world.correction(file.fd, st)
+        return Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev) if owner is None else owner
+
+    def permits(self, file: File, want: int) -> bool:
+        """Whether the caller may do what is `want`ed (READ, WRITE, EXECUTE) with the file."""
+        owner = self.owner(file)
+        entries = self._access_list(file) if permissions.needs_list(self.creds, owner) else None
+        return permissions.may_access(self.creds, owner, entries, want)
+
+    def demand(self, file: File, want: int) -> None:
+        """Refused(EACCES) unless it `permits` that."""
+        if not self.permits(file, want):
+            raise Refused(EACCES)
+
+    def _access_list(self, file: File) -> list[acl.Entry] | None:
+        store = self.call.world.store
+        kept = None
+        if not store.no_attributes:
+            value = store.attributes(file.fd, file.st).get(acl.ACCESS)
+            kept = None if value is None else acl.parse(value)
+        if kept is not None:
+            override = self.call.world.override(file.fd, file.st)
+            if override is not None and is_placeholder(override, file.st):
+                return acl.of_mode(kept, override.mode)
+        try:
+            current = acl.parse(os.getxattr(f"/proc/self/fd/{file.fd}", acl.ACCESS))
+        except OSError:
+            return None
+        if kept is None or current is None or acl.named(current):
+            return current
+        return acl.merged(kept, current)
+
+    # -- paths
+
+    def base(self, dirfd: int) -> File:
+        """What the caller's descriptor names, the working directory for AT_FDCWD."""
+        files, tid = self.call.world.files, self.call.tid
+        return self._keep(files.base(tid, AT_FDCWD) if dirfd == AT_FDCWD else files.descriptor(tid, dirfd))
+
+    def find(self, dirfd: int, path: bytes, *, follow: bool = True) -> File:
+        """What the path names; Refused(EACCES) where the caller may not search a directory on the way."""
+        if not path:
+            raise OSError(ENOENT, os.strerror(ENOENT))
+        return self._keep(_Search(self).resolve(dirfd, path, follow=follow))
+
+    def find_at(self, dirfd: int, index: int, flags: int = 0) -> File:
+        """As `find`, for a path argument and AT_* flags; nothing is searched for the descriptor itself."""
+        call = self.call
+        path = b"" if flags & AT_EMPTY_PATH and not call.ptr(index) else call.path(index)
+        if not path and flags & AT_EMPTY_PATH:
+            return self.base(dirfd)
+        return self.find(dirfd, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
+
+    def parent(self, dirfd: int, path: bytes, at: int = -1) -> tuple[File, bytes]:
+        """The directory, which may be searched, that the last component is in, and that component; may be ".."."""
+        path = path.rstrip(b"/")
+        cut = path.rfind(b"/") + 1
+        name = path[cut:]
+        if not name:
+            raise OSError(ENOENT, os.strerror(ENOENT))
+        directory = self._keep(_Search(self).resolve(dirfd, path[:cut] or b".", follow=True, at=at))
+        self.search(directory)
+        return directory, name
+
+    def child(self, directory: File, name: bytes) -> File | None:
+        """What is there of that name, links not followed, or None."""
+        try:
+            return self._keep(os.open(name, _NOFOLLOW, dir_fd=directory.fd))
+        except FileNotFoundError:
+            return None
+
+    def destination(self, dirfd: int, path: bytes, *, follow: bool) -> tuple[File, File | None]:
+        """Where open(2) would create a file, and what is there already: the last component, followed if `follow`."""
+        directory, name = self.parent(dirfd, path)
+        for _ in range(_MAX_LINKS):
+            found = self.child(directory, name)
+            if found is None or not follow or not S_ISLNK(found.st.st_mode):
+                return directory, found
+            files = self.call.world.files
+            if files.on_proc(found.st) and files.note_device(found.fd, found.st):
+                break
+            self.may_follow(directory, found)
+            target = os.readlink(b"", dir_fd=found.fd)
+            if target.endswith(b"/"):
+                break
+            directory, name = self.parent(AT_FDCWD, target, directory.fd)
+        return directory, self.find(dirfd, path)
+
+    def search(self, directory: File) -> None:
+        """Refused(EACCES) unless the caller may look names up in it."""
+        if not S_ISDIR(directory.st.st_mode):
+            raise OSError(ENOTDIR, os.strerror(ENOTDIR))
+        if not self.permits(directory, EXECUTE) and not self._has_own_links(directory):
+            raise Refused(EACCES)
+
+    def may_follow(self, directory: File, link: File) -> None:
+        """Refused(EACCES) for a link at a path's end that protected_symlinks keeps the caller from following."""
+        protected = bool(setting("protected_symlinks"))
+        if not permissions.may_follow(self.creds, self.owner(directory), self.owner(link), protected=protected):
+            raise Refused(EACCES)
+
+    # -- procfs
+
+    def task_of(self, file: File) -> tuple[int, list[bytes]]:
+        """Which task's file of procfs it is, and the rest of its path; 0 where that cannot be told."""
+        files = self.call.world.files
+        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st) or not files.is_our_proc(file.st):
+            return 0, []
+        words = os.readlink(b"/proc/self/fd/%d" % file.fd).split(b"/")[2:]
+        if not words or not words[0].isdigit():
+            return 0, []
+        if words[1:2] == [b"task"] and len(words) > 2:
+            return int(words[2]), words[3:]
+        return int(words[0]), words[1:]
+
+    def _has_own_links(self, directory: File) -> bool:
+        """Whether this is a directory about the caller's own descriptors, which is always open to it (proc(5))."""
+        tid, rest = self.task_of(directory)
+        return bool(tid) and rest[:1] in ([name] for name in _OWN_LINKS) and self._is_own(tid)
+
+    def _is_own(self, tid: int) -> bool:
+        return thread_group(tid) == thread_group(self.call.tid)
+
+    def may_jump(self, file: File) -> None:
+        """Refused(EACCES) for a link to another process' files, or a directory of such, that is not for the caller."""
+        tid, _ = self.task_of(file)
+        if not tid or self._is_own(tid):
+            return
+        state = self.call.world.tasks.state(tid)
+        if not permissions.may_trace(self.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=True):
+            raise Refused(EACCES)
+
+
+class _Search(Walk):
+    """The walk of one path, each step of which the searcher has to allow."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+        super().__init__(searcher.call.world.files, searcher.call.tid)
+
+    def searching(self, here: int) -> None:
+        """Directories are searched."""
+        self.searcher.search(File(here))
+
+    def following(self, here: int, link: int, *, last: bool) -> None:
+        """Links at the end are followed."""
+        if last:
+            self.searcher.may_follow(File(here), File(link))
+
+    def jumping(self, here: int) -> None:
+        """Links of procfs."""
+        self.searcher.may_jump(File(here))
+
+
+def searches(*names: str) -> Callable[[Check], Check]:
+    """Declare the decorated function the guard of `names` (remainroot.dispatch); its searcher is closed after it."""
+
+    def declare(check: Check) -> Check:
+        def guard(call: Call) -> None:
+            searcher = Searcher(call)
+            try:
+                check(searcher)
+            finally:
+                searcher.close()
+
+        guard.__doc__ = check.__doc__
+        guard.__name__ = check.__name__
+        guard.__module__ = check.__module__
+        guards(*names)(guard)
+        return check
+
+    return declare

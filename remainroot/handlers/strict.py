@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`--strict`: what a user without root's power is refused, as the kernel would refuse it (path_resolution(7)).
+
+A guard finds the files that a call is about as the caller would, and asks `remainroot.permissions` in the order in
+which the kernel asks. Where it has no objection the call goes its way as without the option, and what is wrong with
+it otherwise (no such file, a read-only mount) the kernel says. This is not a sandbox: between the question and the
+call another task may exchange a file.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EPERM
+from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
+from struct import Struct
+
+from remainroot import permissions
+from remainroot.credentials import CAP_SYS_CHROOT
+from remainroot.dispatch import Refused, guards
+from remainroot.handlers.peers import supervisors_pid
+from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
+from remainroot.kernel import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    O_PATH,
+)
+from remainroot.permissions import EXECUTE, READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call
+    from remainroot.handlers.searching import File
+
+_O_TMPFILE: Final = 0o20000000 | os.O_DIRECTORY
+_OPEN_HOW: Final = Struct("=QQQ")
+
+# ---------------------------------------------------------------- looking
+
+
+@searches("stat", "stat64", "oldstat", "chmod", "chown", "chown32", "statfs", "statfs64", "listxattr")
+def path(searcher: Searcher) -> None:
+    """Directories must be searched to find what a path names."""
+    searcher.find_at(AT_FDCWD, 0)
+
+
+@searches("lstat", "lstat64", "oldlstat", "lchown", "lchown32", "llistxattr")
+def link_path(searcher: Searcher) -> None:
+    """As `path`, of a symbolic link itself."""
+    searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW)
+
+
+@searches("newfstatat", "fstatat64", "fchmodat2")
+def path_and_flags(searcher: Searcher) -> None:
+    """As `path`, relative to a descriptor; the fourth argument holds flags."""
+    searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(3))
+
+
+@searches("statx", "listxattrat")
+def path_then_flags(searcher: Searcher) -> None:
+    """As `path`, relative to a descriptor; the third argument holds flags."""
+    searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(2))
+
+
+@searches("fchownat")
+def fchownat(searcher: Searcher) -> None:
+    """As `path`, relative to a descriptor; the fifth argument holds flags."""
+    searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(4))
+
+
+@searches("fchmodat")
+def fchmodat(searcher: Searcher) -> None:
+    """As `path`, relative to a descriptor."""
+    searcher.find_at(searcher.call.signed(0), 1)
+
+
+@searches("readlink")
+def readlink(searcher: Searcher) -> None:
+    """As `link_path`; what is a process' own is not shown to everybody: proc(5)."""
+    searcher.may_jump(searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW))
+
+
+@searches("readlinkat")
+def readlinkat(searcher: Searcher) -> None:
+    """As `readlink`, relative to a descriptor, which may be the link."""
+    searcher.may_jump(searcher.find_at(searcher.call.signed(0), 1, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+
+
+@searches("name_to_handle_at")
+def name_to_handle_at(searcher: Searcher) -> None:
+    """As `path` or `link_path`, as flags say."""
+    flags = searcher.call.unsigned(4)
+    searcher.find_at(searcher.call.signed(0), 1, flags if flags & AT_SYMLINK_FOLLOW else flags | AT_SYMLINK_NOFOLLOW)
+
+
+# ---------------------------------------------------------------- access
+
+
+def _access(call: Call, dirfd: int, index: int, want: int, flags: int) -> None:
+    if want & ~7 or flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS):
+        return  # EINVAL
+    creds = call.creds if flags & _AT_EACCESS else permissions.of_real_ids(call.creds)
+    searcher = Searcher(call, creds)
+    try:
+        file = searcher.find_at(dirfd, index, flags)
+        if want:
+            searcher.demand(file, want)
+    finally:
+        searcher.close()
+
+
+_AT_EACCESS: Final = 0x200
+
+
+@guards("access")
+def access(call: Call) -> None:
+    """access(2): for the real ids."""
+    _access(call, AT_FDCWD, 0, call.unsigned(1), 0)
+
+
+@guards("faccessat")
+def faccessat(call: Call) -> None:
+    """faccessat(2) without flags."""
+    _access(call, call.signed(0), 1, call.unsigned(2), 0)
+
+
+@guards("faccessat2")
+def faccessat2(call: Call) -> None:
+    """faccessat(2); AT_EACCESS asks for the effective ids."""
+    _access(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
+
+
+# ---------------------------------------------------------------- open
+
+
+@searches("open")
+def open_(searcher: Searcher) -> None:
+    """open(2): what the access mode says, of the file or of the directory it would be created in."""
+    _open(searcher, AT_FDCWD, 0, searcher.call.unsigned(1))
+
+
+@searches("openat")
+def openat(searcher: Searcher) -> None:
+    """As `open`, relative to a descriptor."""
+    _open(searcher, searcher.call.signed(0), 1, searcher.call.unsigned(2))
+
+
+@searches("openat2")
+def openat2(searcher: Searcher) -> None:
+    """As `openat`; restrictions of the resolution are the kernel's business."""
+    flags, _, _ = _OPEN_HOW.unpack(searcher.call.read(searcher.call.ptr(2), _OPEN_HOW.size))
+    _open(searcher, searcher.call.signed(0), 1, flags)
+
+
+@searches("creat")
+def creat(searcher: Searcher) -> None:
+    """As `open` with O_CREAT | O_WRONLY | O_TRUNC."""
+    _open(searcher, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+
+
+def _open(searcher: Searcher, dirfd: int, index: int, flags: int) -> None:
+    name = searcher.call.path(index)
+    follow = not flags & os.O_NOFOLLOW
+    if flags & O_PATH:
+        searcher.find(dirfd, name, follow=follow)
+        return
+    want = (READ, WRITE, READ | WRITE, READ | WRITE)[flags & os.O_ACCMODE]
+    if flags & os.O_TRUNC:
+        want |= WRITE
+    if flags & _O_TMPFILE == _O_TMPFILE:
+        directory = searcher.find(dirfd, name)
+        if want & WRITE and S_ISDIR(directory.st.st_mode) and not directory.is_read_only:
+            searcher.demand(directory, CHANGE)
+    elif flags & os.O_CREAT:
+        if not flags & os.O_DIRECTORY:
+            _create_or_open(searcher, dirfd, name, flags, want)
+    else:
+        _open_existing(searcher, searcher.find(dirfd, name, follow=follow), flags, want)
+
+
+def _create_or_open(searcher: Searcher, dirfd: int, name: bytes, flags: int, want: int) -> None:
+    """O_CREAT: a new file in a directory that may be changed, or one that is there."""
+    directory, file = searcher.destination(dirfd, name, follow=not flags & (os.O_NOFOLLOW | os.O_EXCL))
+    if file is None:
+        if not name.endswith(b"/") and not directory.is_read_only:
+            searcher.demand(directory, CHANGE)
+        return
+    if flags & os.O_EXCL or S_ISDIR(file.st.st_mode) or name.endswith(b"/"):
+        return  # EEXIST, EISDIR
+    fifos, regular = setting("protected_fifos"), setting("protected_regular")
+    found = searcher.owner(file)
+    if not permissions.may_reuse(searcher.creds, searcher.owner(directory), found, fifos=fifos, regular=regular):
+        raise Refused(EACCES)
+    _open_existing(searcher, file, flags, want)
+
+
+def _open_existing(searcher: Searcher, file: File, flags: int, want: int) -> None:
+    mode = file.st.st_mode
+    if S_ISLNK(mode) or (flags & os.O_DIRECTORY and not S_ISDIR(mode)):
+        return  # ELOOP, ENOTDIR
+    if want & WRITE and (S_ISDIR(mode) or (S_ISREG(mode) and file.is_read_only)):
+        return  # EISDIR, EROFS
+    searcher.demand(file, want)
+    if flags & os.O_NOATIME and not permissions.owns(searcher.creds, searcher.owner(file)):
+        raise Refused(EPERM)
+
+
+# ---------------------------------------------------------------- directories to be in
+
+
+def _enter(searcher: Searcher, directory: File) -> None:
+    if S_ISDIR(directory.st.st_mode):
+        searcher.search(directory)
+
+
+@searches("chdir")
+def chdir(searcher: Searcher) -> None:
+    """chdir(2): the directory must be one to search."""
+    _enter(searcher, searcher.find(AT_FDCWD, searcher.call.path(0)))
+
+
+@searches("fchdir")
+def fchdir(searcher: Searcher) -> None:
+    """As `chdir`, of an open directory."""
+    _enter(searcher, searcher.base(searcher.call.signed(0)))
+
+
+@searches("chroot")
+def chroot(searcher: Searcher) -> None:
+    """chroot(2): as `chdir`, and CAP_SYS_CHROOT."""
+    directory = searcher.find(AT_FDCWD, searcher.call.path(0))
+    if S_ISDIR(directory.st.st_mode):
+        searcher.search(directory)
+        if not searcher.creds.capable(CAP_SYS_CHROOT):
+            raise Refused(EPERM)
+
+
+# ---------------------------------------------------------------- contents, times, attributes
+
+
+@searches("truncate", "truncate64")
+def truncate(searcher: Searcher) -> None:
+    """truncate(2): a regular file must be one to write."""
+    file = searcher.find(AT_FDCWD, searcher.call.path(0))
+    if S_ISREG(file.st.st_mode) and not file.is_read_only:
+        searcher.demand(file, WRITE)
+
+
+_UTIME_NOW: Final = 0x3FFF_FFFF
+_UTIME_OMIT: Final = 0x3FFF_FFFE
+_NANOSECONDS: Final = 1_000_000_000
+
+
+def _set_times(searcher: Searcher, file: File, *, given: bool) -> None:
+    """To now takes the owner or a file to write (EACCES); to a `given` time the owner (EPERM): utimensat(2)."""
+    if permissions.owns(searcher.creds, searcher.owner(file)) or file.is_read_only:
+        return
+    if given:
+        raise Refused(EPERM)
+    searcher.demand(file, WRITE)
+
+
+@searches("utime", "utimes")
+def utime(searcher: Searcher) -> None:
+    """utime(2): takes the owner, or for the present time a file to write."""
+    _set_times(searcher, searcher.find_at(AT_FDCWD, 0), given=bool(searcher.call.ptr(1)))
+
+
+@searches("futimesat")
+def futimesat(searcher: Searcher) -> None:
+    """As `utime`, relative to a descriptor."""
+    file = searcher.find_at(searcher.call.signed(0), 1, 0 if searcher.call.ptr(1) else AT_EMPTY_PATH)
+    _set_times(searcher, file, given=bool(searcher.call.ptr(2)))
+
+
+@searches("utimensat", "utimensat_time64")
+def utimensat(searcher: Searcher) -> None:
+    """As `utime`, each time given, the present or left as it is: utimensat(2)."""
+    call = searcher.call
+    given = False
+    if call.ptr(2):
+        wide = call.abi.bits == 64 or call.name.endswith("64")
+        times = Struct("=qIIqII" if wide else "=iIiI").unpack(call.read(call.ptr(2), 32 if wide else 16))
+        nanoseconds = (times[1], times[4] if wide else times[3])
+        if nanoseconds == (_UTIME_OMIT, _UTIME_OMIT):
+            return
+        given = nanoseconds != (_UTIME_NOW, _UTIME_NOW)
+        if any(part >= _NANOSECONDS and part not in (_UTIME_NOW, _UTIME_OMIT) for part in nanoseconds):
+            return  # EINVAL
+    by_number = not call.ptr(1)
+    if by_number and (call.unsigned(3) or call.world.files.is_path_only(call.tid, call.signed(0))):
+        return  # EINVAL, EBADF
+    file = searcher.find_at(call.signed(0), 1, AT_EMPTY_PATH if by_number else call.unsigned(3))
+    _set_times(searcher, file, given=given)
+
+
+def _attribute(searcher: Searcher, file: File, name: int, want: int) -> None:
+    """Attributes that begin with "user." are what the mode bits are about: xattr(7)."""
+    mode = file.st.st_mode
+    if not searcher.call.path(name).startswith(b"user.") or not (S_ISREG(mode) or S_ISDIR(mode)):
+        return
+    if want == WRITE:
+        if file.is_read_only:
+            return
+        owner = searcher.owner(file)
+        if S_ISDIR(mode) and owner.mode & S_ISVTX and not permissions.owns(searcher.creds, owner):
+            raise Refused(EPERM)
+    searcher.demand(file, want)
+
+
+def _attributesearches(verb: str, want: int) -> None:
+    """Declare the guards of a family of extended attribute calls."""
+
+    def by_path(searcher: Searcher) -> None:
+        _attribute(searcher, searcher.find_at(AT_FDCWD, 0), 1, want)
+
+    def by_link(searcher: Searcher) -> None:
+        _attribute(searcher, searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW), 1, want)
+
+    def by_descriptor(searcher: Searcher) -> None:
+        _attribute(searcher, searcher.base(searcher.call.signed(0)), 1, want)
+
+    def at(searcher: Searcher) -> None:
+        _attribute(searcher, searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(2)), 3, want)
+
+    checks = (("", by_path, ""), ("l", by_link, ""), ("f", by_descriptor, ""), ("", at, "at"))
+    for prefix, check, suffix in checks:
+        check.__doc__ = "A file must be one to read or write for its user attributes to be: xattr(7)."
+        searches(f"{prefix}{verb}xattr{suffix}")(check)
+
+
+_attributesearches("get", READ)
+_attributesearches("set", WRITE)
+_attributesearches("remove", WRITE)
+
+_IN_DONT_FOLLOW: Final = 0x0200_0000
+
+
+@searches("inotify_add_watch")
+def inotify_add_watch(searcher: Searcher) -> None:
+    """inotify_add_watch(2): the file must be one to read."""
+    follow = not searcher.call.unsigned(2) & _IN_DONT_FOLLOW
+    searcher.demand(searcher.find(AT_FDCWD, searcher.call.path(1), follow=follow), READ)
+
+
+# ---------------------------------------------------------------- programs, other processes
+
+_MAX_INTERPRETERS: Final = 5
+_SHEBANG: Final = 256
+
+
+@searches("execve")
+def execve(searcher: Searcher) -> None:
+    """execve(2): the program, and the interpreter of a script, must be ones to execute."""
+    _execute(searcher, searcher.find_at(AT_FDCWD, 0))
+
+
+@searches("execveat")
+def execveat(searcher: Searcher) -> None:
+    """As `execve`, relative to a descriptor, which may be the program."""
+    _execute(searcher, searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(4)))
+
+
+def _execute(searcher: Searcher, file: File) -> None:
+    for _ in range(_MAX_INTERPRETERS):
+        if not S_ISREG(file.st.st_mode):
+            return  # EACCES, ELOOP
+        searcher.demand(file, EXECUTE)
+        with open(f"/proc/self/fd/{file.fd}", "rb", buffering=0) as program:
+            line = program.read(_SHEBANG).split(b"\n", 1)[0]
+        words = line[2:].split()
+        if not line.startswith(b"#!") or not words:
+            return
+        file = searcher.find(AT_FDCWD, words[0])
+
+
+_PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
+
+
+def _trace(call: Call, pid: int) -> None:
+    tid = supervisors_pid(call, pid)
+    if tid and tid != call.tid:
+        state = call.world.tasks.state(tid)
+        if not permissions.may_trace(call.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=False):
+            raise Refused(EPERM)
+
+
+@guards("ptrace")
+def ptrace(call: Call) -> None:
+    """ptrace(2): attaching takes the same ids, no more capabilities, and a dumpable target."""
+    if call.ptr(0) in (_PTRACE_ATTACH, _PTRACE_SEIZE):
+        _trace(call, call.signed(1))
+
+
+@guards("process_vm_readv", "process_vm_writev")
+def process_vm(call: Call) -> None:
+    """process_vm_readv(2): as attaching with ptrace(2)."""
+    _trace(call, call.signed(0))

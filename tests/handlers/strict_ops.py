@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Operations on files by users of all kinds, each with the errno it ends in: strict_ops.py SEED COUNT DIRECTORY.
+
+To be run as root, real or not; prints the same whichever it is. The directory is empty and everybody may search it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import random
+import socket
+import stat
+import struct
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Kept = tuple[int, ...] | Literal["real"] | None
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+NOW, OMIT = 0x3FFFFFFF, 0x3FFFFFFE
+DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETUID, SETGID = 1, 2, 3, 7, 6
+USERS: dict[str, tuple[int, int, tuple[int, ...], Kept]] = {
+    # name: uid, gid, groups, capabilities kept
+    "ann": (1000, 1000, (), ()),
+    "bob": (1001, 1001, (50, 1000), ()),
+    "eve": (65534, 65534, (), ()),
+    "reader": (1001, 1001, (), (DAC_READ_SEARCH,)),
+    "writer": (1001, 1001, (), (DAC_OVERRIDE,)),
+    "keeper": (1001, 1001, (50,), (FOWNER,)),
+    "zero": (0, 0, (), (SETUID,)),
+    "setuid": (1000, 1000, (50,), "real"),  # effective root: access(2) is about the real ids
+    "root": (0, 0, (), None),
+}
+FILE_MODES = (0o644, 0o600, 0o640, 0o660, 0o664, 0o444, 0, 0o755, 0o711, 0o070, 0o007, 0o666, 0o100)
+DIRECTORY_MODES = (0o755, 0o700, 0o750, 0o777, 0o1777, 0o711, 0o1775, 0o770, 0o555, 0o744, 0o2775, 0, 0o1770)
+IDS = (0, 0, 1000, 1000, 1001, 65534, 33)
+GROUPS = (0, 50, 1000, 1001, 33)
+ACL_USER, ACL_GROUP = 2, 8
+
+
+def access_list(rng: random.Random) -> bytes:
+    """Some list with names."""
+    entries = [(1, rng.randrange(8), 0xFFFFFFFF)]
+    entries += sorted((ACL_USER, rng.randrange(8), uid) for uid in rng.sample((33, 1000, 1001), rng.randrange(3)))
+    entries += [(4, rng.randrange(8), 0xFFFFFFFF)]
+    entries += sorted((ACL_GROUP, rng.randrange(8), gid) for gid in rng.sample((33, 50, 1000), rng.randrange(3)))
+    entries += [(16, rng.randrange(8), 0xFFFFFFFF), (32, rng.randrange(8), 0xFFFFFFFF)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def capset(mask: int) -> None:
+    header = struct.pack("=II", 0x20080522, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    if LIBC.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def become(name: str) -> None:
+    uid, gid, groups, kept = USERS[name]
+    if kept is None:
+        return
+    os.setgroups(groups)
+    if kept == "real":
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, 0, 0)
+        return
+    if kept:
+        LIBC.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if kept:
+        capset(sum(1 << number for number in kept))
+
+
+def check(result: int) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return result
+
+
+# ---------------------------------------------------------------- operations
+
+
+def opened(flags: int, path: str, dirfd: int | None = None) -> None:
+    os.close(os.open(path, flags | os.O_NONBLOCK, 0o644, dir_fd=dirfd))
+
+
+def accessible(mode: int, path: str) -> None:
+    check(LIBC.access(path.encode(), mode))
+
+
+def accessible_in_effect(mode: int, path: str) -> None:
+    check(LIBC.syscall(439, -100, path.encode(), mode, 0x200))  # faccessat2, AT_EACCESS
+
+
+def at(path: str) -> tuple[int, str]:
+    """A descriptor of the directory, opened with O_PATH by whoever may search, and the name."""
+    parent, name = os.path.split(path)
+    return os.open(parent or ".", os.O_PATH), name
+
+
+def times(path: str, access: int, modification: int, flags: int) -> None:
+    spec = (ctypes.c_long * 4)(1, access, 1, modification)
+    check(LIBC.utimensat(-100, path.encode(), spec, flags))
+
+
+def connect(path: str, *, bind: bool) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        (made.bind if bind else made.connect)(path)
+
+
+def execute(path: str) -> int:
+    """The status of a child that tries, with nothing to run: ENOEXEC is success here."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.execve(path, [path], {})
+        except OSError as error:
+            os._exit(error.errno or 255)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status and status != errno.ENOEXEC:
+        raise OSError(status, "")
+    return 0
+
+
+def attribute(how: str, path: str) -> object:
+    if how == "get":
+        return os.getxattr(path, "user.a")
+    if how == "list":
+        return [name for name in os.listxattr(path) if name == "user.a"]
+    if how == "remove":
+        os.removexattr(path, "user.a")
+    else:
+        os.setxattr(path, "user.a", b"1", follow_symlinks=how == "set")
+    return None
+
+
+def watch(path: str) -> None:
+    fd = LIBC.inotify_init1(os.O_CLOEXEC)
+    try:
+        check(LIBC.inotify_add_watch(fd, path.encode(), 2))
+    finally:
+        os.close(fd)
+
+
+def entered(path: str) -> None:
+    here = os.open(".", os.O_PATH)
+    os.chdir(path)
+    os.fchdir(here)
+    os.close(here)
+
+
+def chrooted(path: str) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.chroot(path)
+        except OSError as error:
+            os._exit(error.errno or 255)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise OSError(status, "")
+
+
+def created(path: str) -> object:
+    """creat(2), which would wait for the other end of a FIFO."""
+    try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            return "not tried"
+    except OSError:
+        pass
+    os.close(check(LIBC.creat(path.encode(), 0o640)))
+    return None
+
+
+def at_call(path: str, call: Callable[[str, int], object]) -> object:
+    dirfd, name = at(path)
+    try:
+        return call(name, dirfd)
+    finally:
+        os.close(dirfd)
+
+
+OPEN_FLAGS = {
+    "r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR, "rt": os.O_RDONLY | os.O_TRUNC, "wt": os.O_WRONLY | os.O_TRUNC,
+    "c": os.O_WRONLY | os.O_CREAT, "cx": os.O_RDWR | os.O_CREAT | os.O_EXCL, "rc": os.O_RDONLY | os.O_CREAT,
+    "d": os.O_DIRECTORY, "n": os.O_NOFOLLOW, "path": os.O_PATH, "noatime": os.O_NOATIME, "three": 3,
+    "tmp": os.O_TMPFILE | os.O_RDWR, "cn": os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW,
+}  # fmt: skip
+ONE: dict[str, Callable[[str], object]] = {
+    **{f"open {name}": partial(opened, flags) for name, flags in OPEN_FLAGS.items()},
+    "openat c": lambda path: at_call(path, lambda name, fd: opened(os.O_CREAT | os.O_RDWR, name, fd)),
+    "creat": created,
+    **{f"access {mode}": partial(accessible, mode) for mode in range(9)},
+    **{f"eaccess {mode}": partial(accessible_in_effect, mode) for mode in range(8)},
+    "stat": lambda path: oct(os.stat(path).st_mode),
+    "lstat": lambda path: oct(os.lstat(path).st_mode),
+    "statat": lambda path: at_call(path, lambda name, fd: os.stat(name, dir_fd=fd).st_uid),
+    "statvfs": lambda path: os.statvfs(path).f_namemax,
+    "readlink": os.readlink,
+    "chdir": entered,
+    "chroot": chrooted,
+    "mkdir": lambda path: os.mkdir(path, 0o750),
+    "mkdirat": lambda path: at_call(path, lambda name, fd: os.mkdir(name, 0o1777, dir_fd=fd)),
+    "mkfifo": lambda path: os.mkfifo(path, 0o660),
+    "mknod": lambda path: os.mknod(path, 0o600 | 0o100000),
+    "mkdev": lambda path: os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3)),
+    "symlink": lambda path: os.symlink("f0", path),
+    "bind": lambda path: connect(path, bind=True),
+    "connect": lambda path: connect(path, bind=False),
+    "unlink": os.unlink,
+    "unlinkat": lambda path: at_call(path, lambda name, fd: os.unlink(name, dir_fd=fd)),
+    "rmdir": os.rmdir,
+    "truncate": lambda path: os.truncate(path, 0),
+    "chmod": lambda path: os.chmod(path, 0o750),
+    "chown": lambda path: os.chown(path, -1, 50),
+    "lchown": lambda path: os.lchown(path, -1, -1),
+    "utime": os.utime,
+    "utime given": lambda path: os.utime(path, (1, 2)),
+    "utime now": lambda path: times(path, NOW, NOW, 0),
+    "utime link": lambda path: times(path, NOW, NOW, 0x100),
+    "utime half": lambda path: times(path, NOW, OMIT, 0),
+    "utime none": lambda path: times(path, OMIT, OMIT, 0),
+    **{f"xattr {how}": partial(attribute, how) for how in ("get", "set", "lset", "remove", "list")},
+    "watch": watch,
+    "exec": execute,
+    "list": os.listdir,
+}
+TWO: dict[str, Callable[[str, str], object]] = {
+    "link": lambda old, new: os.link(old, new, follow_symlinks=False),
+    "link follow": lambda old, new: check(LIBC.linkat(-100, old.encode(), -100, new.encode(), 0x400)),
+    "rename": os.rename,
+    "exchange": lambda old, new: check(LIBC.renameat2(-100, old.encode(), -100, new.encode(), 2)),
+    "noreplace": lambda old, new: check(LIBC.renameat2(-100, old.encode(), -100, new.encode(), 1)),
+}
+
+
+# ---------------------------------------------------------------- the tree
+
+
+def settle(rng: random.Random, path: str, *, directory: bool) -> None:
+    """Give it an owner, a mode, and sometimes a list."""
+    os.chown(path, rng.choice(IDS), rng.choice(GROUPS))
+    os.chmod(path, rng.choice(DIRECTORY_MODES if directory else FILE_MODES))
+    if rng.random() < 0.25:
+        os.setxattr(path, "system.posix_acl_access", access_list(rng))
+
+
+def make_tree(rng: random.Random) -> list[str]:
+    """Directories in one another with files and links in them; the names that may be used."""
+    directories = ["."]
+    for name in ("d0", "d1", "d0/e0", "d0/e1", "d1/e0", "d0/e0/g"):
+        os.mkdir(name)
+        directories.append(name)
+    names = []
+    for directory in directories:
+        for name in ("f0", "f1"):
+            with open(f"{directory}/{name}", "w", encoding="ascii") as file:
+                file.write("#!/bin/true\n" if rng.random() < 0.2 else "text\n")
+            os.setxattr(f"{directory}/{name}", "user.a", b"0")
+            settle(rng, f"{directory}/{name}", directory=False)
+        os.symlink(rng.choice(("f0", "../f1", "../d0/f0", "nowhere", "../d1", "e0/f0", "loop")), f"{directory}/l")
+        os.lchown(f"{directory}/l", rng.choice(IDS), rng.choice(GROUPS))
+        names += [f"{directory}/{name}" for name in ("f0", "f1", "l", "x", "y", "l/", "l/f0", ".", "..", "f0/", "f0/x")]
+    os.symlink("loop", "loop")
+    os.mkfifo("d0/p")
+    settle(rng, "d0/p", directory=False)
+    for directory in directories[:0:-1]:
+        settle(rng, directory, directory=True)
+    os.chmod(".", rng.choice((0o777, 0o1777, 0o755)))
+    return [*names, "d0/p", *directories, "d0/e0/../f0", f"{os.getcwd()}/d0/f1", "/proc/self/cwd/d1/f0", "loop/x"]
+
+
+def describe(act: Callable[[], object]) -> str:
+    try:
+        return f"ok {act()}"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+
+
+Planned = tuple[str, "Callable[[], object]"]
+
+
+def act(rng: random.Random, names: list[str], operation: str) -> Planned:
+    """An operation on whatever it may meet."""
+    one, other = rng.choice(names), rng.choice(names)
+    if operation in ONE:
+        return f"{operation} {one}", partial(ONE[operation], one)
+    return f"{operation} {one} {other}", partial(TWO[operation], one, other)
+
+
+def plan(rng: random.Random, names: list[str]) -> list[Planned]:
+    """What one user is going to do."""
+    return [act(rng, names, rng.choice(list(TWO if rng.random() < 0.2 else ONE))) for _ in range(12)]
+
+
+def perform(user: str, planned: list[Planned], directory: str) -> None:
+    """Have a child become the user and do it."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        become(user)
+        for text, call in planned:
+            print(user, text.replace(directory, "HERE"), describe(call).replace(directory, "HERE"))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        print("ended badly")
+
+
+def main() -> None:
+    seed, count, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    rng = random.Random(seed)
+    os.umask(0o022)
+    os.chdir(directory)
+    names = make_tree(rng)
+    if count == 0:  # every operation by every user
+        for user in USERS:
+            perform(user, [act(rng, names, operation) for operation in (*ONE, *TWO)], directory)
+    for _ in range(count):
+        perform(rng.choice(list(USERS)), plan(rng, names), directory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`--strict`: fake users are refused what real ones are, with the same errno."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remainroot.dispatch import GUARDS, SYSCALLS, build_table
+from remainroot.engines.filter import RET_USER_NOTIF, program
+from remainroot.handlers import strict, strict_names
+from tests.launching import ENGINES, environment, remainroot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPS = Path(__file__).with_name("strict_ops.py")
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that everybody may reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="strict.") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        for side in ("real", "fake"):
+            (path / side).mkdir(mode=0o755)
+        yield path
+
+
+def compare(place: Path, seed: int, count: int, *options: str) -> list[str]:
+    """What real users print; fake ones print the same."""
+    arguments = [PYTHON, str(OPS), str(seed), str(count)]
+    real = subprocess.run(
+        [*arguments, str(place / "real")], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (real.returncode, real.stderr) == (0, "")
+    fake = remainroot("--strict", *options, "--", *arguments, str(place / "fake"))
+    assert fake.stderr == ""
+    assert fake.stdout.splitlines() == real.stdout.splitlines()
+    return real.stdout.splitlines()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("seed", range(4))
+def test_every_operation_by_every_user(place: Path, seed: int) -> None:
+    lines = compare(place, seed, 0, "--store=memory")
+    refused = [line for line in lines if line.endswith((" EACCES", " EPERM"))]
+    assert len(lines) > 600
+    assert len(refused) > len(lines) / 10
+    assert sum(" ok " in line for line in lines) > len(lines) / 10
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("seed", range(100, 108))
+def test_random_operations(place: Path, seed: int) -> None:
+    compare(place, seed, 40, "--store=memory")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("store", ["durable", "sqlite"])
+def test_random_operations_with_owners_that_last(place: Path, store: str) -> None:
+    compare(place, 200, 25, f"--store={store}:{place}/owners.db")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_random_operations_on_each_engine(place: Path, engine: str) -> None:
+    compare(place, 300, 15, "--store=memory", f"--engine={engine}")
+
+
+# ---------------------------------------------------------------- single things
+
+
+def run(place: Path, script: str, *options: str) -> list[str]:
+    """The script's output, and what it says of errors, without the name of the program that says it."""
+    done = remainroot("--strict", *options, "--", "sh", "-c", f"exec 2>&1; {script}", cwd=place / "fake")
+    assert "remainroot" not in done.stdout
+    lines: list[str] = done.stdout.splitlines()
+    return lines
+
+
+def as_user(script: str) -> str:
+    return f"setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '{script}'"
+
+
+def test_a_user_from_the_start(place: Path) -> None:
+    (place / "fake/secret").write_text("s", encoding="ascii")
+    (place / "fake/secret").chmod(0o600)
+    lines = run(place, "cat secret; test -r secret || echo no; cat >new || echo not; id -u", "--user=1000:1000")
+    assert lines[:2] == ["cat: secret: Permission denied", "no"]
+    assert lines[2].endswith("cannot create new: Permission denied")
+    assert lines[3:] == ["not", "1000"]
+
+
+def test_without_the_option_roots_power_stays(place: Path) -> None:
+    script = "echo s >secret; chmod 600 secret; " + as_user("cat secret; test -r secret && echo yes")
+    assert run(place, script)[0] == "cat: secret: Permission denied"
+    done = remainroot("--", "sh", "-c", script, cwd=place / "fake")
+    assert done.stdout.splitlines() == ["s", "yes"]
+
+
+def test_own_descriptors_stay_open_to_their_user(place: Path) -> None:
+    """After a change of ids /proc/self/fd belongs to root, and is the process' own all the same."""
+    script = as_user("ls /proc/self/fd >/dev/null && cat /dev/stdin </etc/passwd >/dev/null && echo read")
+    assert run(place, script) == ["read"]
+
+
+def test_descriptors_of_others_do_not(place: Path) -> None:
+    script = "sleep 9 & " + as_user("ls /proc/$PPID/fd; readlink /proc/$PPID/cwd || echo none") + "; kill $!"
+    lines = run(place, script)
+    assert lines[0].endswith("Permission denied")
+    assert lines[1] == "none"
+
+
+def test_a_placeholder_is_opened_by_its_mode(place: Path) -> None:
+    script = "mknod n c 1 3; chmod 640 n; chown 0:1000 n; " + as_user("true <n && echo read; true >n || echo no")
+    assert [line for line in run(place, script) if "denied" not in line] == ["read", "no"]
+
+
+def test_programs_and_their_interpreters(place: Path) -> None:
+    script = "cp /bin/true t; chmod 700 t; printf '#!%s/t\\n' $PWD >s; chmod 755 s; "
+    script += as_user("./t; echo $?; ./s; echo $?")
+    assert [line for line in run(place, script) if line.isdigit()] == ["126", "126"]
+
+
+def test_sockets_and_other_processes(place: Path) -> None:
+    script = f"""
+import ctypes, os, socket
+server = socket.socket(socket.AF_UNIX)
+server.bind("{place}/fake/s")
+os.chmod("{place}/fake/s", 0o700)
+server.listen()
+me = os.getpid()
+if os.fork() == 0:
+    os.setresuid(1000, 1000, 1000)
+    try:
+        socket.socket(socket.AF_UNIX).connect("{place}/fake/s")
+    except OSError as error:
+        print(error.strerror)
+    libc = ctypes.CDLL(None, use_errno=True)
+    print(libc.ptrace(0x4206, me, 0, 0), os.strerror(ctypes.get_errno()), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    done = remainroot("--strict", "--", PYTHON, "-c", script)
+    assert (done.stdout.splitlines(), done.stderr) == (["Permission denied", "-1 Operation not permitted"], "")
+
+
+# ---------------------------------------------------------------- declarations
+
+
+def test_guards_are_in_the_strict_filter_only() -> None:
+    assert {guard.__module__ for guard in GUARDS.values()} == {strict.__name__, strict_names.__name__}
+    plain, guarded = build_table(), build_table(strict=True)
+    for arch, rows in guarded.items():
+        names = {row.name for row in rows.values()}
+        assert {row.name for row in plain[arch].values()} == names & SYSCALLS.keys()
+        for number, row in rows.items():
+            if row.name in GUARDS:
+                assert row.when == ()
+                assert row.quick is None
+            else:
+                assert row.when == plain[arch][number].when
+    assert {"access", "faccessat", "unlink", "rename"} <= GUARDS.keys() - SYSCALLS.keys()
+    assert len(program(RET_USER_NOTIF)) < len(program(RET_USER_NOTIF, strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(GUARDS))
+def test_each_guard_is_documented(name: str) -> None:
+    assert GUARDS[name].__doc__
