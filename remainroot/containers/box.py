@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from remainroot.containers import archive, namespaces, options
+from remainroot.containers import archive, confine, namespaces, options
 from remainroot.containers.init import Init, die_with
 from remainroot.containers.root import Plan, build, isolate
 from remainroot.containers.start import Start
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, NoReturn
 
+    from remainroot.dispatch import When
     from remainroot.engines.base import Watcher
     from remainroot.settings import Settings
 else:
@@ -48,6 +49,7 @@ SYNTAX: Final = options.Syntax(
         ("--overlay", "[=DIR]", "keep changes out of ROOTFS: in DIR, or nowhere"),
         ("--network", "host|none", "the host's network (default), or nothing but a loopback interface"),
         ("--rlimit", "NAME=SOFT[:HARD]", "a resource limit of CMD, as nofile=1024 (any number of times)"),
+        ("--deny-syscalls", "[=NAME,...]", "refuse these calls (default: user namespaces, TIOCSTI, keys, bpf, ...)"),
         *options.SHIM,
     ),
 )
@@ -77,10 +79,11 @@ class Box(Place):
     joins = False
     lingers = True
 
-    def __init__(self, plan: Plan, start: Start, hostname: str) -> None:
+    def __init__(self, plan: Plan, start: Start, hostname: str, denied: dict[str, tuple[When, ...]]) -> None:
         self.plan = plan
         self.start = start
         self.hostname = hostname
+        self.denied = denied
         self._front = 0
 
     def enter(self, settings: Settings, *, anyway: bool) -> None:
@@ -124,6 +127,8 @@ class Box(Place):
             namespaces.raise_loopback()
         if not init.follow(flags):
             raise RemainrootError("box: PID 1 could not join the box")
+        if self.denied:
+            confine.deny(self.denied)
         self.start.prepare()
 
 
@@ -202,5 +207,6 @@ def run(given: options.Given, words: list[str]) -> NoReturn:
     hostname = options.last(given, "--hostname", "box")
     if not 0 < len(hostname.encode()) <= 64:
         raise SYNTAX.fail("option --hostname needs a name of 1 to 64 bytes")
+    denied = confine.rules_of(options.last(given, "--deny-syscalls")) if "--deny-syscalls" in given else {}
     talks = settings.trace_calls or settings.stats or settings.log is not None
-    launch(settings, command, anyway=True, keep_stderr=talks, place=Box(plan, start, hostname))
+    launch(settings, command, anyway=True, keep_stderr=talks, place=Box(plan, start, hostname, denied))

@@ -158,6 +158,20 @@ def test_a_network_of_its_own(roots: Roots) -> None:
     assert "127.0.0.1/8" in out
 
 
+def test_calls_that_are_refused(roots: Roots) -> None:
+    script = "unshare -U true; (echo x | tee /x | cat) && chmod 4755 /x && stat -c %a /x; chroot / true && echo chroot"
+    options = ("--overlay", "--deny-syscalls=default,chroot")
+    for engine in ("notify", "ptrace"):
+        out = box("--engine", engine, *options, roots.busybox, "sh", "-c", script, errors=True, status=1)
+        assert out.splitlines() == [
+            "unshare: unshare(0x10000000): Operation not permitted",
+            "x",
+            "4755",
+            "chroot: can't change root directory to '/': Operation not permitted",
+        ]
+    assert box("--overlay", roots.busybox, "sh", "-c", "unshare -U true && chroot / true && echo both") == "both\n"
+
+
 # ---------------------------------------------------------------- archives
 
 
@@ -320,6 +334,7 @@ def test_a_missing_interpreter_is_named(roots: Roots) -> None:
         (["--rlimit", "nofile=many", "ROOT", "true"], "'many' is no limit", 125),
         (["--env", "=x", "ROOT", "true"], "option --env is NAME=VALUE or NAME", 125),
         (["--hostname", "x" * 65, "ROOT", "true"], "option --hostname needs a name of 1 to 64 bytes", 125),
+        (["--deny-syscalls=bpf,frobnicate", "ROOT", "true"], "no call 'frobnicate' is known", 125),
         (["--overlay=/proc/1/fd/x", "ROOT", "true"], "cannot keep changes in /proc/1/fd/x", 125),
         (["ROOT:latest", "true"], "is no OCI image layout, so it has no image 'latest'", 125),
         (["/etc/passwd", "true"], "/etc/passwd is neither a directory nor a tar file", 125),
