@@ -47,7 +47,7 @@ def test_parse(arguments: list[str], given: dict[str, str], command: list[str]) 
         (["-x", "ls"], "unknown option -x"),
         (["-y", "0", "ls"], "unknown option -y"),
         (["--engine"], "option --engine needs a value"),
-        (["--engine=fast", "ls"], "option --engine is one of auto, notify, trace, ptrace, not 'fast'"),
+        (["--engine=fast", "ls"], "option --engine is one of auto, notify, trace, ptrace, kernel, not 'fast'"),
         (["--stats=yes", "ls"], "option --stats takes no value"),
         (["--log", "loud", "ls"], "option --log is one of debug, info, warning"),
     ],

@@ -125,7 +125,8 @@ def _mend(call: Call, frame: _Frame) -> None:
 
 def _number(code: bytes) -> int:
     """The constant that was last moved to the accumulator before the end of `code`; -1 if there is none to be seen."""
-    short, long = code.rfind(b"\xb8", 0, len(code) - 4), code.rfind(b"\x48\xc7\xc0", 0, len(code) - 6)
+    end = len(code) - 4
+    short, long = code.rfind(b"\xb8", 0, end), code.rfind(b"\x48\xc7\xc0", 0, end)
     if short < 0 and long < 0:
         return -1
     at = short + 1 if short > long else long + 3
