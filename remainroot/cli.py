@@ -36,7 +36,7 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace, ptrace; kernel: nobody does", ENGINES),
+    Option("--engine", "NAME", "how calls are caught: auto (default), notify, trace, ptrace; kernel: not", ENGINES),
     Option("--consistency", "LEVEL", "full (default); none: as --engine kernel, nothing is remembered", LEVELS),
     Option("--user", "UID[:GID]", "start as this user instead of 0:0; names too"),
     Option("--store", "STORE", "where fake owners are kept: memory, durable[:FILE], xattr or sqlite:FILE"),

@@ -66,7 +66,7 @@ def assemble(rules: Rules, action: int) -> bytes:
         body = [(_LOAD, 0, 0, _NR), *_search(sorted(rows.items()), action)]
         code += [(_JEQ, 1, 0, arch), (_JUMP, 0, 0, len(body)), *body]
     code.append((_RET, 0, 0, RET_ALLOW))
-    return b"".join(pack("=HBBI", *instruction) for instruction in code)
+    return pack("=" + "HBBI" * len(code), *[field for instruction in code for field in instruction])
 
 
 def program(action: int, *, strict: bool = False) -> bytes:
