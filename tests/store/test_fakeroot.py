@@ -57,8 +57,7 @@ def sh(home: Path, *command: str) -> str:
 
 @pytest.fixture(params=["fakeroot", "remainroot"])
 def writer(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    command: tuple[str, ...] = ("fakeroot",) if request.param == "fakeroot" else REMAINROOT
-    return command
+    return ("fakeroot",) if request.param == "fakeroot" else tuple(REMAINROOT)
 
 
 def test_both_read_what_either_wrote(home: Path, writer: tuple[str, ...]) -> None:
