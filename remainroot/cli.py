@@ -63,6 +63,7 @@ NEEDS_SUPERVISOR: Final = (
 """Options that mean nothing where no supervisor remembers anything."""
 
 SUBCOMMANDS: Final[dict[str, str]] = {
+    "agent": "remainroot.containers.agent",
     "box": "remainroot.containers.box",
     "doctor": "remainroot.doctor",
     "enter": "remainroot.containers.enter",

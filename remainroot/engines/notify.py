@@ -141,6 +141,8 @@ class NotifyEngine(Engine):
 
     name = "notify"
     spawn_tells = True
+    uses_quick = True
+    """Have answered in C what the filter lets through and no handler is needed for."""
 
     def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
         super().__init__(world, answer, watcher)
@@ -213,7 +215,8 @@ class NotifyEngine(Engine):
         self.world.interruptible = True
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
-        loop = quick.Loop(self.world, self._listener, build_table()) if quick.usable(self.world) else None
+        in_c = self.uses_quick and quick.usable(self.world)
+        loop = quick.Loop(self.world, self._listener, build_table()) if in_c else None
         exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
         current = value = error = flags = 0
         while True:
@@ -376,6 +379,10 @@ class NotifyEngine(Engine):
             elif tid == self._cmd:
                 self._cmd = 0
                 self.watcher.ended(status)
+        self._finish(serving)
+
+    def _finish(self, serving: int) -> None:
+        """Wake the serving thread for good."""
         self._over = True
         pause = _thread.allocate_lock()
         pause.acquire()
