@@ -239,9 +239,20 @@ def guards(*names: str) -> Callable[[Guard], Guard]:
 def _guarded(name: str) -> Syscall:
     """The syscall as it is declared, behind its guard."""
     from remainroot.permissions import is_powerful
+    from remainroot.quick import unguarded
 
     guard = GUARDS[name]
     syscall = SYSCALLS.get(name)
+    if syscall is None:
+        quick: Quick | None = unguarded()
+    elif not syscall.when:
+        quick = syscall.quick
+    else:  # what the filter let pass is let pass, if that is tested by one argument's bits
+        tests = {(test.arg, test.op, test.value == test.mask) for test in syscall.when}
+        bits = 0
+        for test in syscall.when:
+            bits |= test.value
+        quick = unguarded(syscall.when[0].arg, bits) if tests == {(syscall.when[0].arg, "eq", True)} else None
 
     def handler(call: Call) -> Outcome:
         if not call.world.tasks.untouched and not is_powerful(call.creds):
@@ -253,7 +264,7 @@ def _guarded(name: str) -> Syscall:
                 pass
         return syscall.handler(call) if syscall is not None and syscall.passes(call.args) else CONTINUE
 
-    return Syscall(name, handler, (), None, None)
+    return Syscall(name, handler, (), quick, None)
 
 
 class Row:

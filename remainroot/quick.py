@@ -53,6 +53,9 @@ FORKS: Final = 1 << 9
 SEES_ATTRIBUTES: Final = 1 << 10
 """Look at the extended attributes of a file without an override."""
 
+UNGUARDED: Final = 1 << 11
+"""Be left alone by the guards of `--strict`."""
+
 SET_ID: Final = S_ISUID | S_ISGID
 
 _NONE: Final = -1
@@ -157,6 +160,11 @@ def attributes(
     )
 
 
+def unguarded(argument: int = _NONE, bits: int = 0) -> Quick:
+    """A call that only `--strict` catches, and a handler if one of `bits` is set in the argument."""
+    return Quick(surely=UNGUARDED, clear=(argument, bits))
+
+
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
 """As `create`, of a call whose arguments do not tell so easily where."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
@@ -181,10 +189,15 @@ def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
 # ---------------------------------------------------------------- the loop's knowledge
 
 
-def powers(state: State) -> int:
+def powers(state: State, *, strict: bool = False) -> int:
     """What tasks in this state may have done for them."""
     creds = state.creds
-    found = SEES | SEES_ATTRIBUTES | FORKS
+    if strict:
+        from remainroot.permissions import is_powerful
+
+        if not is_powerful(creds):
+            return 0
+    found = UNGUARDED | SEES | SEES_ATTRIBUTES | FORKS
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
@@ -247,7 +260,8 @@ class Loop:
             state = tasks.numbered(self._states)
             if state is not None:
                 creds = state.creds
-                self._loop.set_who(self._states, creds.uid, creds.euid, creds.gid, creds.egid, powers(state))
+                may = powers(state, strict=world.settings.strict)
+                self._loop.set_who(self._states, creds.uid, creds.euid, creds.gid, creds.egid, may)
             self._states += 1
         self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, store.empty, self._complete)
 
@@ -282,5 +296,4 @@ OTHERS: Final = 0xFFFF_FFFF
 def usable(world: World) -> bool:
     """Whether calls may be answered without being seen here."""
     settings = world.settings
-    observed = settings.trace_calls or settings.stats or settings.log is not None
-    return compiled is not None and not observed and not settings.strict
+    return compiled is not None and not (settings.trace_calls or settings.stats or settings.log is not None)

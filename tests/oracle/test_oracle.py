@@ -65,6 +65,21 @@ def test_facts_of_real_root(oracle: runner.Oracle, engine: str, variant: str) ->
 
 
 @pytest.mark.parametrize("variant", ["native", "m32"])
+def test_strict_facts_of_real_root(oracle: runner.Oracle, variant: str) -> None:
+    lines = oracle.run_under("notify", runner.Case("probe", 0, variant), ("--strict",)).lines
+    failed = {line.split()[1] for line in lines if line.startswith("FAIL")}
+    assert len(lines) == 80, lines[-5:]
+    assert failed == REFUSED_BY_THE_KERNEL | NOT_YET
+
+
+@pytest.mark.parametrize("case", [FILES[0], FILES[2], *FILES[4:7], CREDENTIALS[0]], ids=str)
+def test_strictly_as_real_root(oracle: runner.Oracle, case: runner.Case) -> None:
+    """Files that are open to all, and calls that change credentials: being strict changes nothing."""
+    report = runner.difference(case, "notify", oracle.run_oracle(case), oracle.run_under("notify", case, ("--strict",)))
+    assert report is None, report
+
+
+@pytest.mark.parametrize("variant", ["native", "m32"])
 def test_real_root_passes_every_fact(oracle: runner.Oracle, variant: str) -> None:
     result = oracle.run_oracle(runner.Case("probe", 0, variant))
     assert [line for line in result.lines if line.startswith("FAIL")] == []
