@@ -216,7 +216,8 @@ class NotifyEngine(Engine):
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         in_c = self.uses_quick and quick.usable(self.world)
-        loop = quick.Loop(self.world, self._listener, build_table()) if in_c else None
+        rows = build_table(strict=self.world.settings.strict)
+        loop = quick.Loop(self.world, self._listener, rows) if in_c else None
         exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
         current = value = error = flags = 0
         while True:
