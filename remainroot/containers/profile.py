@@ -22,6 +22,13 @@ DEFAULTS: Final = ("/etc/containers/seccomp.json", "/usr/share/containers/seccom
 """Where podman's own profile lies."""
 
 
+_MULTIPLEXED: Final = frozenset(("socketcall", "ipc"))
+"""Calls that i386 has others inside. Where a profile has a rule for one, libseccomp takes no other beside it.
+
+Programs of this decade call what is inside directly, and are served.
+"""
+
+
 def _bits(when: tuple[When, ...]) -> tuple[int, list[int]] | None:
     """An argument, and single bits of it one of which is set in every wanted call; None if there are none such."""
     if not when or any(test.op != "eq" or test.value != test.mask or test.arg != when[0].arg for test in when):
@@ -33,11 +40,13 @@ def _masked(arg: int, mask: int, value: int) -> list[dict[str, Any]]:
     return [{"index": arg, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}]
 
 
-def rules() -> list[dict[str, Any]]:
-    """What our calls need, as the runtime specification writes it (linux.seccomp.syscalls)."""
+def rules(without: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """What our calls need, `without` some, as the runtime specification writes it (linux.seccomp.syscalls)."""
     always = []
     found: list[dict[str, Any]] = []
     for name, syscall in sorted(SYSCALLS.items()):
+        if name in without:
+            continue
         known = _bits(syscall.when)
         if known is None:
             always.append(name)
@@ -53,10 +62,12 @@ def rules() -> list[dict[str, Any]]:
 
 def merge(profile: dict[str, Any], socket: str) -> dict[str, Any]:
     """`profile` with our calls sent to `socket`, whatever it says of them."""
-    ours = set(SYSCALLS)
+    theirs = {name for entry in profile.get("syscalls", []) for name in entry.get("names", [])}
+    left = _MULTIPLEXED & theirs
+    ours = SYSCALLS.keys() - left
     kept = []
     for entry in profile.get("syscalls", []):
         names = [name for name in entry.get("names", [entry.get("name")]) if name not in ours]
         if names:
             kept.append({**entry, "names": names})
-    return {**profile, "listenerPath": socket, "syscalls": kept + rules()}
+    return {**profile, "listenerPath": socket, "syscalls": kept + rules(left)}
