@@ -60,13 +60,16 @@ class Front:
         "receiver",
         "status",
         "supervisor",
+        "survives",
     )
 
-    def __init__(self, supervisor: int, receiver: int, *, linger: bool) -> None:
+    def __init__(self, supervisor: int, receiver: int, *, linger: bool, survives: bool = True) -> None:
         self.supervisor = supervisor
         self.receiver = receiver
         self.linger = linger
         """Wait for the supervisor's end, too."""
+        self.survives = survives
+        """CMD can outlive the supervisor."""
         self.command = -1
         """pidfd of CMD once it is known."""
         self.command_pid = 0
@@ -138,7 +141,8 @@ class Front:
                     leave(self.status)
                 code = os.waitstatus_to_exitcode(status)
                 reason = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-                complain(f"the supervisor {reason} while CMD was running; CMD is on its own, unsupervised")
+                fate = "CMD is on its own, unsupervised" if self.survives else "CMD was killed with it"
+                complain(f"the supervisor {reason} while CMD was running; {fate}")
                 os._exit(EXIT_OURS)
 
     # -- signals

@@ -105,7 +105,7 @@ def launch(
         _supervisor(settings, caller, place, lambda: become(command, before, place.execute))
     os.close(sender)
     os.close(front)
-    Front(pid, receiver, linger=settings.stats or place.lingers).wait()
+    Front(pid, receiver, linger=settings.stats or place.lingers, survives=not place.lingers).wait()
 
 
 def _without_supervisor() -> None:
