@@ -181,6 +181,10 @@ class World:
             return mode
         return mode | (0o700 if directory else 0o600)
 
+    def workable_umask(self, mask: int) -> int:
+        """The umask to create with where the task's is `mask`: one that leaves what `workable` adds."""
+        return mask & ~0o700 if self.weak else mask
+
     # -- tasks
 
     def executed(self, tid: int, state: State, *, secure: bool) -> None:

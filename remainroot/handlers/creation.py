@@ -62,6 +62,8 @@ def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -
     can use it with its mode.
     """
     world = call.world
+    if world.weak:
+        mode &= ~umask_of(call.tid)  # shadow's tools create their files under umask 0777
     if (mode & _SET_ID or world.workable(mode, directory=directory) != mode) and not call.state.confined:
         return False
     hands_down = world.store.group_directories or world.store.default_lists or world.settings.unknown_is_real
@@ -184,7 +186,7 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
             return CONTINUE
         mask = umask_of(call.tid)
         call.check()
-        previous = os.umask(mask)
+        previous = os.umask(call.world.workable_umask(mask))
         try:
             make(place.directory, place.name, mode if make is _make_directory else place.mode(mode))
         finally:
@@ -263,12 +265,12 @@ def _open(  # each way out is one rule
 
 def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
     """Create the regular file that `place` names, open it and hand it over."""
-    mode = place.mode(mode)
+    mask = umask_of(call.tid)
+    mode = place.mode(mode) & ~mask
     if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode):
         return CONTINUE
-    mask = umask_of(call.tid)
     call.check()
-    previous = os.umask(mask)
+    previous = os.umask(call.world.workable_umask(mask))
     try:
         ours = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC
         fd = os.open(place.name, flags | ours, call.world.workable(mode), dir_fd=place.directory)
@@ -278,7 +280,7 @@ def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
         raise
     finally:
         os.umask(previous)
-    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(mode), flags)
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
@@ -289,16 +291,16 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
         return CONTINUE
     place = _Place(call, directory, b"")
     mask = umask_of(call.tid)
-    previous = os.umask(mask)
+    previous = os.umask(call.world.workable_umask(mask))
     try:
-        mode = place.mode(mode)
+        mode = place.mode(mode) & ~mask
         if place.leaves_to_kernel(mode):
             return CONTINUE
         fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, call.world.workable(mode))
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(mode), flags)
 
 
 def _hand_over(place: _Place, fd: int, owner: Owner, flags: int) -> Outcome:
@@ -338,7 +340,8 @@ def _mkdir(call: Call, dirfd: int, index: int, mode: int) -> Outcome:
     except OSError:
         return CONTINUE
     disk = call.world.workable(mode, directory=True)
-    return _create(call, dirfd, path, _make_directory, disk, 0 if disk == mode else S_IFDIR | mode)
+    own = call.world.weak and call.world.workable(mode & ~umask_of(call.tid), directory=True) != mode
+    return _create(call, dirfd, path, _make_directory, disk, S_IFDIR | mode if own else 0)
 
 
 @handles("symlink", quick=quick.create(path=1))
