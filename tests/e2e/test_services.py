@@ -28,12 +28,12 @@ tar -C /tmp --numeric-owner -cf - null loop dir by-su | tar -tvf - | awk '{print
 """
 
 POSTGRESQL = r"""
-sed -i 's/peer$/trust/' /etc/postgresql/15/main/pg_hba.conf
 pg_ctlcluster 15 main start
 su postgres -c "psql -Atc 'select count(*) from pg_database; select current_user'"
 su postgres -c "psql -Atc 'create table t as select generate_series(1, 100) n; select sum(n) from t'"
 stat -c '%U:%G %a' /var/lib/postgresql/15/main/postmaster.pid /run/postgresql/.s.PGSQL.5432
-ps -o user=,comm= -p "$(head -n 1 /var/lib/postgresql/15/main/postmaster.pid)"
+server=$(head -n 1 /var/lib/postgresql/15/main/postmaster.pid)
+stat -c %U "/proc/$server"; id -nu "$(grep ^Uid: "/proc/$server/status" | cut -f 2)"
 pg_ctlcluster 15 main stop
 """
 
