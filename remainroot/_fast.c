@@ -665,7 +665,8 @@ static int converse(Loop *self, bool send, int patience)
 		/* A failure means that the task died, or was interrupted, while it waited. */
 		if (send)
 			(void)ioctl(self->listener, SEND, &self->response);
-		if (patience >= 0 && poll(&ready, 1, patience) == 0)
+		/* Nor may a signal lead on to RECV: it tells of a stop that nobody would look at. */
+		if (patience >= 0 && poll(&ready, 1, patience) <= 0)
 			return -1;
 		memset(&self->notification, 0, sizeof self->notification);
 		if (ioctl(self->listener, RECV, &self->notification) < 0)
