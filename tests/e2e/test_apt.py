@@ -128,6 +128,7 @@ def test_seventeen_packages_elsewhere(name: str, engine: str) -> None:
     install_and_compare(name, engine, TOGETHER)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["notify", *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])])
 def test_eighteenth_package(engine: str) -> None:
+    """The one package that excludes another of the seventeen: on every engine where there is time."""
     install_and_compare("unshare-outside", engine, ALONE)

@@ -69,8 +69,15 @@ def truth(name: str) -> Result:
     return result
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", SERVICES)
+# The slowest engine runs every service, too, where there is time.
+CASES = [
+    pytest.param(name, engine, marks=[pytest.mark.slow] if engine == "ptrace" and name != "identities" else [])
+    for name in SERVICES
+    for engine in ENGINES
+]
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
 def test_runs_as_under_real_root(name: str, engine: str) -> None:
     packages, script = SERVICES[name]
     real = truth(name)
