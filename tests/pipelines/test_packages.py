@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import REMAINROOT, environment
-from tests.pipelines.test_tools import CONTAINER, PLAIN, USER
+from tests.launching import environment
+from tests.pipelines.test_tools import CONTAINER, PLAIN, SHIM, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def home() -> Iterator[Path]:
     base.mkdir()
     (base / "bin").mkdir()
     command = base / "bin/remainroot"
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(REMAINROOT)} "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(SHIM)} "$@"\n')
     command.chmod(0o755)
     os.chown(base, USER, USER)
     yield base

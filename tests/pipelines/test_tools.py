@@ -6,21 +6,34 @@ A plain user without subordinate ids runs them on the plain host, and as root of
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import REMAINROOT, environment
+from tests.e2e.containers import install_into
+from tests.launching import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.oracle
 
+
+def _shim() -> tuple[str, ...]:
+    """remainroot where a plain user can run it: the clone may lie where only root can enter."""
+    site = Path(tempfile.mkdtemp(prefix="remainroot-pipeline-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, site, ignore_errors=True)
+    install_into(site)
+    return (str(site / "bin/remainroot"), "--engine", "auto")
+
+
+SHIM = _shim()
 USER = 12345
 PLAIN = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -28,9 +41,9 @@ CONTAINER = (*PLAIN, *UNSHARE)
 RUNNERS = {
     "real-root": (),
     "fakeroot": (*PLAIN, "fakeroot"),
-    "plain-host": (*PLAIN, *REMAINROOT),
-    "container": (*CONTAINER, *REMAINROOT),
-    "container-sqlite": (*CONTAINER, *REMAINROOT, "--store=sqlite:state/owners.db"),
+    "plain-host": (*PLAIN, *SHIM),
+    "container": (*CONTAINER, *SHIM),
+    "container-sqlite": (*CONTAINER, *SHIM, "--store=sqlite:state/owners.db"),
 }
 
 TREE = """
