@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +23,17 @@ REMAINROOT = [sys.executable, "-m", "remainroot", "--engine", "auto"]
 ENGINES = ("notify", "trace", "ptrace")
 PLACE = ("unshare", "--user", "--map-root-user")
 TIMEOUT = 60
+
+
+@functools.cache
+def for_everybody() -> str:
+    """A remainroot that a plain user can run: this tree may lie where only root can enter."""
+    from tests.e2e.containers import install_into
+
+    site = Path(tempfile.mkdtemp(prefix="remainroot-tests-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, site, ignore_errors=True)
+    install_into(site)
+    return str(site / "bin/remainroot")
 
 
 def environment() -> dict[str, str]:

@@ -19,6 +19,7 @@ from tests.launching import (
     REMAINROOT,
     children,
     environment,
+    for_everybody,
     is_running,
     remainroot,
     start,
@@ -197,9 +198,8 @@ PLAIN_USER = ("setpriv", "--reuid=12345", "--regid=23456", "--clear-groups")
 
 
 def test_plain_user_gets_a_namespace() -> None:
-    python = "/usr/bin/python3"  # the test's own may live where a plain user cannot look
     front = subprocess.Popen(
-        [*PLAIN_USER, python, *REMAINROOT[1:], "--", "sh", "-c", "id -u; read never; exit 4"],
+        [*PLAIN_USER, for_everybody(), "--engine", REMAINROOT[-1], "--", "sh", "-c", "id -u; read never; exit 4"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,18 +6,15 @@ A plain user without subordinate ids runs them on the plain host, and as root of
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.containers import install_into
-from tests.launching import environment
+from tests.launching import environment, for_everybody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.oracle
 
 
-def _shim() -> tuple[str, ...]:
-    """remainroot where a plain user can run it: the clone may lie where only root can enter."""
-    site = Path(tempfile.mkdtemp(prefix="remainroot-pipeline-", dir="/var/tmp"))
-    atexit.register(shutil.rmtree, site, ignore_errors=True)
-    install_into(site)
-    return (str(site / "bin/remainroot"), "--engine", "auto")
-
-
-SHIM = _shim()
+SHIM = (for_everybody(), "--engine", "auto")
 USER = 12345
 PLAIN = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
