@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import REMAINROOT, environment
+from tests.launching import environment, for_everybody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_the_user_is_root_and_so_are_the_files(home: str, engine: str) -> None:
     chown 5:6 a; chmod 4755 a; cp -a a b; stat -c %u:%g:%A b; setcap cap_net_raw+ep d/../a; getcap a
     tar -cf t d b n; tar --numeric-owner -tvf t | cut -c1-22; setpriv --reuid=1 id -u
     """
-    done = run(home, f"{' '.join(REMAINROOT)} --engine {engine} -- sh -ec '{inner}'")
+    done = run(home, f"{for_everybody()} --engine {engine} -- sh -ec '{inner}'")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "0", "0", "0", "0:0", "0:0",
@@ -68,12 +68,12 @@ def test_the_user_is_root_and_so_are_the_files(home: str, engine: str) -> None:
 
 def test_unknown_is_real(home: str) -> None:
     inner = "stat -c %u:%g old; touch new; stat -c %u:%g new; chown 0:0 old; stat -c %u:%g old"
-    done = run(home, f"touch old; {' '.join(REMAINROOT)} -u -- sh -ec '{inner}'")
+    done = run(home, f"touch old; {for_everybody()} -u -- sh -ec '{inner}'")
     assert (done.stdout, done.stderr) == ("1000:1000\n0:0\n0:0\n", "")
 
 
 def test_owners_last_if_that_is_asked_for(home: str) -> None:
-    command = f"{' '.join(REMAINROOT)} --store durable:{home}/owners.db -- sh -ec"
+    command = f"{for_everybody()} --store durable:{home}/owners.db -- sh -ec"
     show = "stat -c %u:%g:%a a b l"
     make = "touch a b; ln -s a l; chown 1:2 a; chmod 0 b; chown 3 b; chown -h 4 l"
     done = run(home, f"{command} '{make}; {show}'; {command} '{show}'")

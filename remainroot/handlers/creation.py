@@ -266,8 +266,8 @@ def _open(  # each way out is one rule
 def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
     """Create the regular file that `place` names, open it and hand it over."""
     mask = umask_of(call.tid)
-    mode = place.mode(mode) & ~mask
-    if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode):
+    mode = place.mode(mode)
+    if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode & ~mask):
         return CONTINUE
     call.check()
     previous = os.umask(call.world.workable_umask(mask))
@@ -280,7 +280,7 @@ def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
         raise
     finally:
         os.umask(previous)
-    return _hand_over(place, fd, place.owner_of(mode), flags)
+    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
@@ -293,14 +293,14 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     mask = umask_of(call.tid)
     previous = os.umask(call.world.workable_umask(mask))
     try:
-        mode = place.mode(mode) & ~mask
-        if place.leaves_to_kernel(mode):
+        mode = place.mode(mode)
+        if place.leaves_to_kernel(mode & ~mask):
             return CONTINUE
         fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, call.world.workable(mode))
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(place, fd, place.owner_of(mode), flags)
+    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
 
 
 def _hand_over(place: _Place, fd: int, owner: Owner, flags: int) -> Outcome:

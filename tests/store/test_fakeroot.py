@@ -13,13 +13,14 @@ import pytest
 from remainroot.errors import RemainrootError
 from remainroot.store.base import Owner
 from remainroot.store.fakeroot_file import FakerootStore, parse_line
-from tests.launching import REMAINROOT, environment
+from tests.launching import environment, for_everybody
 from tests.store.files import get, make, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SHIM = (for_everybody(), "--engine", "auto")
 USER = 12345
 MAKE = """
 touch a plain z; mkdir d; chown 1:2 a d; ln -s a l; chown -h 3:4 l; mknod n c 1 3; mknod disk b 8 1; chmod 4755 a
@@ -57,13 +58,13 @@ def sh(home: Path, *command: str) -> str:
 
 @pytest.fixture(params=["fakeroot", "remainroot"])
 def writer(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    return ("fakeroot",) if request.param == "fakeroot" else tuple(REMAINROOT)
+    return ("fakeroot",) if request.param == "fakeroot" else SHIM
 
 
 def test_both_read_what_either_wrote(home: Path, writer: tuple[str, ...]) -> None:
     sh(home, *writer, "-s", "state", "--", "sh", "-ec", MAKE)
     theirs = sh(home, "fakeroot", "-i", "state", "sh", "-c", LIST)
-    ours = sh(home, *REMAINROOT, "-i", "state", "--", "sh", "-c", LIST)
+    ours = sh(home, *SHIM, "-i", "state", "--", "sh", "-c", LIST)
     assert "a 4755 f 1:2" in theirs
     assert "l 777 l 3:4 a" in theirs
     assert "n 644 c 0:0" in theirs
@@ -72,20 +73,20 @@ def test_both_read_what_either_wrote(home: Path, writer: tuple[str, ...]) -> Non
 
 def test_a_chain_of_runs(home: Path, writer: tuple[str, ...]) -> None:
     """Each run reads the file and writes it anew, as packaging scripts do; files are renamed and removed in between."""
-    sh(home, *REMAINROOT, "-s", "state", "--", "sh", "-ec", MAKE)
+    sh(home, *SHIM, "-s", "state", "--", "sh", "-ec", MAKE)
     sh(home, *writer, "-i", "state", "-s", "state", "--", "sh", "-ec", CHANGE)
     numbers = {os.lstat(home / name).st_ino for name in os.listdir(home)} | {os.lstat(home / "d/f").st_ino}
     written = {parse_line(line).ino for line in (home / "state").read_text().splitlines()}
     assert written <= numbers, "a removed file is still in the list"
     theirs = sh(home, "fakeroot", "-i", "state", "sh", "-c", LIST)
-    ours = sh(home, *REMAINROOT, "-i", "state", "--", "sh", "-c", LIST)
+    ours = sh(home, *SHIM, "-i", "state", "--", "sh", "-c", LIST)
     assert "d/f 755 d 8:8" in theirs
     assert ours == theirs
 
 
 def test_the_end_of_cmd_is_reported_after_the_file_is_written(home: Path) -> None:
     for _ in range(5):
-        done = run(home, *REMAINROOT, "-s", "state", "--", "sh", "-c", "touch f; chown 5 f; exit 3")
+        done = run(home, *SHIM, "-s", "state", "--", "sh", "-c", "touch f; chown 5 f; exit 3")
         assert done.returncode == 3
         assert (home / "state").read_text().count("uid=5,gid=0") == 1
         (home / "state").unlink()
@@ -96,26 +97,26 @@ def test_unknown_is_real(home: Path) -> None:
     (home / "old").touch()
     os.chown(home / "old", USER, USER)
     theirs = sh(home, "fakeroot", "-u", "sh", "-c", script)
-    assert sh(home, *REMAINROOT, "-u", "--", "sh", "-c", script) == theirs == f"{USER}:{USER}:old\n0:0:/etc\n"
+    assert sh(home, *SHIM, "-u", "--", "sh", "-c", script) == theirs == f"{USER}:{USER}:old\n0:0:/etc\n"
     more = "touch new; mkdir dir; chown 0:0 old; stat -c %u:%g new dir old; id -u; chown 0 dir/.; stat -c %u dir"
-    assert sh(home, *REMAINROOT, "-u", "--", "sh", "-c", more) == "0:0\n0:0\n0:0\n0\n0\n"
+    assert sh(home, *SHIM, "-u", "--", "sh", "-c", more) == "0:0\n0:0\n0:0\n0\n0\n"
 
 
 def test_a_file_that_is_not_there_is_said_and_passed_over(home: Path) -> None:
-    done = run(home, *REMAINROOT, "-b", "100", "-i", "none", "--", "echo", "ran")
+    done = run(home, *SHIM, "-b", "100", "-i", "none", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert done.stderr == "remainroot: none does not exist: no owners to load\n"
 
 
 def test_a_file_that_is_something_else_is_refused(home: Path) -> None:
     (home / "state").write_text("dev=1,ino=2,mode=100644,uid=0,gid=0,nlink=1,rdev=0\nhello\n")
-    done = run(home, *REMAINROOT, "-i", "state", "--", "echo", "ran")
+    done = run(home, *SHIM, "-i", "state", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr == "remainroot: state, line 2: not as fakeroot saves it\n"
 
 
 def test_a_place_that_cannot_be_written_is_said(home: Path) -> None:
-    done = run(home, *REMAINROOT, "-s", "/nowhere/state", "--", "echo", "ran")
+    done = run(home, *SHIM, "-s", "/nowhere/state", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert done.stderr == "remainroot: cannot save owners in /nowhere/state: No such file or directory\n"
 
