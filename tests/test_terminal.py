@@ -199,7 +199,7 @@ def test_stop_that_the_command_catches(bash: Terminal) -> None:
 
 
 def test_background(bash: Terminal) -> None:
-    bash.send("remainroot -- sh -c 'echo up; sleep 1; echo done >&2; exit 3'\n")
+    bash.send("remainroot -- sh -c 'echo up; sleep 3; echo done >&2; exit 3'\n")
     bash.expect("\nup\n")
     bash.send(CTRL_Z)
     bash.expect("Stopped")
