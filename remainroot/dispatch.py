@@ -125,6 +125,14 @@ class When:
         return (value & self.mask == self.value) == (self.op == "eq")
 
 
+def meets(when: tuple[When, ...], args: tuple[int, ...]) -> bool:
+    """Whether a call with these arguments passes one of the tests (or there are none)."""
+    for test in when:
+        if test.passes(args[test.arg]):
+            return True
+    return not when
+
+
 INT = 0xFFFF_FFFF
 
 
@@ -172,7 +180,7 @@ class Syscall:
 
     def passes(self, args: tuple[int, ...]) -> bool:
         """Whether a call with these arguments is the handler's."""
-        return not self.when or any(test.passes(args[test.arg]) for test in self.when)
+        return meets(self.when, args)
 
 
 ALWAYS: Final[tuple[When, ...]] = ()
@@ -283,7 +291,7 @@ class Row:
 
     def passes(self, args: tuple[int, ...]) -> bool:
         """Whether the filter lets the call with these arguments through to the handler."""
-        return not self.when or any(test.passes(args[test.arg]) for test in self.when)
+        return meets(self.when, args)
 
 
 _TABLES: Final[dict[bool, dict[int, dict[int, Row]]]] = {}

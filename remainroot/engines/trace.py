@@ -21,7 +21,7 @@ import os
 import sys
 from ctypes import c_long
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return, build_table
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return, build_table, meets
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.kernel import load_filter
@@ -49,14 +49,6 @@ _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 def wanted_calls(*, strict: bool = False) -> Wanted:
     """The declared calls by audit architecture and number, with their conditions; `strict`: the guarded ones, too."""
     return {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in build_table(strict=strict).items()}
-
-
-def meets(conditions: tuple[When, ...], args: tuple[int, ...]) -> bool:
-    """Whether the arguments pass one of the conditions (or there are none)."""
-    for when in conditions:
-        if ((args[when.arg] & when.mask) == when.value) == (when.op == "eq"):
-            return True
-    return not conditions
 
 
 def _seize(pid: int, options: int) -> None:

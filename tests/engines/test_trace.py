@@ -23,7 +23,7 @@ import pytest
 
 from remainroot import abi as abis
 from remainroot import kernel
-from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Return, When
+from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Return, When, meets
 from remainroot.engines import ptracing, trace
 from remainroot.engines.filter import RET_TRACE, assemble
 from remainroot.tasks import PLAIN
@@ -467,12 +467,12 @@ def test_unavailable_says_why(engine: str) -> None:
 def test_conditions() -> None:
     create = When(1, "eq", os.O_CREAT, os.O_CREAT)
     other = When(0, "ne", 5, 0xFFFFFFFF)
-    assert trace.meets((), (0, 0))
-    assert trace.meets((create,), (0, os.O_CREAT | os.O_RDWR))
-    assert not trace.meets((create,), (0, os.O_RDWR))
-    assert trace.meets((create, other), (4, 0))
-    assert not trace.meets((create, other), (5, 0))
-    assert not trace.meets((other,), (1 << 32 | 5, 0))
+    assert meets((), (0, 0))
+    assert meets((create,), (0, os.O_CREAT | os.O_RDWR))
+    assert not meets((create,), (0, os.O_RDWR))
+    assert meets((create, other), (4, 0))
+    assert not meets((create, other), (5, 0))
+    assert not meets((other,), (1 << 32 | 5, 0))
 
 
 def test_layouts_are_python_ptraces() -> None:
