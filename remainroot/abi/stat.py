@@ -108,12 +108,12 @@ _old: Final = Struct("=7H2xIIII")
 
 
 def oldstat(st: os.stat_result, owner: Owner) -> bytes:
-    """The 32 bytes of the first stat calls: 16-bit everything."""
-    if st.st_ino > 0xFFFF or st.st_nlink > 0xFFFF or st.st_size > _MAX_NON_LFS:
+    """The 32 bytes of the first stat calls: 16-bit everything. A 64-bit kernel cuts the size off without a word."""
+    if st.st_ino > 0xFFFF or st.st_nlink > 0xFFFF:
         raise _overflow()
     return _old.pack(
         _old_dev(st.st_dev), st.st_ino, owner.mode, st.st_nlink, _low_id(owner.uid), _low_id(owner.gid),
-        _old_dev(owner.rdev), st.st_size, *_seconds32(st)[::2],
+        _old_dev(owner.rdev), st.st_size & 0xFFFF_FFFF, *_seconds32(st)[::2],
     )  # fmt: skip
 
 

@@ -181,7 +181,10 @@ def test_layouts_are_what_the_kernel_writes(name: str, samples: list[Path]) -> N
             assert bytes.fromhex(data) == layout(st, true_owner(st)) + b"\xa5" * 8, (call, path)
             written.add(call)
     assert written == abi.stat_layouts.keys()
-    assert refused == {call for call in written if abi.bits == 32 and "64" not in call}
+    narrow = {call for call in written if abi.bits == 32 and "64" not in call}
+    if not any(path.stat().st_ino > 0xFFFF for path in samples):
+        narrow = {call for call in narrow if not call.startswith("old")}  # they refuse only inode numbers
+    assert refused == narrow
 
 
 def test_narrow_ids_are_shown_as_the_overflow_id() -> None:
