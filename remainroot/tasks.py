@@ -11,7 +11,10 @@ another.
 The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw
 setresuid, or half of glibc's broadcast), its number names a `_Mixed` record: the state of each thread by tid, and the
 state of threads to come, which `cloning` puts there. A child that such a process forks inherits the number of the
-record, too. It is given one of its own, its forking thread's, when it is first seen, and before that thread changes.
+record, too. What it inherits of the thread that forked it is that thread's timer slack: while threads differ, each
+one's is 50 us, as everybody's, and 1 ns more than the number of its own state. So the child is known, and its children,
+though all between are gone. Where the slack says nothing (a task set its own, or we lack CAP_SYS_NICE to change it) the
+thread that forked is looked for when the child is first seen, and before that thread changes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
 RLIMIT_RTTIME: Final = 15
 _TAG: Final = 1 << 62
+DEFAULT_SLACK: Final = 50_000
+"""The timer slack of every task that has not set one and is no real-time task, in ns: prctl(2), PR_SET_TIMERSLACK."""
+_MOST_SLACK: Final = 2 * DEFAULT_SLACK
+"""States with higher numbers are not marked: it is a slack still."""
 SUID_DUMPABLE: Final = 0
 """/proc/sys/fs/suid_dumpable as it is everywhere: what changed its ids leaves no core."""
 
@@ -161,6 +168,15 @@ def children_of(tid: int) -> list[int]:
         return []
 
 
+def slack_of(tid: int) -> int:
+    """The timer slack of `tid` in ns; 0 if we may not know."""
+    try:
+        with open(f"/proc/{tid}/timerslack_ns", "rb") as file:
+            return int(file.read())
+    except OSError:
+        return 0
+
+
 class Tasks:
     """The states of all supervised tasks."""
 
@@ -206,15 +222,36 @@ class Tasks:
         state = mixed.threads.get(tid)
         if state is not None:
             return state
+        marked = self.marked(tid)
         if thread_group(tid) == mixed.tgid:
-            mixed.threads[tid] = mixed.newborn
-            return mixed.newborn
-        state = self._forker(mixed, tid)
+            state = mixed.threads[tid] = marked or mixed.newborn
+            return state
+        state = marked or self._forker(mixed, tid)
         try:
             self._tag(tid, state)
+            self._mark(tid, None)
         except OSError:
             pass  # gone
         return state
+
+    def marked(self, tid: int) -> State | None:
+        """The state whose number the timer slack of `tid` bears, or None if it bears none."""
+        number = slack_of(tid) - DEFAULT_SLACK - 1
+        return self.numbered(number) if 0 <= number < len(self._named) else None
+
+    def _mark(self, tid: int, state: State | None) -> None:
+        """Let the timer slack of thread `tid`, if it is a usual one, bear the number of `state`, or none."""
+        slack = slack_of(tid)
+        if not DEFAULT_SLACK <= slack < _MOST_SLACK:
+            return
+        wanted = DEFAULT_SLACK if state is None else DEFAULT_SLACK + 1 + self._number(state)
+        if wanted == slack or wanted >= _MOST_SLACK:
+            return
+        try:
+            with open(f"/proc/{tid}/timerslack_ns", "wb", buffering=0) as file:
+                file.write(b"%d" % wanted)
+        except OSError:
+            pass  # gone, or we have not CAP_SYS_NICE
 
     @staticmethod
     def _forker(mixed: _Mixed, tid: int) -> State:
@@ -250,11 +287,14 @@ class Tasks:
 
     def _tag(self, tid: int, named: State | _Mixed) -> None:
         """Write the number of `named` into the process of `tid`."""
+        prlimit(tid, RLIMIT_RTTIME, (_TAG + self._number(named), RLIM_INFINITY))
+
+    def _number(self, named: State | _Mixed) -> int:
         number = self._numbers.get(named, -1)
         if number < 0:
             number = self._numbers[named] = len(self._named)
             self._named.append(named)
-        prlimit(tid, RLIMIT_RTTIME, (_TAG + number, RLIM_INFINITY))
+        return number
 
     def set(self, tid: int, state: State) -> None:
         """`tid` is `state` from now on.
@@ -279,9 +319,16 @@ class Tasks:
             old, rest = {}, self.state(tid)
         # Dumpable and the limit belong to the process.
         whole = state.dumpable, state.rttime
-        now = {thread: old.get(thread, rest).replace(None, *whole) for thread in threads}
+        now = {
+            thread: (self._in_mixed(named, thread) if old else rest).replace(None, *whole)  # type: ignore[arg-type]
+            for thread in threads
+        }
         now[tid] = state
-        if all(other == state for other in now.values()):
+        alike = all(other == state for other in now.values())
+        for thread, its in now.items():
+            if alike or its != old.get(thread):
+                self._mark(thread, None if alike else its)
+        if alike:
             self._tag(tid, state)
         elif old:
             named.threads = now  # type: ignore[union-attr]
@@ -312,6 +359,7 @@ class Tasks:
             named = self._named_by(tid)
             if isinstance(named, _Mixed):
                 self._settle_children(named)
+                self._mark(tid, None)
         self._tag(tid, state)
 
     @staticmethod
@@ -334,7 +382,7 @@ class Tasks:
         if isinstance(named, _Mixed):
             state = self._in_mixed(named, tid)
             if state != named.newborn and named.threads.get(tid) is not None:
-                named.threads = {thread: named.threads.get(thread, named.newborn) for thread in thread_ids(tid)}
+                named.threads = {thread: self._in_mixed(named, thread) for thread in thread_ids(tid)}
                 named.newborn = state
 
     def start(self, tid: int, state: State) -> None:

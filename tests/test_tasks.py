@@ -12,7 +12,18 @@ import pytest
 
 from remainroot import kernel
 from remainroot.credentials import ROOT, user
-from remainroot.tasks import PLAIN, RLIMIT_RTTIME, State, Tasks, children_of, parent_of, thread_group, thread_ids
+from remainroot.tasks import (
+    DEFAULT_SLACK,
+    PLAIN,
+    RLIMIT_RTTIME,
+    State,
+    Tasks,
+    children_of,
+    parent_of,
+    slack_of,
+    thread_group,
+    thread_ids,
+)
 from tests.launching import until
 from tests.tasking import Task
 
@@ -201,11 +212,16 @@ def test_new_thread_of_a_process_that_agrees(task: Task, tasks: Tasks) -> None:
     assert tasks.state(thread) == MAIL
 
 
+@pytest.mark.parametrize("slack", [DEFAULT_SLACK, 7_000_000], ids=["marked", "unmarked"])
 @pytest.mark.parametrize("asked", [False, True], ids=["unseen", "seen"])
 @pytest.mark.parametrize("how", ["child", "spawned"])
-def test_child_is_as_the_thread_that_forked(task: Task, tasks: Tasks, how: str, *, asked: bool) -> None:
+def test_child_is_as_the_thread_that_forked(
+    task: Task, tasks: Tasks, how: str, slack: int, *, asked: bool
+) -> None:
+    task.do("set_slack", slack)
     thread = task.do("thread")
     tasks.set(thread, MAIL)
+    assert (tasks.marked(thread) == MAIL) == (slack == DEFAULT_SLACK)
     tasks.cloning(thread)
     of_thread = task.do("by", 0, how)
     tasks.cloning(task.tid)
@@ -228,7 +244,6 @@ def test_child_of_a_mixed_process_changes_alone(task: Task, tasks: Tasks) -> Non
     assert not tasks.is_mixed(born)
 
 
-@pytest.mark.xfail(strict=True, reason="who forked is looked up when the child is first seen, and then it is gone")
 @pytest.mark.parametrize("generations", [1, 3])
 def test_orphan_of_a_thread(task: Task, tasks: Tasks, generations: int) -> None:
     thread = task.do("thread")
@@ -241,6 +256,25 @@ def test_orphan_of_a_thread(task: Task, tasks: Tasks, generations: int) -> None:
         assert tasks.state(line[-1]) == MAIL
     finally:
         bury(line)
+
+
+def test_marks_are_taken_away(task: Task, tasks: Tasks) -> None:
+    thread = task.do("thread")
+    tasks.set(thread, MAIL)
+    born = task.do("by", 0, "child")
+    assert slack_of(born) == slack_of(thread) != slack_of(task.tid) != DEFAULT_SLACK
+    assert tasks.state(born) == MAIL
+    tasks.set(task.tid, MAIL)
+    assert [slack_of(tid) for tid in (task.tid, thread, born)] == [DEFAULT_SLACK] * 3
+
+
+def test_slack_of_its_own_is_left_alone(task: Task, tasks: Tasks) -> None:
+    thread = task.do("thread")
+    task.do("by", 0, "set_slack", 1)
+    tasks.set(thread, MAIL)
+    tasks.set(task.tid, MAIL)
+    assert slack_of(thread) == 1
+    assert slack_of(0) == 0, "nobody"
 
 
 def test_exec_by_a_thread_ends_the_difference(task: Task, tasks: Tasks) -> None:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""prctl(2): the attributes that belong to credentials."""
+"""prctl(2): the attributes that belong to credentials, and the one that we use."""
 
 from __future__ import annotations
 
 from errno import EINVAL
 
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, equals, handles
+from remainroot.tasks import DEFAULT_SLACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
+PR_GET_TIMERSLACK: Final = 30
 PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
 PR_CAP_AMBIENT: Final = 47
 _AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER, _AMBIENT_CLEAR_ALL = 1, 2, 3, 4
@@ -26,7 +28,8 @@ PR_REMAINROOT: Final = 0x52524F54
 REMAINROOT_ANSWER: Final = 0x0DD1
 _PRCTL_OPTIONS: Final = (
     PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP,
-    PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_REMAINROOT,
+    PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_GET_TIMERSLACK, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT,
+    PR_REMAINROOT,
 )  # fmt: skip
 
 
@@ -76,6 +79,12 @@ def _get_securebits(call: Call) -> Outcome:
 def _set_securebits(call: Call) -> Outcome:
     call.creds = call.creds.set_securebits(call.ptr(1))
     return DONE
+
+
+def _get_timerslack(call: Call) -> Outcome:
+    """Without the mark that a thread bears while the threads of its process differ."""
+    tasks = call.world.tasks
+    return Return(DEFAULT_SLACK) if tasks.mixed and tasks.marked(call.tid) else CONTINUE
 
 
 def _set_no_new_privs(call: Call) -> Outcome:
@@ -128,6 +137,7 @@ _OPTIONS: Final = {
     PR_CAPBSET_DROP: _bounding_drop,
     PR_GET_SECUREBITS: _get_securebits,
     PR_SET_SECUREBITS: _set_securebits,
+    PR_GET_TIMERSLACK: _get_timerslack,
     PR_SET_NO_NEW_PRIVS: _set_no_new_privs,
     PR_GET_NO_NEW_PRIVS: _get_no_new_privs,
     PR_CAP_AMBIENT: _ambient,

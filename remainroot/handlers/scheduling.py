@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EINVAL, EPERM
+from resource import RLIM_INFINITY, prlimit
 from struct import Struct
 
 from remainroot import quick
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 _PRIO_PROCESS: Final = 0
+_RLIMIT_NICE: Final = 13
 _IOPRIO_WHO_PROCESS: Final = 1
 _IOPRIO_CLASS_RT: Final = 1
 _REAL_TIME: Final = (1, 2)
@@ -71,19 +73,39 @@ def _remembered(call: Call, pid: int, name: str) -> tuple[int, int] | None:
 def setpriority(call: Call) -> Outcome:
     """setpriority(2) of one process.
 
-    EPERM unless the effective id is its real or effective one; EACCES for a lower value without CAP_SYS_NICE.
+    EPERM unless the effective id is its real or effective one; EACCES for a lower value without CAP_SYS_NICE; EPERM
+    where it is permitted more than the caller.
     """
     if call.signed(0) != _PRIO_PROCESS:
         return CONTINUE
-    outcome = affects(call, call.signed(1), CAP_SYS_NICE, _may)
     tid = _target(call, call.signed(1))
+    outcome = affects(call, call.signed(1), CAP_SYS_NICE, _owns)
     if outcome is not CONTINUE or not tid:
         return outcome
+    outcome = affects(call, call.signed(1), CAP_SYS_NICE, _may)
+    if outcome is not CONTINUE:
+        return Fail(EACCES) if _is_lower(call, tid, call.signed(2)) else outcome
     return _set_nice(call, tid, call.signed(2))
 
 
+def _owns(creds: Credentials, target: Credentials) -> bool:
+    return creds.euid in (target.uid, target.euid)
+
+
+def _nice(wanted: int) -> int:
+    return max(-20, min(19, wanted))
+
+
+def _is_lower(call: Call, tid: int, wanted: int) -> bool:
+    """Whether this is a lower value than `tid` has, and than its limit allows."""
+    told = call.world.tasks.state(tid).pretended(_NICE)
+    now = os.getpriority(os.PRIO_PROCESS, tid) if told is None else told[0]
+    limit = prlimit(tid, _RLIMIT_NICE)[0]
+    return _nice(wanted) < now and limit != RLIM_INFINITY and 20 - _nice(wanted) > limit
+
+
 def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
-    value = max(-20, min(19, wanted))
+    value = _nice(wanted)
     before = call.world.tasks.state(tid).pretended(_NICE)
     if not call.creds.capable(CAP_SYS_NICE):
         if before is None:

@@ -40,9 +40,11 @@ def _stat_field(tid: int, index: int) -> int:
 
 
 def _allowed(call: Call, tid: int, signo: int) -> bool:
-    """kill(2): CAP_KILL, or the ids match, or it is SIGCONT within the session."""
+    """kill(2): CAP_KILL, or the ids match, or it is the caller's own process, or SIGCONT within the session."""
     creds = call.creds
     if creds.capable(CAP_KILL) or creds.may_signal(call.world.tasks.state(tid).creds):
+        return True
+    if thread_group(tid) == thread_group(call.tid):
         return True
     return signo == SIGCONT and _stat_field(tid, _SESSION) == _stat_field(call.tid, _SESSION)
 

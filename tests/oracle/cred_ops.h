@@ -125,10 +125,10 @@ static void report(const char *why, int full)
     else
         snprintf(groups, sizeof groups, "%s", err_name(n));
     say("%s uid %u/%u/%u/%u gid %u/%u/%u/%u groups %s", why, u[0], u[1], u[2], fu, g[0], g[1], g[2], fg, groups);
-    say("%s caps%s e=%llx p=%llx i=%llx secbits=%ld keep=%ld nnp=%ld", why, cg ? " ERR" : "",
+    say("%s caps%s e=%llx p=%llx i=%llx secbits=%ld keep=%ld nnp=%ld slack=%ld", why, cg ? " ERR" : "",
         (unsigned long long)caps_of(d, 0), (unsigned long long)caps_of(d, 1), (unsigned long long)caps_of(d, 2),
         sc5(__NR_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0), sc5(__NR_prctl, PR_GET_KEEPCAPS, 0, 0, 0, 0),
-        sc5(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+        sc5(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), sc5(__NR_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0));
     if (full)
         say("%s ambient=%llx bounding=%llx", why, (unsigned long long)ambient_set(),
             (unsigned long long)bounding_set());

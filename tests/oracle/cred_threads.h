@@ -35,7 +35,13 @@ static void *worker_main(void *arg)
         case CMD_QUIT: thread_name = keep; return NULL;
         case CMD_CREDS: cred_ops(1 + (int)rnd(2)); break;
         case CMD_REPORT: report("thread", 0); break;
-        case CMD_FORK: op_fork(); break;
+        case CMD_FORK:
+            switch (rnd(4)) {
+            case 0: op_orphan(); break;
+            case 1: op_clone_parent(); break;
+            default: op_fork(); break;
+            }
+            break;
         case CMD_EXEC: op_exec(); break;
         case CMD_SUBTHREAD:
             if (pthread_create(&sub, NULL, sub_main, NULL) == 0)
