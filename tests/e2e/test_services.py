@@ -6,11 +6,17 @@ One script installs, starts and asks; it runs as real root and under each engine
 
 from __future__ import annotations
 
-import functools
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.containers import ENGINES, PLACES, TRUTH, Result, run_in
+from tests.e2e.ahead import Ahead, wanted
+from tests.e2e.containers import ENGINES, PLACES, TRUTH, Place, Result, run_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.e2e
 
@@ -61,28 +67,37 @@ SERVICES = {
 }
 
 
-@functools.cache
-def truth(name: str) -> Result:
-    packages, script = SERVICES[name]
-    result = run_in(TRUTH["minimal"], SCRIPT.format(packages=packages, script=script))
-    assert result.status == 0, f"real root itself fails: {result.output}\n{result.tail()}"
-    return result
-
-
 # The slowest engine runs every service, too, where there is time.
 CASES = [
     pytest.param(name, engine, marks=[pytest.mark.slow] if engine == "ptrace" and name != "identities" else [])
-    for name in SERVICES
     for engine in ENGINES
+    for name in SERVICES
 ]
 
 
-@pytest.mark.parametrize(("name", "engine"), CASES)
-def test_runs_as_under_real_root(name: str, engine: str) -> None:
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[Ahead]:
+    """What the tests compare: each service as real root, then under the engines."""
+    cases = [(case["name"], case["engine"]) for case in wanted(request)]
+    with Ahead() as made:
+        made.begin((name, partial(serve, TRUTH["minimal"], name)) for name, _ in cases)
+        made.begin((case, partial(serve, PLACES["unshare-outside"], *case)) for case in cases)
+        yield made
+
+
+ALONE = {name: Lock() for name in SERVICES}
+"""All runs have the host's network, where a service can have its port but once."""
+
+
+def serve(place: Place, name: str, engine: str | None = None) -> Result:
     packages, script = SERVICES[name]
-    real = truth(name)
-    result = run_in(
-        PLACES["unshare-outside"], SCRIPT.format(packages=packages, script=script), engine=engine
-    )
+    with ALONE[name]:
+        return run_in(place, SCRIPT.format(packages=packages, script=script), engine=engine)
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+def test_runs_as_under_real_root(runs: Ahead, name: str, engine: str) -> None:
+    real, result = runs.result(name), runs.result((name, engine))
+    assert real.status == 0, f"real root itself fails: {real.output}\n{real.tail()}"
     assert result.output == real.output, f"status {result.status}\n{result.tail()}"
     assert result.status == 0, result.tail()
