@@ -126,6 +126,23 @@ def chown_fd(fd: int, uid: int, gid: int) -> None:
     syscall(_SYS_FCHOWNAT, fd, b"", uid, gid, AT_EMPTY_PATH)
 
 
+_FILE_GETATTR: Final = 468
+_FILE_SETATTR: Final = 469
+_FILE_ATTR_SIZE: Final = 24
+
+
+def file_getattr(fd: int) -> bytes:
+    """The struct file_attr (its first version, 24 bytes) of what `fd` names: file_getattr(2), Linux 6.17."""
+    raw = bytearray(_FILE_ATTR_SIZE)
+    syscall(_FILE_GETATTR, AT_FDCWD, b"/proc/self/fd/%d" % fd, raw, len(raw), 0)  # itself it may not be O_PATH
+    return bytes(raw)
+
+
+def file_setattr(fd: int, raw: bytes) -> None:
+    """Set it: file_setattr(2)."""
+    syscall(_FILE_SETATTR, AT_FDCWD, b"/proc/self/fd/%d" % fd, raw, len(raw), 0)
+
+
 PROC_SUPER_MAGIC: Final = 0x9FA0
 _SYS_FSTATFS: Final = _NUMBERS["fstatfs"]
 _long: Final = Struct("@l")

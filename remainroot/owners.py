@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from fcntl import ioctl
 from stat import S_IFBLK, S_IFCHR, S_IFMT, S_IMODE, S_ISDIR, S_ISLNK
 
 from remainroot import acl, listing
@@ -12,7 +13,7 @@ from remainroot.errors import EXIT_OURS, RemainrootError
 from remainroot.kernel import chown_fd
 from remainroot.listing import Item
 from remainroot.settings import Settings
-from remainroot.store.base import Owner, is_placeholder
+from remainroot.store.base import FLAGS, Owner, is_placeholder
 from remainroot.store.choice import open_store
 from remainroot.store.codec import KEEP
 from remainroot.store.durable import DurableStore
@@ -43,6 +44,8 @@ USAGE: Final = """usage: remainroot owners ACTION [OPTION...] [TREE...]
 """
 _ACTIONS: Final = ("list", "export", "import", "convert", "prune", "apply")
 _OVERFLOW: Final = 65534
+_GETFLAGS: Final = 0x8008_6601
+_SETFLAGS: Final = 0x4008_6602
 
 
 class Options:
@@ -307,14 +310,26 @@ def _apply(store: Store, entry: Entry) -> None:
     try:
         _apply_owner(entry, owner)
         for name, value in kept.items():
-            if not store.hides(name):
+            if not store.hides(name) and name != FLAGS:
                 os.setxattr(f"/proc/self/fd/{fd}", name, _current(f"/proc/self/fd/{old}", name, value))
         for name in kept:
             store.forget_attribute(old, st, name)
         if owner is not None:
             store.forget(old, st)
+        if FLAGS in kept:
+            _apply_flags(fd, int.from_bytes(kept[FLAGS], "little"))
     finally:
         os.close(old)
+
+
+def _apply_flags(fd: int, flags: int) -> None:
+    """Last of all, for nothing can be changed afterwards."""
+    file = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        own = int.from_bytes(ioctl(file, _GETFLAGS, bytes(4)), "little")
+        ioctl(file, _SETFLAGS, (own | flags).to_bytes(4, "little"))
+    finally:
+        os.close(file)
 
 
 def _current(path: str, name: str, value: bytes) -> bytes:

@@ -39,7 +39,7 @@ CHOWNS: Final = 1 << 1
 """Give root's files to root."""
 CHMODS_ANY: Final = 1 << 2
 CHMODS: Final = 1 << 3
-"""Change the mode of a file (ANY: while there is no placeholder)."""
+"""Change the mode of a file (ANY: while there is no placeholder, and no flag that forbids it)."""
 CREATES_ANYWHERE: Final = 1 << 4
 CREATES: Final = 1 << 5
 """Create files that are root's (ANYWHERE: while no directory passes a group on)."""
@@ -263,7 +263,8 @@ class Loop:
                 may = powers(state, strict=world.settings.strict)
                 self._loop.set_who(self._states, creds.uid, creds.euid, creds.gid, creds.egid, may)
             self._states += 1
-        self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, store.empty, self._complete)
+        empty = store.empty and store.no_attributes
+        self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, empty, self._complete)
 
     def _valid(self) -> int:
         """The powers that count at present."""
@@ -273,15 +274,12 @@ class Loop:
         valid = -1 & 0xFFFF_FFFF
         if world.real_uid or world.real_gid:
             valid &= ~CHOWNS
-        if world.store.placeholders:
+        if world.store.placeholders or not world.store.no_attributes:
             valid &= ~CHMODS_ANY
         if world.store.group_directories:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:
             valid &= ~CREATES_ANYWHERE
-        # The keys do not tell of attributes; what the files themselves carry does.
-        if self._complete and not world.store.no_attributes:
-            valid &= ~(SEES_ATTRIBUTES | CREATES)
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:

@@ -133,9 +133,15 @@ ARM_LAYOUTS: Final[dict[str, Layout]] = {
 }  # fmt: skip
 
 
-def patch_statx(raw: bytes, owner: Owner) -> bytes:
-    """`raw` (a struct statx the kernel filled) with the owner's ids, mode and device numbers in place of the file's."""
+def patch_statx(raw: bytes, owner: Owner, attributes: int = 0) -> bytes:
+    """`raw` (a struct statx the kernel filled) with the owner's ids, mode and device numbers in place of the file's.
+
+    `attributes` are STATX_ATTR_* that the file has too.
+    """
     data = bytearray(raw)
+    if attributes:
+        for at in (8, 56):  # stx_attributes and its mask
+            data[at] |= attributes
     data[20:28] = owner.uid.to_bytes(4, "little") + owner.gid.to_bytes(4, "little")
     data[28:30] = owner.mode.to_bytes(2, "little")
     data[128:136] = os.major(owner.rdev).to_bytes(4, "little") + os.minor(owner.rdev).to_bytes(4, "little")

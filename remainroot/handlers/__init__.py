@@ -9,6 +9,7 @@ from __future__ import annotations
 from remainroot.handlers import (
     capabilities,
     creation,
+    flags,
     ids,
     interruption,
     lineage,
@@ -30,6 +31,7 @@ from remainroot.handlers import (
 __all__ = [
     "capabilities",
     "creation",
+    "flags",
     "ids",
     "interruption",
     "lineage",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
+    from remainroot.store.base import Store
 
 _CREATE: Final = 1
 _REPLACE: Final = 2
@@ -79,10 +80,24 @@ class File:
             kept = override.mode & _SET_ID if S_ISREG(now.st_mode) else 0
             store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
 
-    def may_change_acl(self) -> bool:
+    def flags(self) -> int:
+        """Those of chattr(1) that the store keeps for it."""
+        return self.call.world.store.flags(self.fd, self.st)
+
+    def demand_unflagged(self) -> None:
+        """OSError(EPERM) if it is immutable or append-only."""
+        demand_unflagged(self.call.world.store, self.fd, self.st)
+
+    def may_change(self) -> bool:
         """It is the caller's, or the caller is as good as its owner."""
         creds = self.call.creds
         return creds.fsuid == self.owner.uid or creds.capable(CAP_FOWNER)
+
+
+def demand_unflagged(store: Store, fd: int, st: os.stat_result) -> None:
+    """OSError(EPERM) if the file is kept to be immutable or append-only: neither owner, mode nor attributes change."""
+    if store.flags(fd, st):
+        raise OSError(EPERM, os.strerror(EPERM))
 
 
 def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  # the ways out are the rules
@@ -90,12 +105,13 @@ def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  #
     entries = acl.parse(value)
     if not entries:
         return remove_acl(file, name) if entries == [] or not value else CONTINUE  # EINVAL, EOPNOTSUPP
+    file.demand_unflagged()
     mode = file.owner.mode
     if S_ISLNK(mode):
         return Fail(ENOTSUP)
     if name == acl.DEFAULT and not S_ISDIR(mode):
         return Fail(EACCES)
-    if not file.may_change_acl():
+    if not file.may_change():
         return Fail(EPERM)
     if not acl.is_valid(entries):
         return Fail(EINVAL)
@@ -153,9 +169,10 @@ def current_acl(file: File, name: str, value: bytes | None) -> bytes | None:
 
 def remove_acl(file: File, name: str) -> Outcome:
     """As above, without a list."""
+    file.demand_unflagged()
     if S_ISLNK(file.owner.mode) or (name == acl.DEFAULT and not S_ISDIR(file.owner.mode)):
         return DONE if file.placeholder else CONTINUE
-    if not file.may_change_acl():
+    if not file.may_change():
         return Fail(EPERM)
     file.drop(name)
     return DONE if file.placeholder else CONTINUE

@@ -10,6 +10,7 @@ from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.handlers.attributes import demand_unflagged
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
@@ -24,6 +25,7 @@ def _nothing_to_do(call: Call, mode: int) -> bool:
     world = call.world
     return (
         not world.store.placeholders
+        and world.store.no_attributes
         and not world.weak
         and not mode & (S_ISUID | S_ISGID)
         and not world.settings.whole_identity
@@ -87,6 +89,7 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     if S_ISLNK(st.st_mode):
         return CONTINUE  # EOPNOTSUPP
     world = call.world
+    demand_unflagged(world.store, fd, st)
     override = world.override(fd, st)
     owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds

@@ -10,6 +10,7 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 from remainroot import quick
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
 from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
+from remainroot.handlers.attributes import demand_unflagged
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
 from remainroot.store.base import Owner, is_placeholder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
+    from remainroot.store.base import Store
 
 
 _SET_ID: Final = S_ISUID | S_ISGID
@@ -106,6 +108,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     `path_only`: the task's descriptor, refused if it was opened O_PATH.
     """
     world = call.world
+    demand_unflagged(world.store, fd, st)
     override = world.override(fd, st)
     owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
@@ -138,9 +141,14 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
         world.store.forget(fd, st)
     else:
         world.store.put(fd, st, Owner(new_uid, new_gid))
-    if not (world.store.no_attributes or S_ISDIR(mode)) and world.store.attributes(fd, st).get("security.capability"):
-        world.store.forget_attribute(fd, st, "security.capability")
+    if not S_ISDIR(mode):
+        _clear_capability(world.store, fd, st)
     return DONE
+
+
+def _clear_capability(store: Store, fd: int, st: os.stat_result) -> None:
+    if not store.no_attributes and store.attributes(fd, st).get("security.capability"):
+        store.forget_attribute(fd, st, "security.capability")
 
 
 def _is_default(call: Call, st: os.stat_result, uid: int, gid: int) -> bool:

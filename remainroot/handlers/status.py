@@ -132,11 +132,12 @@ def statx(call: Call) -> Outcome:
     try:
         owner = call.world.correction(fd, st)
         instead = _instead(call, fd, st, _descriptor(call, st, call.signed(0), 1, flags))
-        if instead is not None:
+        kept = call.world.store.flags(fd, st)
+        if instead is not None or kept:
             owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
         if owner is None:
             return CONTINUE
         raw = raw_statx(fd, flags & _AT_STATX_SYNC_TYPE, mask)
     finally:
         os.close(fd)
-    return _give(call, call.ptr(4), patch_statx(raw, owner), instead)
+    return _give(call, call.ptr(4), patch_statx(raw, owner, kept), instead)

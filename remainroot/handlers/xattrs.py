@@ -22,6 +22,7 @@ from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.attributes import File, current_acl, remove_acl, set_acl
 from remainroot.handlers.paths import Unresolved, find, find_fd
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.store.base import FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def _kind(call: Call, name: str) -> str:
         return "security"
     if name in acl.NAMES:
         return "acl"
-    return "user" if name.startswith("user.") and call.world.store.placeholders else ""
+    store = call.world.store
+    return "user" if name.startswith("user.") and (store.placeholders or not store.no_attributes) else ""
 
 
 # ---------------------------------------------------------------- which file, which name
@@ -122,6 +124,7 @@ def _run(call: Call, locate: Locate, name: int, act: Callable[[File, str, str], 
 
 def _refusal(file: File, kind: str, name: str) -> Outcome | None:
     """The answer to a change of an attribute of this kind that the kernel would not make for real root; None: go on."""
+    file.demand_unflagged()
     if kind in ("user", "own"):
         if file.placeholder or not (S_ISREG(file.st.st_mode) or S_ISDIR(file.st.st_mode)):
             return Fail(EPERM)
@@ -161,6 +164,7 @@ def _set_capability(file: File, value: bytes, flags: int) -> Outcome:
     """On the file if the kernel lets us; else kept: no CAP_SETFCAP (bubblewrap), or not even a user namespace."""
     if value and parse_file_caps(value) is None:
         return Fail(EINVAL)
+    file.demand_unflagged()
     if value and not file.call.creds.capable(CAP_SETFCAP):
         return Fail(EPERM)
     if not file.placeholder:
@@ -296,12 +300,14 @@ def _list(call: Call, locate: Locate, buffer: int, size: int) -> Outcome:
     admin = call.creds.capable(CAP_SYS_ADMIN)
     shown = [name for name in names if not store.hides(name) and name not in kept and not file.placeholder]
     for name in kept:
+        if name == FLAGS:
+            continue
         if name in acl.NAMES and not file.placeholder:
             if name in names:
                 shown.append(name)
         elif admin or not name.startswith("trusted."):
             shown.append(name)
-    if len(shown) == len(names) and not kept:
+    if len(shown) == len(names) and not kept.keys() - {FLAGS}:
         return CONTINUE
     raw = b"".join(os.fsencode(name) + b"\0" for name in shown)
     if len(raw) > _LIST_MAX:

@@ -10,8 +10,19 @@ from remainroot.kernel import birth_time, file_handle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from typing import Final
 
     from remainroot._fast import Keys
+
+
+FLAGS: Final = "flags"
+"""The attribute for the flags of chattr(1) that are kept for a file: 4 bytes, little-endian, of IMMUTABLE and APPEND.
+
+No extended attribute can have this name, for theirs begin with a namespace.
+"""
+IMMUTABLE: Final = 0x10
+APPEND: Final = 0x20
+"""FS_IMMUTABLE_FL and FS_APPEND_FL, and STATX_ATTR_IMMUTABLE and STATX_ATTR_APPEND."""
 
 
 class Owner:
@@ -69,8 +80,8 @@ class Store:
     A file is named by an O_PATH descriptor `fd` and the `st` that fstat gave for it. What changes something returns
     when the change is as safe as the backend makes it, or raises the OSError the task should see (ENOSPC).
 
-    A store also keeps attributes: extended attributes that real root could give to a file and we cannot. They have
-    nothing to do with how the store itself keeps owners.
+    A store also keeps attributes: extended attributes that real root could give to a file and we cannot, and FLAGS.
+    They have nothing to do with how the store itself keeps owners.
     """
 
     xattrs: tuple[str, ...] = ()
@@ -94,12 +105,16 @@ class Store:
     def note(self, st: os.stat_result, owner: Owner) -> None:
         """Keep the hints above true: called by backends for every override they record."""
         self.empty = False
-        if self._keys is not None:
-            self._keys.add(st.st_dev, st.st_ino)
+        self.note_key(st)
         if owner.gid and S_ISDIR(st.st_mode):
             self.group_directories = True
         if owner.mode:
             self.placeholders = True
+
+    def note_key(self, st: os.stat_result) -> None:
+        """This file is not to be answered about without us (`watched_by`)."""
+        if self._keys is not None:
+            self._keys.add(st.st_dev, st.st_ino)
 
     def assume_anything(self) -> None:
         """Set the hints for a store that holds what earlier or other runs recorded."""
@@ -112,9 +127,10 @@ class Store:
     def watched_by(self, keys: Keys, carriers: Keys) -> bool:
         """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before it runs.
 
-        From now on `note` puts each file that gets an override into `keys`. True is the promise that no file has one
-        that is not there. Else (others write to the same store) the store may put `(device, 0)` into `carriers` when it
-        knows that a regular file or directory of ours there has an override only in the attributes `xattrs`.
+        From now on `note` puts each file that gets an override or an attribute into `keys`. True is the promise that
+        no file has one that is not there. Else (others write to the same store) the store may put `(device, 0)` into
+        `carriers` when it knows that a regular file or directory of ours there has an override only in the attributes
+        `xattrs`.
         """
         self._keys = keys
         del carriers
@@ -150,6 +166,12 @@ class Store:
     def forget_attribute(self, fd: int, st: os.stat_result, name: str) -> None:
         """Remove this file's attribute `name`, if it is kept."""
         raise NotImplementedError
+
+    def flags(self, fd: int, st: os.stat_result) -> int:
+        """The flags kept for this file."""
+        if self.no_attributes:
+            return 0
+        return int.from_bytes(self.attributes(fd, st).get(FLAGS, b""), "little") & (IMMUTABLE | APPEND)
 
     # -- the end
 

@@ -29,7 +29,7 @@ class MemoryStore(Store):
     def watched_by(self, keys: Keys, carriers: Keys) -> bool:
         """As in Store: no other writes here."""
         super().watched_by(keys, carriers)
-        for dev, ino in self._owners:
+        for dev, ino in (*self._owners, *self._attributes):
             keys.add(dev, ino)
         return True
 
@@ -72,6 +72,7 @@ class MemoryStore(Store):
         """Keep one."""
         kept = self.attributes(fd, st)
         self.no_attributes = False
+        self.note_key(st)
         self._attributes[st.st_dev, st.st_ino] = (kept | {name: value}, identity(fd))
 
     def forget_attribute(self, fd: int, st: os.stat_result, name: str) -> None:

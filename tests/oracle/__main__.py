@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import tempfile
 from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING
@@ -33,8 +34,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz")
     made.add_argument("--seeds", type=seeds, default=range(10), metavar="A:B")
     made.add_argument("--variant", action="append", choices=tuple(runner.VARIANTS))
-    made.add_argument("--mode", action="append", choices=runner.FILE_MODES, help="filefuzz: who acts; default all")
-    made.add_argument("--base", action="append", help="filefuzz: a directory of the filesystem to use; default /tmp")
+    made.add_argument("--mode", action="append", choices=runner.FILE_MODES, help="who acts on files; default all")
+    made.add_argument("--base", action="append", help="a directory of the filesystem to use; default /tmp")
+    made.add_argument("--runs", type=int, default=1, help="filefuzz: with how many supervisors, one after the other")
+    made.add_argument("--store", action="append", help="repeatable; each case has a database of its own")
     made.add_argument("--extras", action="store_true", help="credfuzz: compare /proc/self/status too")
     made.add_argument("--context", type=int, default=3, help="lines around a difference")
     made.add_argument("--stop-after", type=int, default=10, metavar="N", help="end after N differences")
@@ -47,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
 
 def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
     for seed, program, variant in product(args.seeds, args.program or ["credfuzz"], args.variant or ["native"]):
-        if program == "filefuzz":
-            for mode, base in product(args.mode or runner.FILE_MODES, args.base or ["/tmp"]):
-                yield runner.Case(program, seed, variant, mode=mode, base=base)
+        if program in runner.ON_FILES:
+            modes = args.mode or (runner.FILE_MODES if program == "filefuzz" else runner.FLAG_MODES)
+            for mode, base in product(modes, args.base or ["/tmp"]):
+                yield runner.Case(program, seed, variant, mode=mode, base=base, runs=args.runs)
         else:
             yield runner.Case(program, seed, variant, extras=args.extras)
 
@@ -74,6 +78,15 @@ def brief(case: runner.Case, engine: str, want: runner.Result, got: runner.Resul
     return f"{case} under {engine}\n    {line(want, at - 1)}\n  - {line(want, at)}\n  + {line(got, at)}{tail}"
 
 
+def run_under(oracle: runner.Oracle, engine: str, case: runner.Case, store: str) -> runner.Result:
+    """Under the shim, with a store that no other case has."""
+    if not store:
+        return oracle.run_under(engine, case)
+    with tempfile.TemporaryDirectory() as state:
+        path = "" if store == "xattr" or store == "memory" else f":{state}/owners.db"
+        return oracle.run_under(engine, case, ("--store", store + path))
+
+
 def main() -> int:
     args = parser().parse_args()
     count: Counter[str] = Counter()
@@ -82,18 +95,19 @@ def main() -> int:
             want = without(oracle.run_oracle(case), args.ignore)
             if args.show:
                 print("\n".join(want.lines))
-            for engine in args.engine or ["notify"]:
-                got = oracle.run_oracle(case) if engine == "oracle" else oracle.run_under(engine, case)
+            for engine, store in product(args.engine or ["notify"], args.store or [""]):
+                got = oracle.run_oracle(case) if engine == "oracle" else run_under(oracle, engine, case, store)
                 got = without(got, args.ignore)
                 count["runs"] += 1
                 if args.show:
                     print(f"--- {engine}: status {got.status}\n" + "\n".join(got.lines) + got.stderr)
                     continue
-                report = runner.difference(case, engine, want, got, args.context)
+                name = f"{engine} {store}".strip()
+                report = runner.difference(case, name, want, got, args.context)
                 if report is None:
                     continue
                 count["differences"] += 1
-                print(brief(case, engine, want, got) if args.brief else report, flush=True)
+                print(brief(case, name, want, got) if args.brief else report, flush=True)
                 if not any(got.lines):
                     print(f"nothing was printed: did {engine} start?\n{got.stderr.strip()}")
                     return 1

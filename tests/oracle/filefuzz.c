@@ -1,8 +1,8 @@
 /* Seeded random file operations, each followed by questions about the files.
  *
- *   filefuzz SEED DIR MODE
+ *   filefuzz SEED DIR MODE [RUN]
  *
- * DIR is an empty directory that everyone may write.  MODE says who acts: root, writer (root that also writes to
+ * DIR is an empty directory that everyone may write; with RUN it is the one that run 0 (RUN left out) left behind.  MODE says who acts: root, writer (root that also writes to
  * files with set-id bits), fsuid, euid, full (set-user-id to 1000 for good) or mixed (root and 42 in turns).  Where someone else than root acts, every file and
  * directory is open to all, so that ownership alone decides what is refused.
  */
@@ -390,33 +390,18 @@ static void become(const char *mode)
 }
 
 /* Work five levels down, so that ".." and symbolic links cannot leave DIR. */
-static int go_down(const char *top)
+static int go_down(const char *top, int again)
 {
     umask(0);
     for (int i = 0; i < 5; i++)
-        if (mkdir("p", 0777) || chdir("p"))
+        if ((!again && mkdir("p", 0777)) || chdir("p"))
             return 0;
     return snprintf(dir, sizeof dir, "%s/p/p/p/p/p", top) < (int)sizeof dir;
 }
 
-int main(int argc, char **argv)
+/* A starting set: files of several owners. */
+static void begin(void)
 {
-    if (argc != 4 || chdir(argv[2]) || !go_down(argv[2])) {
-        fprintf(stderr, "usage: filefuzz SEED DIR root|writer|fsuid|euid|full|mixed\n");
-        return 2;
-    }
-    rng = strtoull(argv[1], NULL, 0) * 0x2545F4914F6CDD1Dull + 7;
-    umask(022);
-    writes = !strcmp(argv[3], "writer");
-    everyone = !writes && strcmp(argv[3], "root") != 0;
-    if (everyone)
-        umask(0);
-    /* A starting set: two directories, and files of several owners. */
-    for (int i = 0; i < 2; i++) {
-        const char *name = i ? "d1" : "d0";
-        sc3(__NR_mkdirat, AT_FDCWD, name, 0777);
-        sub_dir[i] = (int)sc4(__NR_openat, AT_FDCWD, name, O_RDONLY | O_DIRECTORY, 0);
-    }
     int fd = open("a", O_CREAT | O_RDWR, 0666);
     close(fd);
     fd = open("b", O_CREAT | O_RDWR, 0666);
@@ -435,6 +420,31 @@ int main(int argc, char **argv)
         show(sc3(__NR_fchmodat, AT_FDCWD, START[i].path, START[i].mode & 07777), "start chmod %s", START[i].path);
         look(AT_FDCWD, START[i].path, 0);
     }
+}
+
+int main(int argc, char **argv)
+{
+    int run = argc == 5 ? atoi(argv[4]) : 0;
+    if (argc < 4 || argc > 5 || chdir(argv[2]) || !go_down(argv[2], run)) {
+        fprintf(stderr, "usage: filefuzz SEED DIR root|writer|fsuid|euid|full|mixed [RUN]\n");
+        return 2;
+    }
+    rng = strtoull(argv[1], NULL, 0) * 0x2545F4914F6CDD1Dull + 7 + (uint64_t)run * 0x9E3779B97F4A7C15ull;
+    umask(022);
+    writes = !strcmp(argv[3], "writer");
+    everyone = !writes && strcmp(argv[3], "root") != 0;
+    if (everyone)
+        umask(0);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "d1" : "d0";
+        if (!run)
+            sc3(__NR_mkdirat, AT_FDCWD, name, 0777);
+        sub_dir[i] = (int)sc4(__NR_openat, AT_FDCWD, name, O_RDONLY | O_DIRECTORY, 0);
+    }
+    if (run)
+        say("run %d", run);
+    else
+        begin();
     become(argv[3]);
     steps(80);
     for (unsigned i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {

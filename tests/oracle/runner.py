@@ -21,7 +21,8 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "filefuzz", "probe")
+PROGRAMS = ("credfuzz", "filefuzz", "flagfuzz", "probe")
+ON_FILES = ("filefuzz", "flagfuzz")
 VARIANTS: dict[str, list[str]] = {
     "native": [],
     "static": ["-static"],
@@ -29,6 +30,7 @@ VARIANTS: dict[str, list[str]] = {
     "m32-static": ["-m32", "-static"],
 }
 FILE_MODES = ("root", "writer", "fsuid", "euid", "full", "mixed")
+FLAG_MODES = ("root", "fsuid", "full")
 ENGINES = ("notify", "trace", "ptrace")
 SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
 
@@ -44,12 +46,14 @@ class Case:
     program: str
     seed: int
     variant: str = "native"
-    mode: str = "root"  # filefuzz: who acts
-    base: str = "/tmp"  # filefuzz: the filesystem
+    mode: str = "root"  # filefuzz, flagfuzz: who acts
+    base: str = "/tmp"  # the same: the filesystem
+    runs: int = 1  # filefuzz: in how many runs, one after the other, each with a supervisor of its own
     extras: bool = False  # credfuzz: also compare /proc/self/status
 
     def __str__(self) -> str:
-        tail = f" {self.mode} {self.base}" if self.program == "filefuzz" else " x" if self.extras else ""
+        tail = f" {self.mode} {self.base}" if self.program in ON_FILES else " x" if self.extras else ""
+        tail += f" in {self.runs} runs" if self.runs > 1 else ""
         return f"{self.program} seed {self.seed} {self.variant}{tail}"
 
 
@@ -61,6 +65,10 @@ class Result:
     status: int | None
     stderr: str
     command: list[str] = field(default_factory=list)
+
+    def followed_by(self, other: Result) -> Result:
+        """Both as one; the first status that is not 0 counts."""
+        return Result(self.lines + other.lines, self.status or other.status, self.stderr + other.stderr, self.command)
 
 
 def why_no_oracle() -> str | None:
@@ -146,16 +154,19 @@ class Oracle:
     def _run(self, case: Case, prefix: list[str]) -> Result:
         program = self.build(case.program, case.variant)
         work = tempfile.mkdtemp(prefix="fuzz.", dir=case.base)
-        os.chmod(work, 0o777 if case.program == "filefuzz" else 0o755)
+        os.chmod(work, 0o777 if case.program in ON_FILES else 0o755)
         argv = [*prefix, program]
         if case.program == "credfuzz":
             argv += [str(case.seed), work, self._mask, *(["x"] if case.extras else [])]
-        elif case.program == "filefuzz":
+        elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
         else:
             argv += [work, self.build(case.program, "static")]
         try:
-            return self._collect(argv, work)
+            result = self._collect(argv, work)
+            for run in range(1, case.runs):
+                result = result.followed_by(self._collect([*argv, str(run)], work))
+            return result
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

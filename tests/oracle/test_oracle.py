@@ -27,6 +27,10 @@ FILES = [
     runner.Case("filefuzz", 600, mode="root", base="/dev/shm"),
     runner.Case("filefuzz", 601, mode="mixed", base="/dev/shm"),
 ]
+FLAGS = [
+    *(runner.Case("flagfuzz", 700 + i, mode=mode) for i, mode in enumerate(runner.FLAG_MODES)),
+    runner.Case("flagfuzz", 710, "m32", base="/dev/shm"),
+]
 
 # What the probe finds that does not hold under the shim, exactly: a fact that begins to hold must leave its set.
 REFUSED_BY_THE_KERNEL = {"bind80"}  # a low port of the host
@@ -49,7 +53,7 @@ def test_credentials_as_real_root(oracle: runner.Oracle, engine: str, case: runn
 
 
 @pytest.mark.parametrize("engine", runner.ENGINES)
-@pytest.mark.parametrize("case", FILES, ids=str)
+@pytest.mark.parametrize("case", [*FILES, *FLAGS], ids=str)
 def test_files_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
     report = runner.compare(oracle, engine, case)
     assert report is None, report
@@ -95,7 +99,7 @@ def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> 
     assert runner.difference(case, "oracle", want, again) is None
 
 
-@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0]], ids=str)
+@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0], FLAGS[0]], ids=str)
 def test_without_the_shim_the_comparison_fails(oracle: runner.Oracle, case: runner.Case) -> None:
     report = runner.difference(case, "nothing", oracle.run_oracle(case), oracle.run_bare(case))
     assert report is not None
