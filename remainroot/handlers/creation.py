@@ -23,6 +23,7 @@ from stat import (
     S_ISDIR,
     S_ISGID,
     S_ISLNK,
+    S_ISREG,
     S_ISUID,
     S_IXGRP,
 )
@@ -53,6 +54,8 @@ _MODE_BITS: Final = 0o7777
 _DEVICE_BIT: Final = 0o20000
 """In the types of both kinds of device, and in that of no other file that mknod(2) makes."""
 _SET_ID: Final = S_ISUID | S_ISGID
+_NOTABLE: Final = _DEVICE_BIT | _SET_ID
+"""What in a mode makes a file more than the kernel can make it."""
 
 
 def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -> bool:
@@ -182,9 +185,10 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
     if place is None:
         return CONTINUE
     try:
-        if place.ordinary and not owner_mode:
-            return CONTINUE
         mask = umask_of(call.tid)
+        regular = S_ISREG(mode) and not owner_mode
+        if place.leaves_to_kernel(S_IMODE(mode) & ~mask) if regular else place.ordinary and not owner_mode:
+            return CONTINUE
         call.check()
         previous = os.umask(call.world.workable_umask(mask))
         try:
@@ -194,7 +198,8 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         shown = owner_mode and (owner_mode & ~mask)
         if S_ISDIR(shown) and place.set_gid:
             shown |= S_ISGID
-        place.record(Owner(place.owner.uid, place.owner.gid, shown, rdev))
+        owner = Owner(place.owner.uid, place.owner.gid, shown, rdev)
+        place.record(place.owner_of(S_IMODE(place.mode(mode)) & ~mask) if regular else owner)
     finally:
         os.close(place.directory)
     return DONE
@@ -373,13 +378,13 @@ def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
     return _create(call, dirfd, path, make, 0)
 
 
-@handles("mknod", quick=quick.create(path=0, clear=(1, _DEVICE_BIT)), blind=has_bits(1, _DEVICE_BIT))
+@handles("mknod", quick=quick.create(path=0, clear=(1, _NOTABLE)), blind=has_bits(1, _DEVICE_BIT))
 def mknod(call: Call) -> Outcome:
     """mknod(2)."""
     return _mknod(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("mknodat", quick=quick.create(dirfd=0, path=1, clear=(2, _DEVICE_BIT)), blind=has_bits(2, _DEVICE_BIT))
+@handles("mknodat", quick=quick.create(dirfd=0, path=1, clear=(2, _NOTABLE)), blind=has_bits(2, _DEVICE_BIT))
 def mknodat(call: Call) -> Outcome:
     """mknodat(2)."""
     return _mknod(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
@@ -391,7 +396,9 @@ def _mknod(  # noqa: PLR0911  # each way out is one rule
     """A device becomes an empty regular file that every stat shows as the device; EPERM without CAP_MKNOD."""
     kind = S_IFMT(mode) or S_IFREG
     if kind not in (S_IFCHR, S_IFBLK):
-        if kind not in (S_IFREG, S_IFIFO, S_IFSOCK) or _kernel_does_it(call):
+        if kind not in (S_IFREG, S_IFIFO, S_IFSOCK):
+            return CONTINUE
+        if _kernel_does_it(call, S_IMODE(mode)) if kind == S_IFREG else _kernel_does_it(call):
             return CONTINUE
     elif kind == S_IFCHR and dev == 0:
         return CONTINUE  # an overlay whiteout: anybody may make one
@@ -410,7 +417,7 @@ def _mknod(  # noqa: PLR0911  # each way out is one rule
         return CONTINUE
 
     def make(directory: int, name: bytes, mode: int) -> None:
-        os.mknod(name, mode, dir_fd=directory)
+        os.mknod(name, call.world.workable(mode) if kind == S_IFREG else mode, dir_fd=directory)
 
     if kind in (S_IFCHR, S_IFBLK):
         permissions = S_IMODE(mode)
