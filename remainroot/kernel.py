@@ -236,9 +236,9 @@ class Seize:
 
     __slots__ = ("tid",)
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, options: int = 0) -> None:
         self.tid = tid
-        self._request(self._SEIZE, tid, self._O_TRACEEXEC)
+        self._request(self._SEIZE, tid, self._O_TRACEEXEC | options)
 
     @staticmethod
     def _request(request: int, tid: int, data: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from select import POLLHUP, poll
 
 from remainroot.containers import namespaces, options, profile
 from remainroot.dispatch import CONTINUE
@@ -40,11 +39,8 @@ SYNTAX: Final = options.Syntax(
         *options.SHIM[1:],
     ),
 )
-_WALL: Final = 0x40000000
 _MESSAGE_MAX: Final = 1 << 16
 _FDS_MAX: Final = 16
-_PATIENCE: Final = 250
-_EXEC_PATIENCE: Final = 3
 
 
 class _Nobody:
@@ -71,19 +67,8 @@ class _Served(NotifyEngine):
         self.run()
 
     def _wait(self, serving: int) -> None:
-        """Wait until the filter has no user, and meanwhile for the stops of tasks whose exec is watched."""
-        poller = poll()
-        poller.register(self._listener, 0)  # POLLHUP comes unasked
-        while not any(event & POLLHUP for _, event in poller.poll(_EXEC_PATIENCE if self._execs else _PATIENCE)):
-            try:
-                while self._execs:
-                    tid, status = os.waitpid(-1, _WALL | os.WNOHANG)
-                    if not tid:
-                        break
-                    self._stops.put((tid, status))
-                    signal.pthread_kill(serving, signal.SIGUSR1)
-            except ChildProcessError:
-                continue
+        """Nobody here is our child."""
+        self._watch(serving)
         self._finish(serving)
 
 

@@ -13,9 +13,11 @@ import sys
 
 from remainroot.containers import namespaces, options
 from remainroot.containers.guest import Guest
-from remainroot.containers.start import Start
+from remainroot.containers.hostroot import HostRoot
+from remainroot.containers.start import Start, inherit
 from remainroot.containers.target import Target, find_pid
 from remainroot.containers.watch import watch
+from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SYS_PTRACE
 from remainroot.errors import RemainrootError
 from remainroot.launch import Place, launch
 from remainroot.supervisor import joined, supervise
@@ -36,6 +38,7 @@ SYNTAX: Final = options.Syntax(
     (
         ("--namespaces", "KIND,...", "join only these: " + " ".join(namespaces.KINDS)),
         ("--host-exe", "", "CMD is the host's program; what it needs and the container lacks is the host's, too"),
+        ("--with-host-root", "[=DIR]", "CMD (default: $SHELL) sees the host's files, the container's at DIR (/mnt)"),
         ("--workdir", "DIR", "CMD's working directory (default: the target's)"),
         ("--env", "NAME[=VALUE]", "set a variable, or pass one on (any number of times)"),
         ("--shim", "", "put the shim on CMD"),
@@ -44,16 +47,23 @@ SYNTAX: Final = options.Syntax(
 )
 
 
+_DEBUGGING: Final = (CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SYS_PTRACE)
+"""Capabilities for a program of the host, whatever the container has: a debugger looks into its mount namespace."""
+
+
 class Inside(Place):
     """In a container that is running."""
 
     joins = False
 
-    def __init__(self, target: Target, kinds: list[str], start: Start, guest: Guest | None, *, shim: bool) -> None:
+    def __init__(
+        self, target: Target, kinds: list[str], start: Start, *, guest: Guest | None, host: HostRoot | None, shim: bool
+    ) -> None:
         self.target = target
         self.kinds = kinds
         self.start = start
         self.guest = guest
+        self.host = host
         self.shim = shim
         self._later = [kind for kind in kinds if kind not in ("user", "pid")]
 
@@ -90,6 +100,11 @@ class Inside(Place):
 
         if self.shim:
             supervise(settings, watcher, go_in_and_become, started, fork=fork)
+        elif self.host is not None:
+            from remainroot.containers import crossing
+
+            container = crossing.Container(self.host.directory, inherit(self.target.environment), self.target.cwd_name)
+            crossing.serve(settings, watcher, go_in_and_become, started, fork, container)
         else:
             watch(watcher, go_in_and_become, started, fork)
 
@@ -101,19 +116,30 @@ class Inside(Place):
         """In CMD's process: everything up to the exec."""
         target = self.target
         target.take_cgroup()
+        if not self.shim:
+            target.take_limits(_DEBUGGING if self.guest is not None or self.host is not None else ())
+        if self.host is not None:
+            self.host.build(target, processes="pid" in self.kinds)
+            target.join([kind for kind in self._later if kind != "mount"])
+            self.host.go_back()
+        else:
+            self._go_to_its_files()
+        if "user" in self.kinds:
+            target.take_ids()
+        self.start.prepare(is_here=self.guest is None)
+
+    def _go_to_its_files(self) -> None:
+        """The target's root and directory, with the host's program in it."""
         if self.guest is not None:
             self.guest.take_host_along()
-        target.join(self._later)
+        self.target.join(self._later)
         if "mount" in self.kinds:
-            os.fchdir(target.root)
+            os.fchdir(self.target.root)
             os.chroot(".")
         if self.guest is not None:
             self.guest.move_in()
         if "mount" in self.kinds and not self.start.directory:
             self._go_to_its_directory()
-        if "user" in self.kinds:
-            target.take_ids()
-        self.start.prepare(is_here=self.guest is None)
 
     def _go_to_its_directory(self) -> None:
         """The target's, by name where the root has been made anew around us."""
@@ -159,18 +185,22 @@ def run(given: options.Given, words: list[str]) -> NoReturn:
     shim = "--shim" in given
     if shim and joined():
         raise RemainrootError("enter: no --shim inside another remainroot, which answers for all that starts here")
-    command = (words[2:] if words[1:2] == ["--"] else words[1:]) or ["/bin/sh"]
+    from_host = [option for option in ("--host-exe", "--with-host-root") if option in given]
+    if len(from_host) == 2 or (shim and "--with-host-root" in given):
+        raise SYNTAX.fail(f"option --with-host-root does not go with {'--shim' if shim else '--host-exe'}")
+    command = words[2:] if words[1:2] == ["--"] else words[1:]
     target = Target(find_pid(words[0]))
     kinds = _kinds(target, options.last(given, "--namespaces"))
-    guest = None
-    if "--host-exe" in given:
-        if "mount" not in kinds:
-            raise RemainrootError(f"enter: process {target.pid} sees the host's files: --host-exe has no use")
-        guest = Guest(command)
+    if from_host and "mount" not in kinds:
+        raise RemainrootError(f"enter: process {target.pid} sees the host's files: {from_host[0]} has no use")
+    host = HostRoot(options.last(given, "--with-host-root")) if "--with-host-root" in given else None
+    command = command or [os.environ.get("SHELL", "/bin/sh") if host is not None else "/bin/sh"]
+    guest = Guest(command) if "--host-exe" in given else None
     start = Start(
         "enter", command, environment=given.get("--env", []), directory=options.last(given, "--workdir"), user="",
-        limits=[], inherited=target.environment,
+        limits=[], inherited=target.environment if host is None else dict(os.environ),
     )  # fmt: skip
     settings = options.settings_of(given)
     talks = shim and (settings.trace_calls or settings.stats or settings.log is not None)
-    launch(settings, command, anyway=True, keep_stderr=talks, place=Inside(target, kinds, start, guest, shim=shim))
+    place = Inside(target, kinds, start, guest=guest, host=host, shim=shim)
+    launch(settings, command, anyway=True, keep_stderr=talks, place=place)

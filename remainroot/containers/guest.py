@@ -158,11 +158,23 @@ def _join(name: str, entry: int, host: int) -> None:
         os.symlink(os.readlink(theirs), name)
         return
     ours = mounts.open_in(host, name, mounts.O_PATH | os.O_DIRECTORY)
-    os.mkdir(name)
     if entry < 0:
+        os.mkdir(name)
         target = os.open(name, mounts.O_PATH | os.O_CLOEXEC)
         mounts.bind(ours, target, read_only=True)
         os.close(target)
+    elif os.path.samestat(os.fstat(entry), os.fstat(ours)):
+        _copy(name, entry)
     else:
-        mounts.union((entry, ours), name)
+        _unite(name, entry, ours)
     os.close(ours)
+
+
+def _unite(name: str, entry: int, ours: int) -> None:
+    os.mkdir(name)
+    try:
+        mounts.union((entry, ours), name)
+    except OSError as error:
+        raise RemainrootError(
+            f"enter: overlayfs refuses the container's /{name} over the host's ({error.strerror}): try --with-host-root"
+        ) from None

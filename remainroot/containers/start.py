@@ -49,6 +49,12 @@ def _variables(words: list[str]) -> dict[str, str]:
     return found
 
 
+def inherit(environment: dict[str, str]) -> dict[str, str]:
+    """An environment of a container, with what is true of the caller's terminal."""
+    terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    return {"PATH": _PATH} | environment | terminal
+
+
 class Start:
     """CMD and its circumstances."""
 
@@ -62,9 +68,7 @@ class Start:
         """Where it starts, "" for where it is by then."""
         self.user = user
         """Whom it runs as, "" for whoever it is by then."""
-        self.environment = {"PATH": _PATH, "container": "remainroot"} if inherited is None else inherited
-        self.environment.setdefault("PATH", _PATH)
-        self.environment |= {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+        self.environment = inherit({"container": "remainroot"} if inherited is None else inherited)
         self.environment |= _variables(environment)
         self.limits = [_limit(text) for text in limits]
 

@@ -8,6 +8,7 @@ import os
 from remainroot.containers import namespaces
 from remainroot.containers.mounts import O_PATH
 from remainroot.errors import RemainrootError
+from remainroot.kernel import PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _ENGINES: Final = {"podman": "{{.State.Pid}}", "docker": "{{.State.Pid}}"}
 _OVERFLOW: Final = 65534
+_PR_CAPBSET_DROP: Final = 24
 
 
 def find_pid(text: str) -> int:
@@ -25,17 +27,21 @@ def find_pid(text: str) -> int:
     if not colon or engine not in _ENGINES or not name:
         raise RemainrootError(f"enter: TARGET is a pid, podman:NAME or docker:NAME, not {text!r}")
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, writer, 1)]
+    complaints, complain = os.pipe2(os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, complain, 2)]
     words = [engine, "inspect", "--format", _ENGINES[engine], name]
     try:
         child = os.posix_spawnp(engine, words, os.environ, file_actions=actions)
     except FileNotFoundError:
         raise RemainrootError(f"enter: there is no program {engine} to ask for {name}") from None
     os.close(writer)
+    os.close(complain)
     with open(reader, encoding="utf-8", errors="replace") as file:
         answer = file.read().strip()
+    with open(complaints, encoding="utf-8", errors="replace") as file:
+        complaint = " ".join(file.read().split())
     if os.waitpid(child, 0)[1] or not answer.isdecimal():
-        raise RemainrootError(f"enter: {engine} knows no container {name}")
+        raise RemainrootError(f"enter: {engine} knows no container {name}" + (complaint and f" ({complaint})"))
     if answer == "0":
         raise RemainrootError(f"enter: the container {text} is not running")
     return int(answer)
@@ -93,11 +99,20 @@ class Target:
         words = (os.fsdecode(word).partition("=") for word in self._environ.split(b"\0") if word)
         return {name: value for name, equals, value in words if name and equals}
 
-    def learn_ids(self) -> None:
-        """Read its ids as they are called in our user namespace by now, and while we still have the host's /proc."""
+    @property
+    def cwd_name(self) -> str:
+        """What it calls its working directory, "/" if that is out of its reach."""
+        root, cwd = (os.readlink(f"/proc/self/fd/{fd}").rstrip("/") + "/" for fd in (self.root, self.cwd))
+        return "/" + cwd.removeprefix(root).rstrip("/") if cwd.startswith(root) else "/"
+
+    def _status(self) -> dict[bytes, bytes]:
         self.must_live()
         with open(f"/proc/{self.pid}/status", "rb") as file:
-            fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+            return dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+
+    def learn_ids(self) -> None:
+        """Read its ids as they are called in our user namespace by now, and while we still have the host's /proc."""
+        fields = self._status()
         uid, gid = int(fields[b"Uid"].split()[1]), int(fields[b"Gid"].split()[1])
         self._ids = uid, gid, [int(word) for word in fields[b"Groups"].split()]
 
@@ -118,6 +133,20 @@ class Target:
                 f"enter: cannot join the {what} namespace{'s' if len(kinds) > 1 else ''} of process {self.pid}: "
                 f"{error.strerror}; only the user who made a container may enter it"
             ) from None
+
+    def take_limits(self, kept: tuple[int, ...]) -> None:
+        """Give up the capabilities that it can never have, but for those `kept`; and new privileges, if it has."""
+        fields = self._status()
+        bounding = int(fields[b"CapBnd"], 16)
+        for number in range(64):
+            if bounding >> number & 1 or number in kept:
+                continue
+            try:
+                prctl(_PR_CAPBSET_DROP, number)
+            except OSError:
+                break  # past the last that there is, or we have none ourselves
+        if int(fields.get(b"NoNewPrivs", b"0")):
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
 
     def take_ids(self) -> None:
         """Be whom it is. Groups that the namespace forbids to set, or does not map, are left out."""

@@ -78,10 +78,11 @@ class LostError(Exception):
 class Puppet:
     """A task at the entry of a call that will not run, which makes the calls we want instead.
 
-    `wait` returns the next wait status of the task. OSError(ESRCH) from any method: the task was killed.
+    Or, where it has not `entered`, on its way out of one. `wait` returns the next wait status of the task.
+    OSError(ESRCH) from any method: the task was killed.
     """
 
-    def __init__(self, tid: int, arch: int, wait: Callable[[int], int]) -> None:
+    def __init__(self, tid: int, arch: int, wait: Callable[[int], int], *, entered: bool = True) -> None:
         self.tid = tid
         self.wait = wait
         self.registers = pt.Registers(tid, arch)
@@ -89,7 +90,7 @@ class Puppet:
         self.layout = self.registers.layout
         self.sp = self.saved[self.layout.sp]
         self.mask = pt.signal_mask(tid)
-        self.entered = True
+        self.entered = entered
         self.to_stop = False
         self.interrupted = False
         pt.set_signal_mask(tid, _ALL_SIGNALS)

@@ -3,7 +3,7 @@
 
 Two threads. The first receives notifications, has them answered and sends the answers. The second waits for children:
 the supervisor is the reaper of the whole tree, so when it has no child left the tree is gone (a listener does not
-tell, before Linux 6.11).
+tell, before Linux 6.11). In another pid namespace orphans have another reaper: there the listener must tell.
 
 An exec that changes what its task is must be seen to succeed, and the new program's auxiliary vector be mended before
 it runs. For that one call the task is seized with ptrace(2) and let go at its exec stop.
@@ -16,7 +16,7 @@ import os
 from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
-from select import POLLIN, poll
+from select import POLLHUP, POLLIN, poll
 from struct import Struct
 
 from remainroot import quick
@@ -151,6 +151,10 @@ class NotifyEngine(Engine):
         self._over = False
         self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
         self._execs: dict[int, _Execution] = {}
+        self._held: set[int] = set()
+        """Tasks whose stops are awaited elsewhere."""
+        self._seized = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Readable when a task has been seized."""
         self._response = bytearray(RESP.size)
         self._current = 0
 
@@ -165,7 +169,7 @@ class NotifyEngine(Engine):
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
-        code = program(RET_USER_NOTIF, strict=self.world.settings.strict)
+        code = self._filter()
         self.world.filters = 1
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)
@@ -204,6 +208,10 @@ class NotifyEngine(Engine):
         except OSError:
             pass  # before Linux 6.6: each answer wakes its task on some other CPU, and costs the more
         return pid
+
+    def _filter(self) -> bytes:
+        """The program that sends calls here."""
+        return program(RET_USER_NOTIF, strict=self.world.settings.strict)
 
     # -- service
 
@@ -335,6 +343,7 @@ class NotifyEngine(Engine):
             return
         execution = _Execution(tid, tgid, outcome, seize)
         self._execs[tid] = self._execs[tgid] = execution
+        os.eventfd_write(self._seized, 1)
         self._send(0, 0, _FLAG_CONTINUE)
         seize.interrupt()
         self._serve_execs(_EXEC_PATIENCE)
@@ -356,18 +365,31 @@ class NotifyEngine(Engine):
     # -- the waiting thread
 
     def _wait(self, serving: int) -> None:
-        """Reap every child; report CMD's fate.
+        """See to children until the tree is gone, then wake the serving thread for good."""
+        self._reap(serving)
+        if self.fork is not os.fork:
+            self._watch(serving)
+        self._finish(serving)
 
-        Hand ptrace stops over; at the end of the last child, wake the serving thread.
-        """
+    def _watch(self, serving: int) -> None:
+        """Wait until no task uses the filter any more, be it whose child it may; meanwhile for what we seize."""
+        poller = poll()
+        poller.register(self._listener, 0)  # POLLHUP comes unasked
+        poller.register(self._seized, POLLIN)
+        while not any(event & POLLHUP for _, event in poller.poll()):
+            os.eventfd_read(self._seized)
+            self._reap(serving)
+
+    def _reap(self, serving: int) -> None:
+        """Reap every child and report CMD's fate; hand ptrace stops over. Until there is nobody to wait for."""
         while True:
             try:
                 tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
-                break
+                return
             except InterruptedError:
                 continue
-            seized = tid in self._execs
+            seized = tid in self._execs or tid in self._held
             if seized:
                 self._stops.put((tid, status))
                 pthread_kill(serving, SIGUSR1)
@@ -380,7 +402,6 @@ class NotifyEngine(Engine):
             elif tid == self._cmd:
                 self._cmd = 0
                 self.watcher.ended(status)
-        self._finish(serving)
 
     def _finish(self, serving: int) -> None:
         """Wake the serving thread for good."""

@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.roots import TIMEOUT, UID, Roots, as_user, start_box
-from tests.launching import children, until
+from tests.containers.entering import command_of, enter, running
+from tests.containers.roots import UID, Roots, as_user, start_box
+from tests.launching import children, state, until
+from tests.test_terminal import Terminal, waited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -27,45 +29,19 @@ def roots() -> Iterator[Roots]:
         yield made
 
 
-def _command_of(front: int) -> int:
-    """The process that is CMD of the box that `front` stands for."""
-    [supervisor] = children(front)
-    return max(children(supervisor))
-
-
 @pytest.fixture
 def busybox(roots: Roots) -> Iterator[int]:
     """A box with a shell; the pid of its CMD."""
     script = "cd /srv; export MARK=inherited; echo up; exec sleep 600"
-    yield from _running(start_box("--overlay", "--hostname", "target", roots.busybox, "sh", "-c", script))
+    with running("--overlay", "--hostname", "target", roots.busybox, "sh", "-c", script) as pid:
+        yield pid
 
 
 @pytest.fixture
 def static(roots: Roots) -> Iterator[int]:
     """A box with one static program and nothing else."""
-    yield from _running(start_box("--overlay", roots.static, "/program", "wait"))
-
-
-def _running(process: subprocess.Popen[str]) -> Iterator[int]:
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    try:
-        yield _command_of(process.pid)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def enter(*words: object, status: int = 0, prefix: list[str] | None = None, **how: Any) -> str:
-    """What `remainroot enter` prints, errors too; it must end with `status`."""
-    start = as_user() if prefix is None else prefix
-    result: subprocess.CompletedProcess[str] = subprocess.run(
-        [*start, "enter", *map(str, words)], text=True, timeout=TIMEOUT, check=False,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", **how,
-    )  # fmt: skip
-    assert result.returncode == status, result.stdout
-    return result.stdout
+    with running("--overlay", roots.static, "/program", "wait") as pid:
+        yield pid
 
 
 def test_the_containers_own_program(busybox: int) -> None:
@@ -133,6 +109,36 @@ def test_a_namespace_that_somebody_else_made() -> None:
         made.wait()
 
 
+def test_a_background_process_is_served_after_the_commands_end(busybox: int, roots: Roots) -> None:
+    """Its new parent is the container's PID 1, not the supervisor."""
+    script = "(until test -e /go; do sleep 0.1; done; touch /late; chown 5:6 /late; stat -c %u /late >/out) & exit 3"
+    enter("--shim", busybox, "sh", "-c", script, status=3, stdout=subprocess.DEVNULL)
+    assert enter(busybox, "sh", "-c", "touch /go; until test -s /out; do sleep 0.1; done; cat /out") == "5\n"
+    assert roots.top.exists()
+
+
+def test_privileges_are_the_targets(roots: Roots) -> None:
+    less = ("setpriv", "--no-new-privs", "--bounding-set=-sys_admin,-sys_time", "--")
+    place = ("unshare", "--user", "--map-root-user", "--mount")
+    made = subprocess.Popen([*as_user()[:5], *place, *less, "sleep", "600"], cwd="/")
+
+    def limits(text: str) -> dict[str, str]:
+        fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        return {name: fields[name] for name in ("CapEff", "CapBnd", "NoNewPrivs")}
+
+    status = Path(f"/proc/{made.pid}/status")
+    try:
+        until(lambda: limits(status.read_text())["NoNewPrivs"] == "1" and state(made.pid) == "S")
+        theirs = limits(status.read_text())
+        assert limits(enter(made.pid, "cat", "/proc/self/status")) == theirs
+        of_host = limits(enter("--host-exe", made.pid, "cat", "/proc/self/status"))
+        assert int(of_host["CapEff"], 16) == int(theirs["CapEff"], 16) | 1 << 21
+    finally:
+        made.kill()
+        made.wait()
+    assert roots.top.exists()
+
+
 # ---------------------------------------------------------------- programs of the host
 
 
@@ -142,23 +148,61 @@ def test_a_static_program_of_the_host(static: int, roots: Roots) -> None:
     assert "program" in enter("--host-exe", static, program, "ls", "/").split()
 
 
-@pytest.mark.parametrize("place", ["busybox", "static"])
-def test_dynamic_programs_of_the_host(place: str, request: pytest.FixtureRequest) -> None:
-    target = request.getfixturevalue(place)
-    script = "import json, os, sys, encodings.idna; print(os.getuid(), os.path.exists('/program'), sys.prefix)"
-    out = enter("--host-exe", target, "/usr/bin/python3", "-c", script)
-    assert out == f"0 {place == 'static'} /usr\n"
-    out = enter("--host-exe", target, "strace", "-qqe", "trace=geteuid", "/usr/bin/id", "-u")
+@pytest.fixture(params=["busybox", "static"])
+def place(request: pytest.FixtureRequest) -> int:
+    """Containers that lack everything, with a shell and without."""
+    pid: int = request.getfixturevalue(request.param)
+    return pid
+
+
+def test_python(place: int) -> None:
+    script = "import json, os, locale, encodings.idna, sqlite3; print(os.getuid(), locale.setlocale(locale.LC_ALL, ''))"
+    out = enter("--host-exe", "--env", "LC_ALL=C.UTF-8", place, "/usr/bin/python3", "-c", script)
+    assert out == "0 C.UTF-8\n"
+
+
+def test_strace(place: int) -> None:
+    out = enter("--host-exe", place, "strace", "-qqe", "trace=geteuid", "/usr/bin/id", "-u")
     assert "geteuid() " in out
     assert "0\n" in out
-    assert "GNU gdb" in enter("--host-exe", target, "gdb", "--batch", "--ex", "show version")
-    assert "sleep" in enter("--host-exe", target, "bash", "-c", "echo sleep")
+    tracer = subprocess.Popen([*as_user(), "enter", "--host-exe", str(place), "strace", "-o", "/dev/null", "-p", "2"])
+    until(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{place}/status").read_text())
+    tracer.terminate()
+    assert tracer.wait(20) in {0, -signal.SIGTERM, 130}
 
 
-def test_support_files_are_found(static: int) -> None:
-    """terminfo, for instance, without which no full-screen program starts."""
-    out = enter("--host-exe", static, "tput", "-T", "xterm", "cols")
-    assert out.strip().isdecimal()
+def test_gdb(place: int) -> None:
+    commands = ("-ex", "info proc", "-ex", "python print(6 * 7)")
+    out = enter("--host-exe", place, "gdb", "-nx", "-batch", "-p", "2", *commands)
+    assert "process 2" in out
+    assert "42\n" in out
+    assert "not permitted" not in out
+
+
+def test_zsh(place: int) -> None:
+    """With its modules and functions."""
+    script = "zmodload zsh/datetime && (( EPOCHSECONDS > 0 )) && autoload -Uz +X zmv && whence -w zmv; echo $UID"
+    assert enter("--host-exe", place, "zsh", "-fc", script) == "zmv: function\n0\n"
+
+
+def test_htop(place: int) -> None:
+    """It shows the container's processes on a terminal whose description is the host's."""
+    terminal = Terminal("env", "TERM=xterm-256color", *as_user(), "enter", "--host-exe", str(place), "htop")
+    terminal.expect("Tasks: ", 30)
+    terminal.expect("sleep 600|program wait", 30)
+    terminal.send("q")
+    assert os.waitstatus_to_exitcode(waited(terminal.pid, 30)) == 0
+    os.close(terminal.fd)
+
+
+def test_support_files_are_found(place: int) -> None:
+    assert enter("--host-exe", place, "tput", "-T", "xterm", "cols").strip().isdecimal()
+    assert "C.utf8" in enter("--host-exe", place, "locale", "-a").splitlines()
+
+
+def test_users_are_the_containers(busybox: int) -> None:
+    assert enter("--host-exe", busybox, "getent", "passwd", "web") == "web:x:1007:1008::/srv:/bin/sh\n"
+    enter("--host-exe", busybox, "getent", "passwd", "daemon", status=2)
 
 
 def test_the_containers_files_stay_writable(busybox: int) -> None:
@@ -182,7 +226,7 @@ def test_a_container_with_a_loader_of_its_own(roots: Roots) -> None:
     try:
         until(lambda: children(process.pid) and len(children(children(process.pid)[0])) == 2)
         time.sleep(0.5)
-        assert enter("--host-exe", _command_of(process.pid), "ls", "/lib64") == "ld-linux-x86-64.so.2\n"
+        assert enter("--host-exe", command_of(process.pid), "ls", "/lib64") == "ld-linux-x86-64.so.2\n"
     finally:
         process.kill()
         process.wait()

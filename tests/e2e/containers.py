@@ -11,6 +11,8 @@ or inside it (an image with Python, where remainroot lies in /opt/remainroot).
 
 from __future__ import annotations
 
+import atexit
+import compileall
 import contextlib
 import fcntl
 import functools
@@ -113,6 +115,14 @@ def install_into(site: Path) -> None:
 
     The clone and its virtual environment may lie in a directory that only root can enter.
     """
+    shutil.copytree(_compiled(), site, dirs_exist_ok=True)
+
+
+@functools.cache
+def _compiled() -> Path:
+    """What `install_into` copies: a user who cannot write the compiled modules would compile them at each start."""
+    site = Path(tempfile.mkdtemp(prefix="remainroot-site-"))
+    atexit.register(shutil.rmtree, site, ignore_errors=True)
     for name in ("remainroot", "ptrace", "pyseccomp", "structlog"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
@@ -123,6 +133,7 @@ def install_into(site: Path) -> None:
             shutil.copytree(origin.parent, site / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(origin, site / origin.name)
+    compileall.compile_dir(site, quiet=2)
     program = site / "bin/remainroot"
     program.parent.mkdir()
     program.write_text(
@@ -137,6 +148,7 @@ def install_into(site: Path) -> None:
         for file in files:
             (Path(directory) / file).chmod(0o644)
     program.chmod(0o755)
+    return site
 
 
 def restore_owners(image: Image) -> str:
