@@ -208,7 +208,7 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
-    if creds == ROOT:
+    if creds == ROOT and state.dumpable == 1:
         found |= EXECUTES
     return found
 

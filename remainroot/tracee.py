@@ -157,17 +157,22 @@ class Files:
         return Walk(self, tid).resolve(dirfd, path, follow=follow)
 
     def parent(self, tid: int, dirfd: int, path: bytes, *, at: int = -1) -> tuple[int, bytes]:
-        """The directory that the last component of `path` is in, and that component.
+        """The directory that the last component of `path` is in, and that component: where something may be created.
 
-        OSError(ENOENT) if it is not a plain name.
+        OSError(ENOENT) if it is not a plain name, or the directory is procfs', where nothing is.
         """
         cut = path.rfind(b"/")
         name = path[cut + 1 :]
         if name in (b"", b".", b".."):
             raise _error(ENOENT)
-        if cut < 0:
-            return self.base(tid, dirfd) if at < 0 else os.dup(at), name
-        return self.resolve(tid, dirfd, path[: cut + 1], at=at), name
+        if cut >= 0:
+            directory = self.resolve(tid, dirfd, path[: cut + 1], at=at)
+        else:
+            directory = self.base(tid, dirfd) if at < 0 else os.dup(at)
+        if fs_type(directory) == PROC_SUPER_MAGIC:
+            os.close(directory)
+            raise _error(ENOENT)
+        return directory, name
 
     def on_proc(self, st: os.stat_result) -> bool:
         """Whether the file of `st` may lie on procfs, as far as its device number tells (`note_device` teaches it)."""

@@ -297,6 +297,15 @@ def test_supervisor_holds_nothing_of_the_callers() -> None:
     os.close(ends[0])
 
 
+def test_own_descriptors_are_opened_by_name(tmp_path: Path) -> None:
+    # Not the supervisor's, of which a user's O_CREAT has it look at the path.
+    script = "exec 7>seven; echo text >/dev/fd/7; echo more >/proc/self/fd/7; cat seven; echo out >/dev/stdout"
+    user = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+    tmp_path.chmod(0o777)
+    result = remainroot("--", *user, "bash", "-c", script, cwd=tmp_path)
+    assert (result.stdout, result.stderr) == ("more\nout\n", "")
+
+
 def held(pid: int) -> set[str]:
     """What the descriptors of process `pid` lead to."""
     return {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}

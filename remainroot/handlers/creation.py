@@ -277,7 +277,7 @@ def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
     call.check()
     previous = os.umask(call.world.workable_umask(mask))
     try:
-        ours = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | O_CLOEXEC
+        ours = os.O_CREAT | os.O_EXCL | O_CLOEXEC  # EXCL follows no link either
         fd = os.open(place.name, flags | ours, call.world.workable(mode), dir_fd=place.directory)
     except OSError as error:
         if error.errno == EEXIST and not flags & os.O_EXCL:

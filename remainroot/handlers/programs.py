@@ -44,7 +44,7 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         return CONTINUE
     world = call.world
     state = call.state
-    plain = state.creds == ROOT
+    plain = state.creds == ROOT and state.dumpable == 1
     try:
         unchanged = plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid)
         if unchanged and not world.settings.whole_identity:

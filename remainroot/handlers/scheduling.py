@@ -9,7 +9,7 @@ with the priority it has.
 from __future__ import annotations
 
 import os
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EINVAL, EPERM, ESRCH
 from resource import RLIM_INFINITY, prlimit
 from struct import Struct
 
@@ -241,19 +241,20 @@ def ioprio_set(call: Call) -> Outcome:
     """ioprio_set(2) of one process: EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE."""
     if call.signed(0) != _IOPRIO_WHO_PROCESS:
         return CONTINUE
+    value = call.unsigned(2)
+    real_time = value >> 13 & 7 == _IOPRIO_CLASS_RT
+    if real_time and not (call.creds.capable(CAP_SYS_ADMIN) or call.creds.capable(CAP_SYS_NICE)):
+        return Fail(EPERM)
     outcome = affects(call, call.signed(1), CAP_SYS_NICE, _may)
     tid = _target(call, call.signed(1))
-    if outcome is not CONTINUE or not tid:
+    if outcome is not CONTINUE:
         return outcome
-    value = call.unsigned(2)
-    if value >> 13 != _IOPRIO_CLASS_RT:
+    if not tid:
+        return Fail(ESRCH) if real_time else CONTINUE
+    if not real_time:
         if not call.world.tasks.untouched:
             _remember(call, tid, _IO, None)
         return CONTINUE
-    if not (call.creds.capable(CAP_SYS_ADMIN) or call.creds.capable(CAP_SYS_NICE)):
-        return Fail(EPERM)
-    if value & 7 != value & 0x1FFF:
-        return CONTINUE  # hints, or EINVAL
     _remember(call, tid, _IO, (value, 0))
     return DONE
 

@@ -132,12 +132,21 @@ def pidfd_send(call: Call) -> Outcome:
     signo = call.signed(1)
     if not 0 <= signo <= _NSIG:
         return CONTINUE
-    with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pid:"):
-                tid = int(line[4:])
-                if tid > 0 and not _allowed(call, tid, signo):
-                    return Fail(EPERM)
-                if tid in call.world.guardians:
-                    return DONE
-    return CONTINUE
+    tid = _behind(call)
+    if not tid:
+        return CONTINUE
+    if not _allowed(call, tid, signo):
+        return Fail(EPERM)
+    return DONE if tid in call.world.guardians else CONTINUE
+
+
+def _behind(call: Call) -> int:
+    """The task that the descriptor in the first argument stands for; 0 if it is gone, or that is no pidfd."""
+    try:
+        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pid:"):
+                    return max(0, int(line[4:]))
+    except OSError:
+        pass
+    return 0

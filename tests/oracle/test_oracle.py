@@ -16,7 +16,8 @@ pytestmark = pytest.mark.oracle
 
 CREDENTIALS = [
     *(runner.Case("credfuzz", seed) for seed in range(100, 106)),
-    *(runner.Case("credfuzz", seed) for seed in (1003, 1005, 1038)),  # orphans of threads; signals among threads
+    # orphans of threads, signals among threads, an exec that makes dumpable
+    *(runner.Case("credfuzz", seed) for seed in (1003, 1005, 1038, 2032)),
     *(runner.Case("credfuzz", seed, "m32") for seed in range(200, 203)),
     runner.Case("credfuzz", 300, "static"),
     runner.Case("credfuzz", 301, "m32-static"),
