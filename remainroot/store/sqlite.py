@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from errno import EIO, ENOSPC, EROFS
 from struct import Struct
+from time import monotonic, sleep
 
 from remainroot.errors import RemainrootError
 from remainroot.kernel import file_handle, fs_type, raw_statx
@@ -26,8 +27,10 @@ from remainroot.store.base import Owner, Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
-    from typing import Final
+    from collections.abc import Callable, Iterator
+    from typing import Final, TypeVar
+
+    T = TypeVar("T")
 
 _MAGIC: Final = b"SQLite format 3\0"
 _APPLICATION: Final = 0x7265_6D72
@@ -114,6 +117,12 @@ def is_database(path: str) -> bool:
     return bool(head)
 
 
+def _code(error: sqlite3.Error) -> int:
+    """Which of SQLite's primary results it is; 0 for an error of the binding's own."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
 class Database:
     """The connection, opened when it is first needed: importing sqlite3 costs 5 ms that most runs can save."""
 
@@ -131,8 +140,24 @@ class Database:
         connection = self._connection
         if connection is None:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-            connection = self._connection = self._connect()
+            connection = self._connection = self._patiently(self._connect)
         return connection
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """What `act` gives; again and again while others are at the database. OSError as `failure` says.
+
+        SQLite itself waits for them, but not where one makes the database or its log, or folds the log in.
+        """
+        import sqlite3
+
+        end = monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return act()
+            except sqlite3.Error as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or monotonic() > end:
+                    raise self.failure(error) from error
+            sleep(0.01)
 
     def _connect(self) -> sqlite3.Connection:
         import sqlite3
@@ -140,48 +165,45 @@ class Database:
         mask = os.umask(0o077)
         try:
             connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-            connection.text_factory = bytes
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise RemainrootError(f"store: {self.path} is of a newer remainroot (format {version})")
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if version < _VERSION:
-                marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}"
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks}; COMMIT")
-        except sqlite3.Error as error:
-            raise self.failure(error) from error
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
         finally:
             os.umask(mask)
         return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Set it up, and the tables of a new database."""
+        connection.text_factory = bytes
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise RemainrootError(f"store: {self.path} is of a newer remainroot (format {version})")
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version < _VERSION:
+            marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}"
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks}; COMMIT")
 
     def failure(self, error: sqlite3.Error) -> OSError:
         """The OSError that a task sees for `error`: ENOSPC, EROFS, else EIO, and the user is told of the last."""
         import sqlite3
 
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        number = {sqlite3.SQLITE_FULL: ENOSPC, sqlite3.SQLITE_READONLY: EROFS}.get(code, EIO)
+        number = {sqlite3.SQLITE_FULL: ENOSPC, sqlite3.SQLITE_READONLY: EROFS}.get(_code(error), EIO)
         if number == EIO:
             os.write(2, f"remainroot: store {self.path}: {error}\n".encode(errors="surrogateescape"))
         return OSError(number, os.strerror(number))
 
     def all(self, sql: str, *values: bytes | str | int | None) -> list[tuple[bytes, ...]]:
         """The rows of a query."""
-        import sqlite3
-
-        try:
-            return self.open().execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise self.failure(error) from error
+        connection = self.open()
+        return self._patiently(lambda: connection.execute(sql, values).fetchall())
 
     def change(self, sql: str, *values: bytes | str | int | None) -> int:
         """Make a change, committed on return; the number of rows it touched."""
-        import sqlite3
-
-        try:
-            return self.open().execute(sql, values).rowcount
-        except sqlite3.Error as error:
-            raise self.failure(error) from error
+        connection = self.open()
+        return self._patiently(lambda: connection.execute(sql, values).rowcount)
 
     def close(self) -> None:
         """Close the connection; the last one of all folds the log into the database."""

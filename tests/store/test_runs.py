@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import REMAINROOT, environment, remainroot, start
+from tests.launching import REMAINROOT, environment, is_running, remainroot, start, until
 from tests.oracle.runner import descendants
 
 if TYPE_CHECKING:
@@ -90,33 +90,65 @@ def test_two_supervisors_see_each_other(store: str, tmp_path: Path) -> None:
             run.communicate(timeout=20)
 
 
-def test_what_was_acknowledged_survives_kill_9(store: str, tmp_path: Path) -> None:
+CHANGES = """
+i=$1; while :; do
+  : > f$i; ln -s x l$i; mknod n$i c 1 $i
+  chown -h $((i + 1)):$((i + 2)) f$i l$i n$i && echo $i
+  i=$((i + 1))
+done"""
+KINDS = {"f": "regular empty file", "l": "symbolic link", "n": "character special file"}
+
+
+def kill_at_random(store: str, where: Path, rounds: int) -> None:
     """Every process is killed at random moments; each owner that CMD was told of is there afterwards."""
-    rng = random.Random(20)
-    script = """
-    i=$1; while :; do
-      : > f$i; ln -s x l$i; mknod n$i c 1 $i
-      chown -h $((i + 1)):$((i + 2)) f$i l$i n$i && echo $i
-      i=$((i + 1))
-    done"""
-    seen = 0
-    for round_ in range(6):
+    rng = random.Random(rounds)
+    for round_ in range(rounds):
         first = round_ * 10000
-        run = start(store, "--", "sh", "-c", script, "sh", str(first), cwd=tmp_path)
-        time.sleep(0.3 + rng.random() / 2)
-        for pid in [run.pid, *descendants(run.pid)]:
+        told = where / f"told{round_}"
+        with told.open("wb") as out:
+            run = start(store, "--", "sh", "-c", CHANGES, "sh", str(first), cwd=where, stdout=out)
+        until(lambda told=told: told.stat().st_size)  # type: ignore[misc]
+        time.sleep(rng.random() / 3)
+        for pid in rng.sample(pids := [run.pid, *descendants(run.pid)], len(pids)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        out, _ = run.communicate(timeout=20)
-        done = [int(line) for line in out.split("\n")[:-1]]
-        seen += len(done)
+        run.wait(timeout=20)
+        until(lambda pids=pids: not any(map(is_running, pids)))  # type: ignore[misc]
+        done = [int(line) for line in told.read_text().split("\n")[:-1]]
         names = " ".join(f"{kind}{i}" for i in done for kind in "fln")
-        shown = sh(store, f"stat -c '%n %u:%g %F' {names}", tmp_path).splitlines() if done else []
-        kinds = {"f": "regular empty file", "l": "symbolic link", "n": "character special file"}
-        assert shown == [f"{kind}{i} {i + 1}:{i + 2} {kinds[kind]}" for i in done for kind in "fln"]
-    assert seen > 20, "nothing was acknowledged before the kill"
+        shown = sh(store, f"stat -c '%n %u:%g %F' {names}", where).splitlines()
+        assert shown == [f"{kind}{i} {i + 1}:{i + 2} {KINDS[kind]}" for i in done for kind in "fln"]
+
+
+def test_what_was_acknowledged_survives_kill_9(store: str, tmp_path: Path) -> None:
+    kill_at_random(store, tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kill_9_many_times(store: str, tmp_path: Path) -> None:
+    kill_at_random(store, tmp_path, 100)
+
+
+def test_many_supervisors_write_at_once(store: str, tmp_path: Path) -> None:
+    """None of them fails a call for the others' sake, and all that each was told is there."""
+    script = """
+    i=0; while [ $i -lt 40 ]; do : > f$1.$i; ln -s x l$1.$i; i=$((i + 1)); done
+    for turn in 1 2 3; do chown -h $1:$turn f$1.* l$1.* shared || exit 1; done
+    """
+    (tmp_path / "shared").symlink_to("x")
+    runs = [
+        start(store, "--", "sh", "-ec", script, "sh", str(number), cwd=tmp_path, stderr=subprocess.PIPE)
+        for number in range(1, 5)
+    ]
+    for run in runs:
+        out, err = run.communicate(timeout=60)
+        assert (run.returncode, out, err) == (0, "", "")
+    shown = sh(store, "stat -c '%n %u:%g' f*.* l*.*", tmp_path).splitlines()
+    assert sorted(shown) == sorted(
+        f"{kind}{number}.{i} {number}:3" for kind in "fl" for number in range(1, 5) for i in range(40)
+    )
 
 
 def test_a_full_disk_fails_the_call(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +24,6 @@ from tests.store.files import KINDS, forget, get, held, make, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from remainroot.store.base import Store
 
@@ -165,6 +167,23 @@ def test_attributes_of_a_link(opener: Opener, tmp_path: Path) -> None:
         assert store.attributes(fd, st) == {"trusted.a": b"1"}
         store.forget_attribute(fd, st, "trusted.a")
         assert store.attributes(fd, st) == {}
+
+
+def test_a_database_that_many_make_at_once(tmp_path: Path) -> None:
+    """Whoever comes first, last or in between: no change fails."""
+    with ProcessPoolExecutor(8, get_context("spawn")) as pool:
+        for round_ in range(5):
+            list(pool.map(put_in_new_stores, [f"{tmp_path}/{round_}/owners.db"] * 8, range(8), [str(tmp_path)] * 8))
+
+
+def put_in_new_stores(path: str, number: int, where: str) -> None:
+    file = Path(where, f"f{number}")
+    file.touch()
+    for turn in range(3):
+        store = SqliteStore(path)
+        put(store, file, Owner(number, turn))
+        assert get(store, file) == Owner(number, turn)
+        store.close()
 
 
 # ---------------------------------------------------------------- attributes that others read and write
