@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What credentials may do to files and tasks: the kernel's discretionary access control, as pure functions.
 
-Only `--strict` asks them. The rules are those of path_resolution(7), acl(5), capabilities(7) and proc(5); an `Owner`
-here has its whole mode. What they cannot know (a read-only mount, an immutable file) the kernel refuses by itself.
+Only access(2) and `--strict` ask them. The rules are those of path_resolution(7), acl(5), capabilities(7) and proc(5);
+an `Owner` here has its whole mode. What they cannot know (a read-only mount) the kernel refuses by itself.
 """
 
 from __future__ import annotations

@@ -56,6 +56,9 @@ SEES_ATTRIBUTES: Final = 1 << 10
 UNGUARDED: Final = 1 << 11
 """Be left alone by the guards of `--strict`."""
 
+REACHES: Final = 1 << 12
+"""Be told by the kernel what may be done with a file."""
+
 SET_ID: Final = S_ISUID | S_ISGID
 
 _NONE: Final = -1
@@ -167,6 +170,7 @@ def unguarded(argument: int = _NONE, bits: int = 0) -> Quick:
 
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
 """As `create`, of a call whose arguments do not tell so easily where."""
+REACH: Final = Quick(surely=REACHES)
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 
 
@@ -208,8 +212,10 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
-    if creds == ROOT and state.dumpable == 1:
-        found |= EXECUTES
+    if creds == ROOT:
+        found |= REACHES
+        if state.dumpable == 1:
+            found |= EXECUTES
     return found
 
 

@@ -7,6 +7,7 @@ The guards of `--strict`, in `strict` and `strict_names`, are declared by import
 from __future__ import annotations
 
 from remainroot.handlers import (
+    access,
     capabilities,
     creation,
     flags,
@@ -29,6 +30,7 @@ from remainroot.handlers import (
 )
 
 __all__ = [
+    "access",
     "capabilities",
     "creation",
     "flags",

@@ -96,43 +96,6 @@ def name_to_handle_at(searcher: Searcher) -> None:
     searcher.find_at(searcher.call.signed(0), 1, flags if flags & AT_SYMLINK_FOLLOW else flags | AT_SYMLINK_NOFOLLOW)
 
 
-# ---------------------------------------------------------------- access
-
-
-def _access(call: Call, dirfd: int, index: int, want: int, flags: int) -> None:
-    if want & ~7 or flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS):
-        return  # EINVAL
-    creds = call.creds if flags & _AT_EACCESS else permissions.of_real_ids(call.creds)
-    searcher = Searcher(call, creds)
-    try:
-        file = searcher.find_at(dirfd, index, flags)
-        if want:
-            searcher.demand(file, want)
-    finally:
-        searcher.close()
-
-
-_AT_EACCESS: Final = 0x200
-
-
-@guards("access")
-def access(call: Call) -> None:
-    """access(2): for the real ids."""
-    _access(call, AT_FDCWD, 0, call.unsigned(1), 0)
-
-
-@guards("faccessat")
-def faccessat(call: Call) -> None:
-    """faccessat(2) without flags."""
-    _access(call, call.signed(0), 1, call.unsigned(2), 0)
-
-
-@guards("faccessat2")
-def faccessat2(call: Call) -> None:
-    """faccessat(2); AT_EACCESS asks for the effective ids."""
-    _access(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
-
-
 # ---------------------------------------------------------------- open
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Operations on files by users of all kinds, each with the errno it ends in: strict_ops.py SEED COUNT DIRECTORY.
+"""Operations on files by users of all kinds, each with the errno it ends in: strict_ops.py SEED COUNT DIRECTORY [WORD].
 
 To be run as root, real or not; prints the same whichever it is. The directory is empty and everybody may search it.
+With WORD: only operations whose name has it.
 """
 
 from __future__ import annotations
@@ -321,6 +322,11 @@ def main() -> None:
     os.umask(0o022)
     os.chdir(directory)
     names = make_tree(rng)
+    if sys.argv[4:]:
+        operations = [name for name in ONE if sys.argv[4] in name]
+        for user in USERS:
+            perform(user, [act(rng, names, rng.choice(operations)) for _ in range(count)], directory)
+        return
     if count == 0:  # every operation by every user
         for user in USERS:
             perform(user, [act(rng, names, operation) for operation in (*ONE, *TWO)], directory)

@@ -36,7 +36,7 @@ FLAGS = [
 # What the probe finds that does not hold under the shim, exactly: a fact that begins to hold must leave its set.
 REFUSED_BY_THE_KERNEL = {"bind80"}  # a low port of the host
 NOT_YET: set[str] = set()
-NOT_STRICT = {"perm_deny", "access_deny"}  # a fake user still reads what the real one may read
+NOT_STRICT = {"perm_deny"}  # a fake user still reads what the real one may read
 WITHOUT_PTRACE = {"trace": {"strace"}, "ptrace": {"strace"}}  # a task has one tracer, and it is the shim
 
 

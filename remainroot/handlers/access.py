@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a task may do with a file, asked rather than tried: access(2) and its kin.
+
+To the kernel every task is one user, for whom it would answer. Here the fake ids count, by the rules that `--strict`
+holds all other calls to. What those allow, the kernel may still refuse (a read-only mount, a file that is not ours).
+"""
+
+from __future__ import annotations
+
+from remainroot import quick
+from remainroot.dispatch import CONTINUE, Fail, Refused, handles
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+_AT_EACCESS: Final = 0x200
+_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS
+
+
+@handles("access", quick=quick.REACH)
+def access(call: Call) -> Outcome:
+    """access(2): for the real ids."""
+    return _answer(call, AT_FDCWD, 0, call.unsigned(1), 0)
+
+
+@handles("faccessat", quick=quick.REACH)
+def faccessat(call: Call) -> Outcome:
+    """faccessat(2); the system call has no flags."""
+    return _answer(call, call.signed(0), 1, call.unsigned(2), 0)
+
+
+@handles("faccessat2", quick=quick.REACH)
+def faccessat2(call: Call) -> Outcome:
+    """faccessat(2) with flags; AT_EACCESS asks for the effective ids. Linux 5.8."""
+    return _answer(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
+
+
+def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcome:
+    if call.world.tasks.untouched or want & ~7 or flags & ~_FLAGS:
+        return CONTINUE
+    from remainroot.permissions import is_powerful, of_real_ids  # not needed before somebody drops root
+
+    creds = call.creds
+    if is_powerful(creds):
+        return CONTINUE
+    from remainroot.handlers.searching import Searcher
+
+    searcher = Searcher(call, creds if flags & _AT_EACCESS else of_real_ids(creds))
+    try:
+        file = searcher.find_at(dirfd, index, flags)
+        if want:
+            searcher.demand(file, want)
+    except Refused as refusal:
+        return Fail(refusal.errno)
+    except OSError:
+        pass
+    finally:
+        searcher.close()
+    return CONTINUE
