@@ -39,7 +39,7 @@ USAGE: Final = """usage: remainroot owners ACTION [OPTION...] [TREE...]
   --store STORE          where owners are kept (default: durable)
   --to STORE             convert: where they are to be kept
   --format FORMAT        table, json, mtree or fakeroot
-  --all                  list, export: every file, also those that nobody gave an owner;
+  --all                  list, export, convert: every file, also those that nobody gave an owner;
                          prune: also rows of files that lay elsewhere and are not found
 """
 _ACTIONS: Final = ("list", "export", "import", "convert", "prune", "apply")
@@ -238,6 +238,8 @@ def convert(options: Options, store: Store) -> int:
         for entry in walk(tree):
             fd, st = entry.fd, entry.st
             owner = store.get(fd, st)
+            if owner is None and options.every and carries_xattrs(st):
+                owner = Owner(default_owner(st).uid, default_owner(st).gid)
             kept = store.attributes(fd, st)
             shared = on_files if carries_xattrs(st) else same_database
             if owner is not None:
