@@ -16,7 +16,7 @@ import os
 from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT
 from fcntl import ioctl
-from select import POLLHUP, POLLIN, poll
+from select import POLLIN, poll
 from struct import Struct
 
 from remainroot import quick
@@ -66,6 +66,7 @@ ADDFD_REQUEST: Final = Struct("=QIIII")
 _WALL: Final = 0x40000000
 _EXEC_PATIENCE: Final = 0.05
 _EXEC_POLL: Final = 5
+_SEIZED_POLL: Final = 3
 
 
 def _listen(code: bytes) -> int:
@@ -366,7 +367,7 @@ class NotifyEngine(Engine):
 
     def _wait(self, serving: int) -> None:
         """See to children until the tree is gone, then wake the serving thread for good."""
-        self._reap(serving)
+        self._reap(serving, 0)
         if self.fork is not os.fork:
             self._watch(serving)
         self._finish(serving)
@@ -376,19 +377,23 @@ class NotifyEngine(Engine):
         poller = poll()
         poller.register(self._listener, 0)  # POLLHUP comes unasked
         poller.register(self._seized, POLLIN)
-        while not any(event & POLLHUP for _, event in poller.poll()):
-            os.eventfd_read(self._seized)
-            self._reap(serving)
+        # While a task is seized we look again and again: nothing would end a wait for it when the other thread lets go.
+        while not (ready := dict(poller.poll(_SEIZED_POLL if self._execs or self._held else None))).get(self._listener):
+            if ready:
+                os.eventfd_read(self._seized)
+            self._reap(serving, os.WNOHANG)
 
-    def _reap(self, serving: int) -> None:
-        """Reap every child and report CMD's fate; hand ptrace stops over. Until there is nobody to wait for."""
+    def _reap(self, serving: int, flags: int) -> None:
+        """Reap children and report CMD's fate; hand ptrace stops over. Until waitpid(2), with `flags`, has nobody."""
         while True:
             try:
-                tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED)
+                tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED | flags)
             except ChildProcessError:
                 return
             except InterruptedError:
                 continue
+            if not tid:
+                return
             seized = tid in self._execs or tid in self._held
             if seized:
                 self._stops.put((tid, status))
