@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import os
 from errno import EPERM
+from fcntl import ioctl
 
 from remainroot.dispatch import CONTINUE, Fail
+from remainroot.tasks import parent_of
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
     Permission = Callable[[Credentials, Credentials], bool]
 
+_NS_GET_PARENT: Final = 0xB702
 
 # ---------------------------------------------------------------- who is meant
 
@@ -32,6 +36,33 @@ def own_pid(call: Call) -> int:
     return levels(call.tid)[-1]
 
 
+def _namespace(tid: int, above: int = 0) -> tuple[int, int]:
+    """What tells the pid namespace of `tid` from others, or the one so many levels above it."""
+    fd = os.open(f"/proc/{tid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(above):
+            parent = ioctl(fd, _NS_GET_PARENT)
+            os.close(fd)
+            fd = parent
+        st = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return st.st_dev, st.st_ino
+
+
+def _sees(call: Call, depth: int, tid: int, numbers: list[int]) -> bool:
+    """Whether `tid`, which has these `numbers`, is in the caller's pid namespace, or in one within that.
+
+    There may be others at the same depth: those of other containers.
+    """
+    if len(numbers) < depth:
+        return False
+    try:
+        return _namespace(tid, len(numbers) - depth) == _namespace(call.tid)
+    except PermissionError:
+        return parent_of(tid) == os.getpid()  # PID 1 of a box, which hides itself
+
+
 def pid_for(call: Call, tid: int) -> int:
     """How the caller sees the task that is `tid` here: 0 if it does not, or cannot be told (it is gone)."""
     depth = len(levels(call.tid))
@@ -39,9 +70,9 @@ def pid_for(call: Call, tid: int) -> int:
         return tid
     try:
         numbers = levels(tid)
+        return numbers[depth - 1] if _sees(call, depth, tid, numbers) else 0
     except OSError:
         return 0
-    return numbers[depth - 1] if len(numbers) >= depth else 0
 
 
 def supervisors_pid(call: Call, pid: int) -> int:
@@ -52,10 +83,10 @@ def supervisors_pid(call: Call, pid: int) -> int:
     for tid in everyone():
         try:
             numbers = levels(tid)
+            if numbers[depth - 1 : depth] == [pid] and _sees(call, depth, tid, numbers):
+                return tid
         except OSError:
-            continue
-        if len(numbers) >= depth and numbers[depth - 1] == pid:
-            return tid
+            continue  # gone, or somebody else's
     return 0
 
 

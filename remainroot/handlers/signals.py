@@ -13,7 +13,7 @@ from errno import EPERM, ESRCH
 
 from remainroot.credentials import CAP_KILL
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.peers import everyone, supervisors_pid
+from remainroot.handlers.peers import everyone, pid_for, supervisors_pid
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -71,7 +71,8 @@ def kill(call: Call) -> Outcome:
         return CONTINUE
     if pid == -1:
         own = thread_group(call.tid)
-        targets = [tid for tid in everyone() if tid not in (1, own)]
+        # PID 1 is not meant, nor who is in no pid namespace of the caller's.
+        targets = [tid for tid in everyone() if tid != own and pid_for(call, tid) > 1]
     else:
         leader = call.tid if pid == 0 else supervisors_pid(call, -pid)
         group = _stat_field(leader, _GROUP) if pid == 0 or leader else 0

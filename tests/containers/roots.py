@@ -41,12 +41,12 @@ int main(int argc, char **argv)
 }
 """
 
-_site: list[str] = []
+_sites: list[str] = []
 
 
 def as_user() -> list[str]:
     """Words that start remainroot as the unprivileged user."""
-    return ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--", "/usr/bin/python3", _site[0]]
+    return ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--", "/usr/bin/python3", _sites[-1]]
 
 
 class Roots:
@@ -59,7 +59,7 @@ class Roots:
         site = self.top / "site"
         site.mkdir()
         install_into(site)
-        _site[:] = [str(site / "bin/remainroot")]
+        _sites.append(str(site / "bin/remainroot"))
         self.busybox = self._make_busybox(self.top / "busybox")
         self.static = self._make_static(self.top / "static")
         for path in (self.busybox, self.static):
@@ -70,6 +70,7 @@ class Roots:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove them."""
+        _sites.pop()
         shutil.rmtree(self.top)
 
     @staticmethod
@@ -214,9 +215,10 @@ def failing(*words: str | Path, status: int = 125) -> str:
     return result.stderr
 
 
-def start_box(*words: str | Path) -> subprocess.Popen[str]:
-    """Start a box; the process is front itself."""
-    return subprocess.Popen(
-        [*as_user(), "box", *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/",
-        env=_environment(),
-    )  # fmt: skip
+def start_box(*words: str | Path, prefix: tuple[str, ...] = (), **how: Any) -> subprocess.Popen[str]:
+    """Start a box, by way of the words `prefix`; the process is front itself."""
+    default: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True, "cwd": "/"}
+    process: subprocess.Popen[str] = subprocess.Popen(
+        [*prefix, *as_user(), "box", *map(str, words)], env=_environment(), **(default | how)
+    )
+    return process

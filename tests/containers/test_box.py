@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.roots import UID, Roots, as_user, box, failing, make_layout, start_box
+from tests.containers.roots import UID, as_user, box, failing, make_layout, start_box
 from tests.launching import children, is_running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def roots() -> Iterator[Roots]:
-    with Roots() as made:
-        yield made
+    from tests.containers.roots import Roots
 
 
 @pytest.mark.parametrize("engine", ["notify", "trace", "ptrace"])
@@ -71,6 +65,40 @@ def test_nothing_of_the_host_is_reached_by_way_of_pid_1(roots: Roots) -> None:
     result = box(roots.busybox, "sh", "-c", script, errors=True, status=1)
     assert "read" not in result.split()
     assert "etc" not in result.split()
+
+
+def test_another_container_has_the_same_numbers(roots: Roots) -> None:
+    """What a task says of pid 3 is about its own box's."""
+    place = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    script = "for pid in 2 3 4; do sleep 600 & done; echo up; wait"
+    other = subprocess.Popen([*as_user()[:-2], *place, "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    try:
+        assert other.stdout.readline() == "up\n"
+        script = "grep ^Uid: /proc/self/status; kill -0 1 || echo no; sleep 60 & kill -0 $! && echo yes"
+        out = box("--user", "web", roots.busybox, "sh", "-c", script)
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert out == "Uid:\t1007\t1007\t1007\t1007\nno\nyes\n"
+
+
+def test_a_signal_to_everybody_stays_inside(roots: Roots) -> None:
+    """SIGURG, which nobody minds who does not wait for it: the host's processes of this user are others', too."""
+    waiting = "trap 'echo got; exit' URG; echo up; while :; do sleep 0.05; done"
+    outside = subprocess.Popen([*as_user()[:-2], "sh", "-c", waiting], stdout=subprocess.PIPE, text=True)
+    assert outside.stdout is not None
+    try:
+        assert outside.stdout.readline() == "up\n"
+        script = f"({waiting}) >/tmp/inside & until test -s /tmp/inside; do sleep 0.05; done; kill -URG -1; wait $!"
+        assert box("--tmpfs=/tmp", roots.busybox, "sh", "-c", f"{script}; cat /tmp/inside") == "up\ngot\n"
+        assert outside.poll() is None
+    finally:
+        outside.kill()
+        assert outside.stdout.read() == ""
+        outside.stdout.close()
+        outside.wait()
 
 
 def test_devices(roots: Roots) -> None:
@@ -345,6 +373,7 @@ def test_mistakes_are_named(roots: Roots, arguments: list[str], message: str, st
     assert message in failing(*words, status=status)
 
 
+@pytest.mark.usefixtures("roots")
 def test_not_inside_another() -> None:
     result = subprocess.run(
         [*as_user(), "--", *as_user()[-2:], "box", "/", "true"], capture_output=True, text=True, timeout=60, check=False

@@ -3,23 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.containers.roots import Roots, box
+from tests.containers.roots import box
 from tests.e2e.containers import root_tar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _roots() -> Iterator[None]:
-    with Roots():
-        yield
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("roots")]
 
 
 SCRIPT = """
