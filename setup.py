@@ -9,7 +9,8 @@ setup(
     ext_modules=[
         Extension(
             "remainroot._fast",
-            ["remainroot/_fast.c"],
+            ["remainroot/_fast.c", "remainroot/_files.c"],
+            depends=["remainroot/_files.h"],
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
             optional=True,
         )

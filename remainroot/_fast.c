@@ -4,23 +4,19 @@
  *
  * Loop  takes the place of the two ioctls of the notify engine. It sends the last answer, receives the next
  *       notification, and answers by itself, without the interpreter, the calls whose rule says how: almost all of them
- *       are let through to the kernel. A rule comes from the call's declaration; nothing here knows a system call by
- *       name or number, nor what a fake id means. What cannot be decided with certainty is handed to Python, which
- *       decides it all over again: an answer given here is never other than Python's, only sooner.
- * Keys  is a set of files (device and inode number) that may be wrong in one direction only: it may claim to hold a
- *       file that it does not.
+ *       are let through to the kernel, the rest are of files whose owners are in a table. A rule comes from the call's
+ *       declaration; nothing here knows a system call by name or number, nor what a fake id means. What cannot be
+ *       decided with certainty is handed to Python, which decides it all over again: an answer given here is never
+ *       other than Python's, only sooner. What it knows of files is in _files.h.
  *
  * The rest are what remainroot/libc.py does by ctypes, under the same names and with the same errors.
  */
 #define _GNU_SOURCE
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -86,10 +82,16 @@ enum {
 	IN_ROOT = 0x10,
 	FLAG_CONTINUE = 1,
 	PROC_MAGIC = 0x9FA0,
+	SYNC_TYPE = 0x6000, /* AT_STATX_SYNC_TYPE */
 };
+
+/* What a call fills in: Quick.form. */
+enum { NOTHING, STAT, STATX };
+
 
 #define RECV _IOC(_IOC_READ | _IOC_WRITE, '!', 0, sizeof(struct notification))
 #define SEND _IOC(_IOC_READ | _IOC_WRITE, '!', 1, sizeof(struct response))
+#define ID_VALID _IOC(_IOC_WRITE, '!', 2, sizeof(uint64_t))
 #define TAG (UINT64_C(1) << 62) /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 #define KEEP UINT32_MAX
 #define PATH_SIZE 4096
@@ -108,6 +110,14 @@ static ssize_t peek(pid_t tid, uint64_t address, void *buffer, size_t size)
 	};
 
 	return process_vm_readv(tid, &local, 1, remote, remote[1].iov_len ? 2 : 1, 0);
+}
+
+/* Write all of it at `address` of `tid`. */
+static bool poke(pid_t tid, uint64_t address, const void *data, size_t size)
+{
+	struct iovec local = { (void *)data, size }, remote = { (void *)(uintptr_t)address, size };
+
+	return process_vm_writev(tid, &local, 1, &remote, 1, 0) == (ssize_t)size;
 }
 
 /* The string at `address` and its NUL, in a buffer of PATH_SIZE: its length, or -1 and errno as getname() has it. */
@@ -131,128 +141,15 @@ static ssize_t peek_path(pid_t tid, uint64_t address, char *path)
 	return -1;
 }
 
-/* ---------------------------------------------------------------- a set of files */
-
-typedef struct {
-	PyObject_HEAD
-	uint64_t *slots; /* open addressing; 0 is a free one */
-	size_t mask, used;
-} Keys;
-
-static uint64_t key_of(uint64_t dev, uint64_t ino)
-{
-	uint64_t key = (ino + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ dev * UINT64_C(0xC2B2AE3D27D4EB4F);
-
-	key = (key ^ key >> 32) * UINT64_C(0xD6E8FEB86659FD93);
-	key ^= key >> 32;
-	return key ? key : 1;
-}
-
-static size_t keys_find(const Keys *keys, uint64_t key)
-{
-	size_t at = key & keys->mask;
-
-	while (keys->slots[at] && keys->slots[at] != key)
-		at = (at + 1) & keys->mask;
-	return at;
-}
-
-static bool keys_hold(const Keys *keys, uint64_t dev, uint64_t ino)
-{
-	return keys->slots[keys_find(keys, key_of(dev, ino))] != 0;
-}
-
-static bool keys_grow(Keys *keys)
-{
-	uint64_t *old = keys->slots, *slots;
-	size_t size = keys->mask + 1;
-
-	slots = PyMem_Calloc(2 * size, sizeof *slots);
-	if (!slots)
-		return false;
-	keys->slots = slots;
-	keys->mask = 2 * size - 1;
-	for (size_t at = 0; at < size; at++)
-		if (old[at])
-			slots[keys_find(keys, old[at])] = old[at];
-	PyMem_Free(old);
-	return true;
-}
-
-static PyObject *keys_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-	(void)args, (void)kwargs;
-	Keys *self = (Keys *)type->tp_alloc(type, 0);
-
-	if (!self)
-		return NULL;
-	self->mask = 255;
-	self->slots = PyMem_Calloc(self->mask + 1, sizeof *self->slots);
-	if (!self->slots) {
-		Py_DECREF(self);
-		return PyErr_NoMemory();
-	}
-	return (PyObject *)self;
-}
-
-static void keys_dealloc(Keys *self)
-{
-	PyTypeObject *type = Py_TYPE(self);
-
-	PyMem_Free(self->slots);
-	type->tp_free(self);
-	Py_DECREF(type);
-}
-
-static PyObject *keys_add(Keys *self, PyObject *args)
-{
-	unsigned long long dev, ino;
-	size_t at;
-
-	if (!PyArg_ParseTuple(args, "KK:add", &dev, &ino))
-		return NULL;
-	if (self->used * 4 > self->mask * 3 && !keys_grow(self))
-		return PyErr_NoMemory();
-	at = keys_find(self, key_of(dev, ino));
-	if (!self->slots[at]) {
-		self->slots[at] = key_of(dev, ino);
-		self->used++;
-	}
-	Py_RETURN_NONE;
-}
-
-static PyObject *keys_may_hold(Keys *self, PyObject *args)
-{
-	unsigned long long dev, ino;
-
-	if (!PyArg_ParseTuple(args, "KK:may_hold", &dev, &ino))
-		return NULL;
-	return PyBool_FromLong(keys_hold(self, dev, ino));
-}
-
-static PyMethodDef keys_methods[] = {
-	{ "add", (PyCFunction)keys_add, METH_VARARGS, "add(dev, ino): hold this file from now on." },
-	{ "may_hold", (PyCFunction)keys_may_hold, METH_VARARGS, "may_hold(dev, ino): false only if it was never added." },
-	{ NULL, NULL, 0, NULL },
-};
-
-static PyType_Slot keys_slots[] = {
-	{ Py_tp_doc, "A set of files that may claim to hold more than was added, never less." },
-	{ Py_tp_new, keys_new },
-	{ Py_tp_dealloc, keys_dealloc },
-	{ Py_tp_methods, keys_methods },
-	{ 0, NULL },
-};
-
-static PyType_Spec keys_spec = { "remainroot._fast.Keys", sizeof(Keys), 0, Py_TPFLAGS_DEFAULT, keys_slots };
-static PyTypeObject *keys_type;
+static PyTypeObject *keys_type, *owners_type;
 
 /* ---------------------------------------------------------------- the loop's data */
 
 /* How one system call may be answered here: remainroot.quick.Quick says what each field means. -1: there is no such argument. */
 struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
-	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name, used;
+	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
+	int64_t buffer, form, mask, give, give_directory, used;
 };
 
 /* What a numbered state means. */
@@ -275,8 +172,9 @@ typedef struct {
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	bool untouched, roots_differ, store_empty;
 	uint32_t hidden_uid, hidden_gid;
-	Keys *keys, *carriers; /* files with an override; devices (inode 0) whose files carry theirs in extended attributes */
-	bool complete; /* what is not among the keys has no override */
+	Keys *keys, *carriers; /* files with an override or attribute; devices (inode 0) whose files carry theirs themselves */
+	bool complete; /* what is not among the keys has none */
+	Owners *owners; /* all overrides there are, and the keys are of attributes alone; or NULL */
 	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
 	/*
 	 * A mount of procfs that only we have, so that what is kept open keeps nobody from unmounting /proc. Where none can
@@ -292,6 +190,7 @@ typedef struct {
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
 	struct response response;
 	struct notification notification;
+	uint32_t may; /* the powers of the task whose call that is, as far as they count now */
 	char path[PATH_SIZE + 1];
 } Loop;
 
@@ -321,7 +220,7 @@ static const struct who *who_of(Loop *self, pid_t tid)
 
 /* ---------------------------------------------------------------- which file, and whether it is shown as it is */
 
-enum verdict { PYTHON, THROUGH, IS_LINK };
+enum verdict { PYTHON, THROUGH, IS_LINK, ANSWERED /* 0 */ };
 
 /* A file: what `name` is below our descriptor `at`, or `at` itself where `name` is empty. */
 struct place {
@@ -408,13 +307,15 @@ static bool no_override(Loop *self, const struct place *place, const struct stat
 
 	if (self->store_empty)
 		return true;
+	if (self->owners)
+		return !owners_find(self->owners, dev, status->ino) && !keys_hold(self->keys, dev, status->ino);
 	if ((S_ISREG(status->mode) || S_ISDIR(status->mode)) && status->uid == 0 && keys_hold(self->carriers, dev, 0))
 		return no_xattr(self, place);
 	return self->complete && !keys_hold(self->keys, dev, status->ino);
 }
 
-/* Whether the id that the call asks for is root's, or none, and the file's is root's too: then nothing changes hands. */
-static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
+/* An id that the call asks for. */
+static uint32_t wanted_id(const struct rule *rule, uint64_t argument)
 {
 	uint32_t id = (uint32_t)argument;
 
@@ -423,7 +324,174 @@ static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
 		if (id == 0xFFFF)
 			id = KEEP;
 	}
+	return id;
+}
+
+/* Whether it is root's, or none, and the file's is root's too: then nothing changes hands. */
+static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
+{
+	uint32_t id = wanted_id(rule, argument);
+
 	return now == 0 && (id == KEEP || id == 0);
+}
+
+/* Who a file belongs to, as everybody sees it, and whether the table says so. */
+struct owner {
+	uint64_t rdev;
+	uint32_t uid, gid, mode;
+	bool kept;
+};
+
+/* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
+static int hold(const struct place *place)
+{
+	return *place->name ? openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0)) : place->at;
+}
+
+/* Whether the descriptor that `hold` gave is of the file that was looked at by name before; its status as of now. */
+static bool is_still(int fd, struct status *status)
+{
+	struct place place = { fd, "", 0 };
+	struct status before = *status;
+
+	return status_of(&place, status) == 0 && status->ino == before.ino && status->dev_major == before.dev_major &&
+	       status->dev_minor == before.dev_minor;
+}
+
+/* world.World.owner of the file that we hold, if that is certain. */
+static bool owner_of(Loop *self, int fd, const struct status *status, struct owner *owner, struct identity *identity)
+{
+	struct place place = { fd, "", 0 };
+	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+	const struct entry *entry = NULL;
+
+	owner->uid = status->uid == self->hidden_uid ? 0 : status->uid;
+	owner->gid = status->gid == self->hidden_gid ? 0 : status->gid;
+	owner->mode = status->mode;
+	owner->rdev = gnu_dev_makedev(status->rdev_major, status->rdev_minor);
+	owner->kept = false;
+	if (self->owners && !self->store_empty)
+		entry = owners_find(self->owners, dev, status->ino);
+	if (!entry)
+		return no_override(self, &place, status);
+	if (keys_hold(self->keys, dev, status->ino))
+		return false; /* it has attributes, too */
+	if (!identity_of(fd, identity) || !owners_match(entry, identity))
+		return false; /* another file had the number */
+	owner->uid = entry->uid;
+	owner->gid = entry->gid;
+	if (entry->mode)
+		owner->mode = entry->mode;
+	if ((owner->mode & S_IFMT) != (status->mode & S_IFMT))
+		owner->rdev = entry->rdev;
+	owner->kept = true;
+	return true;
+}
+
+/* Tell the task who the file that we hold belongs to: handlers.status. */
+static enum verdict show(Loop *self, const struct rule *rule, int fd, struct status *status)
+{
+	const struct notification *call = &self->notification;
+	uint32_t flags = rule->flags >= 0 ? call->args[rule->flags] & SYNC_TYPE : 0;
+	struct identity identity;
+	struct status extended;
+	struct owner owner;
+	const void *answer;
+	struct stat plain;
+	size_t size;
+
+	if (rule->form == STAT) {
+		if (fstatat(fd, "", &plain, AT_EMPTY_PATH) < 0 || plain.st_ino != status->ino ||
+		    plain.st_dev != gnu_dev_makedev(status->dev_major, status->dev_minor))
+			return PYTHON;
+		status->uid = plain.st_uid;
+		status->gid = plain.st_gid;
+		status->mode = plain.st_mode;
+	}
+	if (!owner_of(self, fd, status, &owner, &identity))
+		return PYTHON;
+	if (rule->form == STAT) {
+		plain.st_uid = owner.uid;
+		plain.st_gid = owner.gid;
+		plain.st_mode = owner.mode;
+		plain.st_rdev = owner.rdev;
+		answer = &plain;
+		size = sizeof plain;
+	} else {
+		memset(&extended, 0, sizeof extended);
+		if (flags == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||
+		    syscall(SYS_statx, fd, "", flags | AT_EMPTY_PATH, (uint32_t)call->args[rule->mask], &extended) < 0)
+			return PYTHON;
+		extended.uid = owner.uid;
+		extended.gid = owner.gid;
+		extended.mode = owner.mode;
+		extended.rdev_major = gnu_dev_major(owner.rdev);
+		extended.rdev_minor = gnu_dev_minor(owner.rdev);
+		answer = &extended;
+		size = sizeof extended;
+	}
+	if (ioctl(self->listener, ID_VALID, &call->id) < 0)
+		return PYTHON; /* gone, and its number may be another's */
+	return poke(call->pid, call->args[rule->buffer] & rule->word, answer, size) ? ANSWERED : PYTHON;
+}
+
+/* Give the file that we hold to whom the call says: handlers.owners, where no mode changes and nobody may object. */
+static enum verdict give(Loop *self, const struct rule *rule, int fd, const struct status *status)
+{
+	const struct notification *call = &self->notification;
+	uint32_t uid = wanted_id(rule, call->args[rule->uid]), gid = wanted_id(rule, call->args[rule->gid]);
+	struct entry entry = { .ino = status->ino };
+	struct identity identity;
+	struct owner owner;
+	char link[32];
+	struct stat st;
+
+	if (!(self->may & (S_ISDIR(status->mode) ? rule->give_directory : rule->give)))
+		return PYTHON;
+	if (!S_ISDIR(status->mode) && status->mode & (S_ISUID | S_ISGID))
+		return PYTHON;
+	if (rule->path < 0) { /* a descriptor opened with O_PATH is refused; others are known by their link's mode */
+		snprintf(link, sizeof link, "fd/%d", (int)(uint32_t)call->args[rule->dirfd]);
+		if (fstatat(task_directory(self, call->pid, false), link, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & 0600))
+			return PYTHON;
+	}
+	if (!owner_of(self, fd, status, &owner, &identity) || owner.mode != status->mode)
+		return PYTHON;
+	if (!owner.kept && !identity_of(fd, &identity))
+		return PYTHON;
+	entry.dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+	entry.uid = uid == KEEP ? owner.uid : uid;
+	entry.gid = gid == KEEP ? owner.gid : gid;
+	/* The real change of nothing: what cannot be changed refuses it, and ctime moves. */
+	if (fchownat(fd, "", KEEP, KEEP, AT_EMPTY_PATH) < 0)
+		return PYTHON;
+	if (entry.uid == (status->uid == self->hidden_uid ? 0 : status->uid) &&
+	    entry.gid == (status->gid == self->hidden_gid ? 0 : status->gid))
+		owners_remove(self->owners, entry.dev, entry.ino);
+	else if (!owners_put(self->owners, &entry, &identity))
+		return PYTHON;
+	return ANSWERED;
+}
+
+/* What is not the kernel's to answer: here, if the rule says how, else Python's. */
+static enum verdict take(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
+{
+	enum verdict verdict = PYTHON;
+	struct status now = *status;
+	int fd;
+
+	if (rule->form == NOTHING && !(self->owners && !self->store_empty && rule->give))
+		return PYTHON;
+	fd = hold(place);
+	if (fd < 0)
+		return PYTHON;
+	if (rule->form == STAT)
+		verdict = show(self, rule, fd, &now); /* looks at the file again itself */
+	else if (fd == place->at || is_still(fd, &now))
+		verdict = rule->form == NOTHING ? give(self, rule, fd, &now) : show(self, rule, fd, &now);
+	if (fd != place->at)
+		close(fd);
+	return verdict;
 }
 
 /* A file that is seen as it is, and whose set-id bits the rule does not mind, is the kernel's to answer about. */
@@ -434,14 +502,14 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 	if (status->mode & rule->modes || on_proc(self, place, status))
 		return PYTHON;
 	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
-		return PYTHON;
+		return take(self, rule, place, status);
 	if (rule->gid >= 0 && !id_stays(rule, args[rule->gid], status->gid))
-		return PYTHON;
+		return take(self, rule, place, status);
 	if (rule->owner) {
 		if (status->uid == self->hidden_uid || status->gid == self->hidden_gid)
-			return PYTHON;
+			return take(self, rule, place, status);
 		if (!no_override(self, place, status))
-			return PYTHON;
+			return take(self, rule, place, status);
 	}
 	return THROUGH;
 }
@@ -616,7 +684,7 @@ static bool answer(Loop *self)
 	struct response *response = &self->response;
 	const struct rule *rule;
 	const struct who *who;
-	uint32_t powers;
+	enum verdict verdict;
 	uint64_t value;
 
 	if (!self->powers)
@@ -644,11 +712,11 @@ static bool answer(Loop *self)
 		return false;
 	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
 		return false;
-	powers = who->powers & self->powers;
-	if (!(powers & rule->surely) && (!(powers & rule->likely) || judge_call(self, rule) != THROUGH))
-		return false;
-	response->flags = FLAG_CONTINUE;
-	return true;
+	self->may = who->powers & self->powers;
+	verdict = self->may & rule->surely ? THROUGH : self->may & rule->likely ? judge_call(self, rule) : PYTHON;
+	if (verdict == THROUGH)
+		response->flags = FLAG_CONTINUE;
+	return verdict == THROUGH || verdict == ANSWERED;
 }
 
 /* ---------------------------------------------------------------- the loop as Python sees it */
@@ -757,15 +825,17 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	PyObject *keys, *carriers, *xattrs, *special;
+	PyObject *keys, *carriers, *owners, *xattrs, *special;
 	unsigned int hidden_uid, hidden_gid;
 	int listener;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iIIO!O!SS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
-			      &carriers, &xattrs, &special))
+	if (!PyArg_ParseTuple(args, "iIIO!O!OSS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
+			      &carriers, &owners, &xattrs, &special))
 		return NULL;
+	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
+		return PyErr_Format(PyExc_TypeError, "owners: a table or None");
 	self = (Loop *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
@@ -777,6 +847,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
 	self->keys = (Keys *)Py_NewRef(keys);
 	self->carriers = (Keys *)Py_NewRef(carriers);
+	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
 	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
 	self->xattrs = Py_NewRef(xattrs);
 	self->special = Py_NewRef(special);
@@ -798,6 +869,7 @@ static void loop_dealloc(Loop *self)
 		close(self->proc);
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->carriers);
+	Py_XDECREF(self->owners);
 	Py_XDECREF(self->xattrs);
 	Py_XDECREF(self->special);
 	PyMem_Free(self->rules);
@@ -819,7 +891,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, xattrs, special): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, owners, xattrs, special): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },
@@ -859,20 +931,18 @@ static PyObject *read_memory(PyObject *module, PyObject *args)
 static PyObject *write_memory(PyObject *module, PyObject *args)
 {
 	unsigned long long address;
-	struct iovec local, remote;
 	Py_buffer data;
-	ssize_t done;
+	bool done;
 	int tid;
 
 	(void)module;
 	if (!PyArg_ParseTuple(args, "iKy*:write_memory", &tid, &address, &data))
 		return NULL;
-	local = (struct iovec){ data.buf, data.len };
-	remote = (struct iovec){ (void *)(uintptr_t)address, data.len };
-	done = data.len ? process_vm_writev(tid, &local, 1, &remote, 1, 0) : 0;
+	errno = EFAULT; /* if only a part can be written */
+	done = data.len == 0 || poke(tid, address, data.buf, data.len);
 	PyBuffer_Release(&data);
-	if (done != (ssize_t)remote.iov_len)
-		return fault(done < 0 ? errno : EFAULT);
+	if (!done)
+		return fault(errno);
 	Py_RETURN_NONE;
 }
 
@@ -984,8 +1054,10 @@ PyMODINIT_FUNC PyInit__fast(void)
 	if (!module)
 		return NULL;
 	keys_type = (PyTypeObject *)PyType_FromSpec(&keys_spec);
+	owners_type = (PyTypeObject *)PyType_FromSpec(&owners_spec);
 	loop = PyType_FromSpec(&loop_spec);
-	if (!keys_type || !loop || PyModule_AddObjectRef(module, "Keys", (PyObject *)keys_type) < 0 ||
+	if (!keys_type || !owners_type || !loop || PyModule_AddObjectRef(module, "Keys", (PyObject *)keys_type) < 0 ||
+	    PyModule_AddObjectRef(module, "Owners", (PyObject *)owners_type) < 0 ||
 	    PyModule_AddObjectRef(module, "Loop", loop) < 0)
 		Py_CLEAR(module);
 	Py_XDECREF(loop);

@@ -10,7 +10,9 @@ What a task may do is a set of powers, bits that a state has or has not. The loo
 resource limit as `remainroot.tasks` does, and `Quick` names the powers that let a call through:
 
 - `surely`: with one of these, at once;
-- `likely`: with one of these, if the file that the call names is one that everybody sees as it is.
+- `likely`: with one of these, if the file that the call names is one that everybody sees as it is. Of a file that is
+  seen otherwise the loop may say so itself (`buffer`, `form`), and it may change its owner (`give`), where the store
+  keeps owners in a table that the loop can read.
 
 Conditions of the whole world (an override of a directory's group exists, a file is about to be born) take powers away
 from everybody.
@@ -55,11 +57,15 @@ SEES_ATTRIBUTES: Final = 1 << 10
 
 UNGUARDED: Final = 1 << 11
 """Be left alone by the guards of `--strict`."""
-
-REACHES: Final = 1 << 12
+GIVES: Final = 1 << 12
+GIVES_DIRECTORIES: Final = 1 << 13
+"""Give files away, with nothing to heed but the table of owners (DIRECTORIES: since one may have a fake group)."""
+REACHES: Final = 1 << 14
 """Be told by the kernel what may be done with a file."""
 
 SET_ID: Final = S_ISUID | S_ISGID
+
+NOTHING, STAT, STATX = range(3)
 
 _NONE: Final = -1
 _AT_NO_AUTOMOUNT: Final = 0x800
@@ -79,9 +85,13 @@ class Quick:
     one of the bits `modes` in its mode; with `owner`, an override or an id that is not shown as it is; with `uid` and
     `gid`, arguments, that it is not root's to begin with or not root's to become. `name` is an argument too, the name
     of an extended attribute: one that begins with SPECIAL_NAME is the handler's.
+
+    A call that shows a file writes a `form` (STAT, STATX) to the address in the argument `buffer`; `mask` is statx's.
+    `give`: with one of these powers the file gets the ids of the arguments `uid` and `gid`, `give_directory` of a
+    directory.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_answer", "_fields")
 
     def __init__(
         self,
@@ -103,32 +113,47 @@ class Quick:
         uid: int = _NONE,
         gid: int = _NONE,
         name: int = _NONE,
+        buffer: int = _NONE,
+        form: int = NOTHING,
+        mask: int = _NONE,
+        give: int = 0,
+        give_directory: int = 0,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too),
             *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid, name),
         )
+        self._answer = (buffer, form, mask, give, give_directory)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
+        buffer, form, *rest = self._answer
+        if form == STAT and row.abi.bits != 64:
+            form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
-                          row.short_ids, *self._fields, 1)  # fmt: skip
+                          row.short_ids, *self._fields, buffer, form, *rest, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=24q")
+_RULE: Final = Struct("=29q")
 
 
-def stat(path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
-    """A call that shows a file: one without an override is the kernel's."""
-    return Quick(likely=SEES, owner=True, path=path, dirfd=dirfd, flags=flags, known=_STAT_FLAGS, fixed=fixed)
+def stat(
+    buffer: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0, mask: int = _NONE
+) -> Quick:
+    """A call that shows a file: one without an override is the kernel's. With a `mask` it is statx(2)."""
+    return Quick(
+        likely=SEES, owner=True, path=path, dirfd=dirfd, flags=flags, known=_STAT_FLAGS, fixed=fixed,
+        buffer=buffer, form=STAT if mask == _NONE else STATX, mask=mask,
+    )  # fmt: skip
 
 
 def chown(ids: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
     """A change of owner; `ids` is the first of the two arguments with the new ones."""
     known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
-        likely=CHOWNS, owner=True, uid=ids, gid=ids + 1, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed
-    )
+        likely=CHOWNS, owner=True, uid=ids, gid=ids + 1, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed,
+        give=GIVES, give_directory=GIVES_DIRECTORIES,
+    )  # fmt: skip
 
 
 def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
@@ -203,7 +228,7 @@ def powers(state: State, *, strict: bool = False) -> int:
             return 0
     found = UNGUARDED | SEES | SEES_ATTRIBUTES | FORKS
     if creds.capable(CAP_CHOWN):
-        found |= CHOWNS
+        found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CHMODS | CHMODS_ANY
     if state.confined:
@@ -233,7 +258,7 @@ class Loop:
             from remainroot.store.xattr import ATTRIBUTES
 
             names = b"".join(name.encode() + b"\0" for name in (*store.xattrs, ATTRIBUTES))
-        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, names, SPECIAL_NAME)
+        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, store.table, names, SPECIAL_NAME)
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
@@ -286,6 +311,10 @@ class Loop:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:
             valid &= ~CREATES_ANYWHERE
+        if world.store.table is None or world.store.empty or not world.store.no_attributes:
+            valid &= ~(GIVES | GIVES_DIRECTORIES)
+        if not world.store.group_directories:
+            valid &= ~GIVES_DIRECTORIES
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:

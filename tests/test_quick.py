@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from remainroot.dispatch import SYSCALLS, build_table
 from remainroot.engines.filter import RET_USER_NOTIF, program
 from remainroot.settings import Settings
 from remainroot.store.base import Owner
-from remainroot.store.memory import MemoryStore
+from remainroot.store.memory import MemoryStore, memory_store
 from remainroot.tasks import State
 from remainroot.world import World
 
@@ -203,6 +204,109 @@ def test_group_directories_matter_only_where_they_are(bench: Bench, tmp_path: Pa
         lambda: os.close(os.open(tmp_path / "five", os.O_CREAT, 0o4755)),
     )
     assert found == [[], ["mkdir"], [], ["openat"], ["openat"]]
+
+
+@pytest.fixture
+def table() -> Bench:
+    return Bench(World(Settings(), memory_store()))
+
+
+def written(*paths: str | Path | int) -> tuple[Callable[[], object], Callable[[], list[tuple[int, ...]]]]:
+    """A step that looks at the files in every way and writes down what it saw, and a function that reads that."""
+    read, write = os.pipe()
+
+    def look() -> None:
+        for path in paths:
+            for seen in (os.stat(path), *([] if isinstance(path, int) else [os.lstat(path)]), statx(path)):
+                os.write(write, b" ".join(b"%d" % value for value in (*seen[:7], seen.st_rdev)) + b"\n")
+
+    return look, lambda: [tuple(map(int, line.split())) for line in os.read(read, 65536).splitlines()]
+
+
+def statx(path: str | Path | int) -> os.stat_result:
+    """os.stat by statx(2)."""
+    raw = ctypes.create_string_buffer(256)
+    name, fd = (b"", path) if isinstance(path, int) else (os.fsencode(path), -100)
+    assert libc.syscall(332, fd, name, 0x1000 if isinstance(path, int) else 0, 0x7FF, raw) == 0
+    links, uid, gid, mode = struct.unpack_from("=IIIH", raw, 16)
+    ino, size = struct.unpack_from("=QQ", raw, 32)
+    rdev, dev = (os.makedev(*struct.unpack_from("=II", raw, at)) for at in (128, 136))
+    return os.stat_result((mode, ino, dev, links, uid, gid, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, rdev))
+
+
+def test_an_owner_in_a_table_is_shown_without_us(table: Bench, tmp_path: Path) -> None:
+    owned, device, other = tmp_path / "owned", tmp_path / "device", tmp_path / "other"
+    for path in (owned, device, other):
+        path.write_text(path.name)
+    (tmp_path / "link").symlink_to("owned")
+    override(table.world, owned, Owner(42, 43))
+    override(table.world, device, Owner(0, 6, stat.S_IFBLK | 0o640, os.makedev(8, 1)))
+    override(table.world, other, Owner(1, 2, stat.S_IFREG | 0o4755))
+    os.chdir(tmp_path)
+    fd = os.open(owned, os.O_RDONLY)
+    look, seen = written(owned, "owned", device, "other", fd)
+    assert table.run(look) == [[]]
+    truth = {path: os.lstat(path) for path in (owned, device, other)}
+
+    def line(path: Path, uid: int, gid: int, mode: int, rdev: int) -> tuple[int, ...]:
+        st = truth[path]
+        return (mode, st.st_ino, st.st_dev, st.st_nlink, uid, gid, st.st_size, rdev)
+
+    mine = line(owned, 42, 43, truth[owned].st_mode, 0)
+    block = line(device, 0, 6, stat.S_IFBLK | 0o640, os.makedev(8, 1))
+    assert seen() == [mine] * 6 + [block] * 3 + [line(other, 1, 2, stat.S_IFREG | 0o4755, 0)] * 3 + [mine] * 2
+
+
+def test_ids_that_are_not_mapped_are_shown_as_root_s_without_us(table: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    os.chown(path, 12345, 12346)
+    table.world._hidden_uid, table.world._hidden_gid = 12345, 12346
+    look, seen = written(path)
+    assert table.run(look) == [[]]
+    assert [line[4:6] for line in seen()] == [(0, 0)] * 3
+
+
+def test_a_file_with_a_known_number_is_not_taken_for_the_known(table: Bench, tmp_path: Path) -> None:
+    """The table has an owner for the number; the file's handle says that it was another's."""
+    path = tmp_path / "file"
+    path.touch()
+    st = path.stat()
+    override(table.world, path, Owner(42, 43))
+    assert table.world.store.table is not None
+    table.world.store.table.put(st.st_dev, st.st_ino, b"the identity of another", 42, 43, 0, 0)
+    found = table.run(lambda: os.stat(path), lambda: os.chown(path, 1, 1))
+    assert found == [["newfstatat"], ["chown"]]
+
+
+def test_files_are_given_away_without_us(table: Bench, tmp_path: Path) -> None:
+    """Once the first is recorded; not directories to a group, files with set-id bits, descriptors that only name."""
+    names = ["first", "second", "third", "set-id", "directory"]
+    for name in names[:-1]:
+        (tmp_path / name).touch()
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "set-id").chmod(0o4755)
+    (tmp_path / "link").symlink_to("third")
+    override(table.world, tmp_path / "first", Owner(1, 1))
+    os.chdir(tmp_path)
+    second = os.open("second", os.O_RDONLY)
+    only = os.open("second", os.O_PATH)
+    look, seen = written("first", "second", "third")
+    found = table.run(
+        lambda: os.chown("first", 42, -1),
+        lambda: os.fchown(second, 7, 8),
+        lambda: os.chown("link", 3, 4),
+        lambda: os.chown("link", 5, 6, follow_symlinks=False),
+        look,
+        lambda: os.chown("first", 0, 0),
+        lambda: os.chown("set-id", 1, 1),
+        lambda: os.fchown(only, 1, 1),
+        lambda: os.chown("directory", 1, 1),
+    )
+    assert found == [[], [], [], [], [], [], ["chown"], ["fchown"], ["chown"]]
+    assert [line[4:6] for line in seen()] == [(42, 1)] * 3 + [(7, 8)] * 3 + [(3, 4)] * 3
+    assert table.world.store.table is not None
+    assert len(table.world.store.table) == 3  # not first, which is root's again
 
 
 def test_a_file_expected_to_be_born_stops_it_all(bench: Bench, tmp_path: Path) -> None:

@@ -26,19 +26,19 @@ _AT_STATX_SYNC_TYPE = 0x6000
 _STATX_RESERVED = 0x80000000
 
 
-@handles("stat", "stat64", "oldstat", quick=quick.stat(path=0))
+@handles("stat", "stat64", "oldstat", quick=quick.stat(1, path=0))
 def stat(call: Call) -> Outcome:
     """The status of what a path names: stat(2)."""
     return _by_path(call, AT_FDCWD, 0, 0, 1)
 
 
-@handles("lstat", "lstat64", "oldlstat", quick=quick.stat(path=0, fixed=AT_SYMLINK_NOFOLLOW))
+@handles("lstat", "lstat64", "oldlstat", quick=quick.stat(1, path=0, fixed=AT_SYMLINK_NOFOLLOW))
 def lstat(call: Call) -> Outcome:
     """As stat, of a symbolic link itself: lstat(2)."""
     return _by_path(call, AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW, 1)
 
 
-@handles("newfstatat", "fstatat64", quick=quick.stat(dirfd=0, path=1, flags=3))
+@handles("newfstatat", "fstatat64", quick=quick.stat(2, dirfd=0, path=1, flags=3))
 def newfstatat(call: Call) -> Outcome:
     """Stat relative to a directory descriptor: fstatat(2)."""
     flags = call.unsigned(3)
@@ -47,7 +47,7 @@ def newfstatat(call: Call) -> Outcome:
     return _by_path(call, call.signed(0), 1, flags, 2)
 
 
-@handles("fstat", "fstat64", "oldfstat", quick=quick.stat(dirfd=0))
+@handles("fstat", "fstat64", "oldfstat", quick=quick.stat(1, dirfd=0))
 def fstat(call: Call) -> Outcome:
     """The status of an open file: fstat(2)."""
     try:
@@ -118,7 +118,7 @@ def _give(call: Call, address: int, answer: bytes, instead: Replace | None) -> O
     return instead
 
 
-@handles("statx", quick=quick.stat(dirfd=0, path=1, flags=2))
+@handles("statx", quick=quick.stat(4, dirfd=0, path=1, flags=2, mask=3))
 def statx(call: Call) -> Outcome:
     """Extended status: statx(2)."""
     flags, mask = call.unsigned(2), call.unsigned(3)

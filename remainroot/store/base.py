@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import os
     from typing import Final
 
-    from remainroot._fast import Keys
+    from remainroot._fast import Keys, Owners
 
 
 FLAGS: Final = "flags"
@@ -87,6 +87,9 @@ class Store:
     xattrs: tuple[str, ...] = ()
     """The extended attributes that owners are written in, on the files that can carry them."""
 
+    table: Owners | None = None
+    """All overrides, where they are in a table that the compiled loop reads and writes by itself."""
+
     def __init__(self) -> None:
         self._keys: Keys | None = None
         self.empty = True
@@ -105,7 +108,8 @@ class Store:
     def note(self, st: os.stat_result, owner: Owner) -> None:
         """Keep the hints above true: called by backends for every override they record."""
         self.empty = False
-        self.note_key(st)
+        if self.table is None:
+            self.note_key(st)
         if owner.gid and S_ISDIR(st.st_mode):
             self.group_directories = True
         if owner.mode:
@@ -127,10 +131,10 @@ class Store:
     def watched_by(self, keys: Keys, carriers: Keys) -> bool:
         """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before it runs.
 
-        From now on `note` puts each file that gets an override or an attribute into `keys`. True is the promise that
-        no file has one that is not there. Else (others write to the same store) the store may put `(device, 0)` into
-        `carriers` when it knows that a regular file or directory of ours there has an override only in the attributes
-        `xattrs`.
+        From now on `note` puts each file that gets an override or an attribute into `keys` (overrides in a `table` are
+        found there). True is the promise that no file has one that is not there. Else (others write to the same store)
+        the store may put `(device, 0)` into `carriers` when it knows that a regular file or directory of ours there has
+        an override only in the attributes `xattrs`.
         """
         self._keys = keys
         del carriers

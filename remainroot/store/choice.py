@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from remainroot.errors import RemainrootError
-from remainroot.store.memory import MemoryStore
+from remainroot.store.memory import memory_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def open_store(text: str, *, lasting: bool = False, whole_identity: bool = False
     kind, _, how = scheme.partition("+")
     spelling = _SPELLINGS.get(how)
     if kind in ("", "memory") and not how and not colon:
-        return MemoryStore()
+        return memory_store()
     if spelling is not None and not (colon and not path):
         if kind == "xattr" and not colon:
             from remainroot.store.xattr import XattrStore

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from remainroot.kernel import compiled
 from remainroot.store.base import Owner, Store, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-    from remainroot._fast import Keys
+    from remainroot._fast import Keys, Owners
 
     Key = tuple[int, int]
 
@@ -84,3 +85,45 @@ class MemoryStore(Store):
                 self._attributes[st.st_dev, st.st_ino] = (left, identity(fd))
             else:
                 del self._attributes[st.st_dev, st.st_ino]
+
+
+class TableStore(MemoryStore):
+    """The same in a table of the compiled module, which takes less memory and which its loop reads and writes.
+
+    Only where there is a compiled module.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: Owners = compiled.Owners()
+        self.table = self._table
+
+    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+        """As in Store: the keys are of files with attributes alone."""
+        return super().watched_by(keys, carriers)
+
+    def get(self, fd: int, st: os.stat_result) -> Owner | None:
+        """The override, if it was recorded for this very file."""
+        key = (st.st_dev, st.st_ino)
+        found = self._table.get(*key)
+        if found is None:
+            return None
+        if not self._table.is_of(*key, identity(fd)):
+            self._table.remove(*key)
+            return None
+        return Owner(*found)
+
+    def put(self, fd: int, st: os.stat_result, owner: Owner) -> None:
+        """Record the override."""
+        self.note(st, owner)
+        self._table.put(st.st_dev, st.st_ino, identity(fd), owner.uid, owner.gid, owner.mode, owner.rdev)
+
+    def forget(self, fd: int, st: os.stat_result) -> None:
+        """Remove the override."""
+        del fd
+        self._table.remove(st.st_dev, st.st_ino)
+
+
+def memory_store() -> Store:
+    """The best of the two."""
+    return MemoryStore() if compiled is None else TableStore()

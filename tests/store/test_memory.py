@@ -10,9 +10,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st_
 
+from remainroot import kernel
 from remainroot.store.base import Owner, identity, is_placeholder
-from remainroot.store.memory import MemoryStore
+from remainroot.store.memory import MemoryStore, TableStore
 from tests.store.files import KINDS, forget, get, held, make, put
 
 if TYPE_CHECKING:
@@ -22,9 +25,13 @@ MAIL, NEWS = Owner(8, 8), Owner(9, 13)
 DEVICE = Owner(0, 6, 0o60640, os.makedev(8, 1))
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+BOTH = [MemoryStore] if kernel.compiled is None else [MemoryStore, TableStore]
+
+
+@pytest.fixture(params=BOTH)
+def store(request: pytest.FixtureRequest) -> MemoryStore:
+    made: MemoryStore = request.param()
+    return made
 
 
 # ---------------------------------------------------------------- hints
@@ -114,9 +121,12 @@ def test_entry_of_a_lost_file_is_dropped_when_its_number_is_seen(store: MemorySt
     path = make(tmp_path / "file", "regular")
     with held(path) as (fd, st):
         store.put(fd, st, MAIL)
-        store._owners[st.st_dev, st.st_ino] = (MAIL, b"the identity of another")
+        if store.table is None:
+            store._owners[st.st_dev, st.st_ino] = (MAIL, b"the identity of another")
+        else:
+            store.table.put(st.st_dev, st.st_ino, b"the identity of another", 8, 8, 0, 0)
         assert store.get(fd, st) is None
-    assert store._owners == {}
+    assert not (store._owners if store.table is None else len(store.table))
 
 
 def test_identity_differs_between_files_and_not_between_names(tmp_path: Path) -> None:
@@ -158,7 +168,8 @@ def test_owners_are_values() -> None:
     assert repr(DEVICE) == "Owner(0:6 mode=60640 rdev=0x801)"
 
 
-def test_thousand_files_of_one_owner_share_it(store: MemoryStore, tmp_path: Path) -> None:
+def test_thousand_files_of_one_owner_share_it(tmp_path: Path) -> None:
+    store = MemoryStore()
     for index in range(100):
         put(store, make(tmp_path / str(index), "regular"), Owner(8, 8))
     assert len({id(owner) for owner, _ in store._owners.values()}) == 1
@@ -179,3 +190,49 @@ def test_shown_mode(tmp_path: Path) -> None:
     assert DEVICE.shown(st) == DEVICE
     assert MAIL.shown(st) == Owner(8, 8, 0o100751)
     assert Owner(8, 8, 0o104640).shown(st) == Owner(8, 8, 0o104640)
+
+
+# ---------------------------------------------------------------- the compiled table
+
+
+_files = st_.tuples(st_.integers(0, 3), st_.one_of(st_.integers(0, 60), st_.integers(2**64 - 3, 2**64 - 1)))
+_identities = st_.binary(min_size=4, max_size=132)
+_ids = st_.integers(0, 2**32 - 1)
+_steps = st_.tuples(_files, st_.one_of(st_.none(), st_.tuples(_identities, _ids, _ids, _ids, _ids)))
+
+
+@pytest.mark.skipif(kernel.compiled is None, reason="there is no compiled half, or REMAINROOT_PURE is set")
+@given(st_.lists(_steps, max_size=400))
+def test_a_table_is_a_dict(steps: list[tuple[tuple[int, int], tuple[bytes, int, int, int, int] | None]]) -> None:
+    """Whatever is put and removed in whatever order; None removes."""
+    table = kernel.compiled.Owners()
+    known: dict[tuple[int, int], tuple[bytes, int, int, int, int]] = {}
+    for file, put_ in steps:
+        if put_ is None:
+            table.remove(*file)
+            known.pop(file, None)
+        else:
+            table.put(*file, *put_)
+            known[file] = put_
+        assert len(table) == len(known)
+    for file, _ in steps:
+        assert table.get(*file) == (known[file][1:] if file in known else None)
+        if file in known:
+            same = known[file][0]
+            assert table.is_of(*file, same)
+            assert not table.is_of(*file, same[:-1] + bytes([same[-1] ^ 1]))
+
+
+@pytest.mark.skipif(kernel.compiled is None, reason="there is no compiled half, or REMAINROOT_PURE is set")
+def test_a_table_holds_many_files_in_little_memory() -> None:
+    table, before = kernel.compiled.Owners(), _resident()
+    count = 200_000
+    for ino in range(count):
+        table.put(1, ino, b"0123456789abcdef", 42, 43, 0, 0)
+    assert all(table.get(1, ino) == (42, 43, 0, 0) for ino in range(0, count, 1000))
+    assert (_resident() - before) / count < 200
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

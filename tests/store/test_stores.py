@@ -17,7 +17,7 @@ from remainroot.store.base import Owner
 from remainroot.store.choice import open_store
 from remainroot.store.codec import KEEP
 from remainroot.store.durable import DurableStore
-from remainroot.store.memory import MemoryStore
+from remainroot.store.memory import MemoryStore, memory_store
 from remainroot.store.sqlite import SqliteStore
 from remainroot.store.xattr import XattrStore
 from tests.store.files import KINDS, forget, get, held, make, put
@@ -244,8 +244,8 @@ def test_only_our_names_are_hidden(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("", MemoryStore),
-        ("memory", MemoryStore),
+        ("", type(memory_store())),
+        ("memory", type(memory_store())),
         ("xattr", XattrStore),
         ("sqlite:x.db", SqliteStore),
         ("durable:y", DurableStore),
