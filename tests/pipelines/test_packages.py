@@ -34,10 +34,10 @@ def home() -> Iterator[Path]:
     shutil.rmtree(base)
 
 
-def run(home: Path, place: tuple[str, ...], script: str) -> str:
+def run(home: Path, place: tuple[str, ...], script: str, seconds: int = 300) -> str:
     env = environment() | {"HOME": str(home), "PATH": f"{home}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC"}
     done = subprocess.run(
-        [*place, "sh", "-ec", script], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=300
+        [*place, "sh", "-ec", script], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=seconds
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -93,18 +93,23 @@ def make_source(work: Path) -> None:
 
 
 BUILD = (
-    "cd SRC; DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage -us -uc -b -r{root} > ../log 2>&1 || { cat ../log; exit 1; };"
+    "cd SRC; DEB_BUILD_OPTIONS=nocheck {build} -us -uc -b -r{root} > ../log 2>&1 || { cat ../log; exit 1; };"
     " cd ..; dpkg-deb --fsys-tarfile remaintest_1.0_all.deb | tar --numeric-owner -tvf - | LC_ALL=C sort"
 )
 
 
-def test_dpkg_buildpackage(home: Path) -> None:
+def test_dpkg_buildpackage_and_debuild(home: Path) -> None:
     """The owners in the .deb equal those that fakeroot gives, on the plain host and in the container."""
     shown: dict[str, str] = {}
-    for root, place in (("fakeroot", PLAIN), ("remainroot", PLAIN), ("remainroot", CONTAINER)):
+    for build, root, place in (
+        ("dpkg-buildpackage", "fakeroot", PLAIN),
+        ("dpkg-buildpackage", "remainroot", PLAIN),
+        (f"debuild --prepend-path={home}/bin --no-lintian", "remainroot", CONTAINER),  # it runs the other
+    ):
         work = home / f"{root}{len(shown)}"
         make_source(work)
-        shown[work.name] = run(home, place, f"cd {work}; {BUILD.replace('{root}', root)}")
+        script = BUILD.replace("{root}", root).replace("{build}", build)
+        shown[work.name] = run(home, place, f"cd {work}; {script}")
     want = shown["fakeroot0"]
     assert "-rwxr-sr-x 0/8" in want
     assert "drwxr-xr-x 33/33" in want

@@ -70,10 +70,26 @@ SCRIPTS = {
     "static busybox": "busybox tar -cf a.tar t; tar --numeric-owner -tvf a.tar | LC_ALL=C sort; busybox cp -a t u;"
     f" {LIST_U}; busybox stat -c %u:%g:%a t/etc/shadow t/bin/su; busybox chown -R 9:9 u; busybox chmod 755 u/etc;"
     " stat -c %u:%g u/etc/plain u/dev/sda; busybox mknod c c 5 1; stat -c %t:%T c; busybox stat -c %u:%g /bin/true",
+    "attributes": "setcap cap_net_raw+ep t/bin/su; setfacl -m u:42:rw,g:7:r t/etc/shadow; setfacl -dm u:42:rx t/etc;"
+    " setfattr -n trusted.x -v 1 t/etc; setfattr -n user.y -v 2 t/etc/plain; show() { getcap -r u; getfacl -Rcnp u;"
+    " getfattr -Rhdm - u | LC_ALL=C sort; rm -r u; mkdir u; }; mkdir u;"
+    " tar --xattrs --xattrs-include='*' --acls -cf a.tar -C t .; tar --xattrs --xattrs-include='*' --acls -xpf a.tar"
+    " -C u; show; bsdtar --xattrs --acls -cf a.tar -C t .; bsdtar --xattrs --acls -xpf a.tar -C u; show;"
+    " rsync -aHDXA t/ u/; show; cp -a t/. u; show; mksquashfs t a.sq -noappend -quiet -no-progress -processors 1"
+    f" > /dev/null 2>&1; rm -r u; unsquashfs -q -n -d u -p 1 a.sq > /dev/null; show; {LIST_T}",
+    # It makes no devices where it finds a user namespace.
+    "umoci, written in Go": "rm -r t/dev; umoci init --layout i; umoci new --image i:a;"
+    " umoci unpack --image i:a b > /dev/null 2>&1;"
+    " cp -a t b/rootfs; umoci repack --image i:a b > /dev/null 2>&1; umoci unpack --image i:a c > /dev/null 2>&1;"
+    f" mv c/rootfs/t u; {LIST_U.partition(';')[0]}",
+    "gosu, written in Go": "chmod 777 .; gosu 33:44 id; gosu 33:44 touch f; gosu 1000 mkdir d; stat -c %n:%u:%g f d;"
+    " gosu 33:44 gosu 0 id 2>&1 || echo $?",
 }
 FAKEROOT_FAILS = {
-    "static busybox",  # it is a library, which static programs do not load
-}
+    # It is a library, which static programs and those that make system calls themselves do not ask.
+    "static busybox", "umoci, written in Go", "gosu, written in Go",
+    "attributes",  # it knows no access lists
+}  # fmt: skip
 
 
 @pytest.fixture
