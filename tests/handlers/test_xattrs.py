@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remainroot import acl
+from tests.compiling import FIXTURES, abis, program
 from tests.handlers.xattr_ops import ACLS
-from tests.launching import environment, remainroot
+from tests.launching import ENGINES, environment, remainroot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +112,22 @@ def test_the_stores_own_attributes_are_not_seen_and_not_forged(tmp_path: Path, s
         "42:43",
     ]
     assert done.stderr == ""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("abi", abis())
+def test_no_call_sees_or_forges_them(tmp_path: Path, abi: str, engine: str) -> None:
+    """To real root they are names like any other, and so they are to CMD."""
+    command = str(program(FIXTURES / "own_xattrs.c", abi))
+    places = {name: tmp_path / name for name in ("real", "xattr", "durable")}
+    for place in places.values():
+        place.mkdir()
+    real = subprocess.run([command], capture_output=True, text=True, check=True, cwd=places["real"]).stdout
+    assert real.endswith("42:43 100644\n")
+    for store, url in (("xattr", "xattr"), ("durable", f"durable+override_stat:{tmp_path}/owners.db")):
+        done = remainroot("--engine", engine, "--store", url, "--", command, cwd=places[store])
+        assert (done.stdout.splitlines(), done.stderr) == (real.splitlines(), "")
 
 
 @pytest.mark.parametrize("raw", ACLS)
