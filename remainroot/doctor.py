@@ -10,6 +10,7 @@ import os
 import sys
 
 from remainroot import abi as abis
+from remainroot.containers import cgroup as limits
 from remainroot.containers import mounts, namespaces
 from remainroot.errors import RemainrootError
 
@@ -384,15 +385,13 @@ def rttime() -> Fact:
 
 def cgroup() -> Fact:
     """Whether cgroup v2 limits could be set for a box."""
-    for line in _text("/proc/self/cgroup").splitlines():
-        number, _, path = line.split(":", 2)
-        if number == "0":
-            directory = "/sys/fs/cgroup" + path.rstrip("/")
-            controllers = _text(f"{directory}/cgroup.controllers")
-            if controllers and os.access(directory, os.W_OK):
-                return fact("cgroup v2", "ok", f"delegated: {controllers}")
-            return fact("cgroup v2", "note", "not delegated: no limits for a box", "systemd-run --user -p Delegate=yes")
-    return fact("cgroup v2", "note", "not mounted: no limits for a box")
+    wanted = set(limits.OPTIONS.values())
+    place, offered = limits.place_for(wanted)
+    if offered == wanted:
+        return fact("cgroup v2", "ok", f"a box can be limited, below {place}")
+    options = ", ".join(option for option, name in limits.OPTIONS.items() if name not in offered)
+    detail = f"no {options} for a box: {limits.lack(place, wanted - offered)}"
+    return fact("cgroup v2", "note", detail, "" if place else "systemd-run --user --scope -p Delegate=yes ...")
 
 
 # ---------------------------------------------------------------- all of it

@@ -166,6 +166,15 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
     return syscall(_NUMBERS["prctl"], option, arg2, arg3, arg4, arg5)
 
 
+_PR_SET_NAME: Final = 15
+
+
+def set_name(name: bytes) -> None:
+    """Call this thread `name`, of at most 15 bytes, where processes are listed: prctl(PR_SET_NAME)."""
+    text = name + b"\0"
+    prctl(_PR_SET_NAME, address_of(text))
+
+
 def unshare(flags: int) -> None:
     """unshare(2)."""
     syscall(_NUMBERS["unshare"], flags)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import sys
 
-from remainroot.containers import archive, confine, namespaces, options
+from remainroot.containers import afterwards, archive, capabilities, cgroup, confine, names, namespaces, options
 from remainroot.containers.init import Init, die_with
-from remainroot.containers.root import Plan, build, isolate
+from remainroot.containers.root import Plan, build, isolate, isolate_cgroup
 from remainroot.containers.start import Start
 from remainroot.errors import RemainrootError
+from remainroot.front import complain
 from remainroot.launch import Place, launch
 from remainroot.supervisor import joined, supervise
 
@@ -38,6 +39,7 @@ SYNTAX: Final = options.Syntax(
     "Run CMD as root of a minimal rootless container whose root is ROOTFS: a directory, a tar file\n"
     "(.gz, .xz, .zst) or an OCI image layout (DIR or DIR:NAME). It ends, with all it started, when CMD ends.",
     (
+        ("--name", "NAME", "what the box is called, for remainroot enter NAME"),
         ("--user", "UID[:GID]", "run CMD as this user instead of root; names of the box, too"),
         ("--env", "NAME[=VALUE]", "set a variable, or pass one on (any number of times)"),
         ("--workdir", "DIR", "CMD's working directory (default /)"),
@@ -48,7 +50,12 @@ SYNTAX: Final = options.Syntax(
         ("--read-only", "", "the root cannot be written to"),
         ("--overlay", "[=DIR]", "keep changes out of ROOTFS: in DIR, or nowhere"),
         ("--network", "host|none", "the host's network (default), or nothing but a loopback interface"),
+        ("--memory", "SIZE", "limit of the box's memory, swap included, as 512M or 2G; needs a delegated cgroup (v2)"),
+        ("--cpus", "N", "limit of its processors, as 0.5; the same"),
+        ("--pids", "N", "limit of its processes and threads; the same"),
         ("--rlimit", "NAME=SOFT[:HARD]", "a resource limit of CMD, as nofile=1024 (any number of times)"),
+        ("--cap-drop", "CAP", "go without a capability, as CHOWN or cap_chown, or ALL (any number of times)"),
+        ("--cap-add", "CAP", "have it nevertheless, after --cap-drop ALL (any number of times)"),
         ("--deny-syscalls", "[=NAME,...]", "refuse these calls (default: user namespaces, TIOCSTI, keys, bpf, ...)"),
         *options.SHIM,
     ),
@@ -79,17 +86,33 @@ class Box(Place):
     joins = False
     lingers = True
 
-    def __init__(self, plan: Plan, start: Start, hostname: str, denied: dict[str, tuple[When, ...]]) -> None:
+    def __init__(self, plan: Plan, start: Start) -> None:
         self.plan = plan
         self.start = start
-        self.hostname = hostname
-        self.denied = denied
+        self.hostname = "box"
+        self.name = ""
+        self.denied: dict[str, tuple[When, ...]] = {}
+        self.limits: cgroup.Limits = {}
+        self._claim: names.Claim | None = None
+        self._group: cgroup.Group | None = None
         self._front = 0
 
     def enter(self, settings: Settings, *, anyway: bool) -> None:
         """Make the box's user namespace. Real root needs one, too: in it, it is a root like any other."""
         del settings, anyway
         self._front = os.getpid()
+        if self.name:
+            self._claim = names.Claim(self.name)
+        if self.limits:
+            self._group, notice = cgroup.choose(self.limits)
+            if notice:
+                complain(f"box: {notice}")
+        if self._claim is not None or self._group is not None:
+            afterwards.when_over(self._tidy_up)
+        if self._claim is not None:
+            self._claim.take()
+        if self._group is not None:
+            self._group.make()
         try:
             namespaces.new_user()
         except OSError as error:
@@ -114,9 +137,25 @@ class Box(Place):
         pidfd = os.pidfd_open(init.pid)
 
         def fork() -> int:
-            return namespaces.fork_into(pidfd, namespaces.NEWPID)
+            pid = namespaces.fork_into(pidfd, namespaces.NEWPID)
+            if pid == 0:
+                names.mark()
+                # The real set: once the shim is there, it answers.
+                self.start.guarded(lambda: capabilities.bound(self.start.capabilities))
+            return pid
 
-        supervise(settings, _Ending(watcher, init.pid), furnish_and_become, started, fork=fork)
+        def began(pid: int) -> None:
+            started(pid)
+            if self._claim is not None:
+                self._claim.publish(pid)
+
+        try:
+            supervise(settings, _Ending(watcher, init.pid), furnish_and_become, began, fork=fork)
+        finally:
+            if self._claim is not None:
+                self._claim.release()
+            if self._group is not None:
+                self._group.remove()
 
     def _furnish(self, init: Init) -> None:
         """In CMD's process: everything up to the exec."""
@@ -125,11 +164,22 @@ class Box(Place):
         namespaces.set_hostname(self.hostname)
         if self.plan.network == "none":
             namespaces.raise_loopback()
+        if self._group is not None:
+            self._group.join()  # not before: what is unpacked into memory is no doing of CMD's
+        flags |= isolate_cgroup()
         if not init.follow(flags):
             raise RemainrootError("box: PID 1 could not join the box")
         if self.denied:
             confine.deny(self.denied)
         self.start.prepare()
+
+    def _tidy_up(self) -> None:
+        """When everybody has gone: what could not be done by one of us, or was not, as it was killed."""
+        if self._claim is not None:
+            names.discard(self._claim.path, names.PATIENCE)
+        if self._group is not None:
+            self._group.remove()
+            self._group.step_back()
 
 
 # ---------------------------------------------------------------- the command line
@@ -203,10 +253,24 @@ def run(given: options.Given, words: list[str]) -> NoReturn:
         "box", command, environment=list(config.get("Env") or []) + given.get("--env", []),
         directory=options.last(given, "--workdir") or config.get("WorkingDir") or "/",
         user=options.last(given, "--user") or config.get("User") or "0", limits=given.get("--rlimit", []),
+        capabilities=capabilities.kept(given.get("--cap-drop", []), given.get("--cap-add", [])),
     )  # fmt: skip
-    hostname = options.last(given, "--hostname", "box")
-    if not 0 < len(hostname.encode()) <= 64:
-        raise SYNTAX.fail("option --hostname needs a name of 1 to 64 bytes")
-    denied = confine.rules_of(options.last(given, "--deny-syscalls")) if "--deny-syscalls" in given else {}
+    box = Box(plan, start)
+    _describe(box, given)
     talks = settings.trace_calls or settings.stats or settings.log is not None
-    launch(settings, command, anyway=True, keep_stderr=talks, place=Box(plan, start, hostname, denied))
+    launch(settings, command, anyway=True, keep_stderr=talks, place=box)
+
+
+def _describe(box: Box, given: options.Given) -> None:
+    """Take what concerns neither the root nor CMD from the options."""
+    box.hostname = options.last(given, "--hostname", "box")
+    if not 0 < len(box.hostname.encode()) <= 64:
+        raise SYNTAX.fail("option --hostname needs a name of 1 to 64 bytes")
+    box.name = options.last(given, "--name")
+    if "--name" in given and not names.is_name(box.name):
+        raise SYNTAX.fail(
+            f"option --name: letters, digits, and after the first - _ ., at most 64, and no number, not {box.name!r}"
+        )
+    if "--deny-syscalls" in given:
+        box.denied = confine.rules_of(options.last(given, "--deny-syscalls"))
+    box.limits = cgroup.limits_of({name: given[name][-1] for name in cgroup.OPTIONS if name in given})

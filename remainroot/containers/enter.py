@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 SYNTAX: Final = options.Syntax(
     "enter",
     "[OPTION...] TARGET [--] [CMD [ARG...]]",
-    "Run CMD (default: /bin/sh) in the container of TARGET: a pid, podman:NAME or docker:NAME. It gets the target's\n"
-    "namespaces, root, working directory, environment and ids.",
+    "Run CMD (default: /bin/sh) in the container of TARGET: a pid, podman:NAME, docker:NAME or a box's name. It gets\n"
+    "the target's namespaces, root, working directory, environment and ids.",
     (
         ("--namespaces", "KIND,...", "join only these: " + " ".join(namespaces.KINDS)),
         ("--host-exe", "", "CMD is the host's program; what it needs and the container lacks is the host's, too"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from remainroot import kernel, libc
+from remainroot import kernel
 from remainroot.containers import namespaces
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ else:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
-_PR_SET_NAME: Final = 15
 _KEPT_TO_ITSELF: Final = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
 
 
@@ -69,8 +68,7 @@ class Init:
                 pass  # the directory's own
         for _ in range(3):
             os.open("/dev/null", os.O_RDWR)
-        name = b"remainroot-init\0"
-        kernel.prctl(_PR_SET_NAME, libc.address_of(name))
+        kernel.set_name(b"remainroot-init")
         command = self._join()
         # From here on nobody inside may look into this process: it has the host's environment.
         kernel.prctl(_PR_SET_DUMPABLE, 0)

@@ -256,7 +256,7 @@ def _bind_resolver(root: int, source: int) -> None:
 
 
 def isolate(plan: Plan) -> int:
-    """Give this process the namespaces of a box but for the user and pid ones; which they are."""
+    """Give this process the namespaces of a box but for the user, pid and cgroup ones; which they are."""
     flags = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
     if plan.network == "none":
         flags |= namespaces.NEWNET
@@ -266,8 +266,13 @@ def isolate(plan: Plan) -> int:
         raise RemainrootError(
             f"box: namespaces are refused ({error.strerror}): the surrounding container or security module forbids them"
         ) from None
+    return flags
+
+
+def isolate_cgroup() -> int:
+    """The same for the cgroup namespace, in which this process's cgroup is the root; 0 where there can be none."""
     try:
         namespaces.unshare(namespaces.NEWCGROUP)
     except OSError:
-        return flags
-    return flags | namespaces.NEWCGROUP
+        return 0
+    return namespaces.NEWCGROUP

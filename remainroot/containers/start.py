@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 
 from remainroot.containers import programs
+from remainroot.containers.capabilities import bound, hold
 from remainroot.containers.user import find_user
+from remainroot.credentials import ALL_CAPS
 from remainroot.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OURS, RemainrootError
 
 TYPE_CHECKING = False
@@ -60,7 +62,7 @@ class Start:
 
     def __init__(
         self, subcommand: str, command: list[str], *, environment: list[str], directory: str, user: str,
-        limits: list[str], inherited: dict[str, str] | None = None,
+        limits: list[str], capabilities: int = ALL_CAPS, inherited: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.subcommand = subcommand
         self.command = command
@@ -71,6 +73,8 @@ class Start:
         self.environment = inherit({"container": "remainroot"} if inherited is None else inherited)
         self.environment |= _variables(environment)
         self.limits = [_limit(text) for text in limits]
+        self.capabilities = capabilities
+        """Those that it is to have, as a mask. What becomes another user than root keeps them in its bounding set."""
 
     @staticmethod
     def guarded(work: Callable[[], None]) -> None:
@@ -96,9 +100,12 @@ class Start:
                 resource.setrlimit(number, limits)
             except (OSError, ValueError) as error:
                 raise RemainrootError(f"{self.subcommand}: a limit cannot be set: {error}") from None
+        bound(self.capabilities)
         if user is not None:
             user.become()
             self.environment.setdefault("HOME", user.home)
+        if self.capabilities != ALL_CAPS and os.geteuid() == 0:
+            hold(self.capabilities)
         try:
             if self.directory:
                 os.chdir(self.directory)

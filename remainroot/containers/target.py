@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from remainroot.containers import namespaces
+from remainroot.containers import cgroup, names, namespaces
 from remainroot.containers.mounts import O_PATH
 from remainroot.errors import RemainrootError
 from remainroot.kernel import PR_SET_NO_NEW_PRIVS, prctl
@@ -20,12 +20,16 @@ _PR_CAPBSET_DROP: Final = 24
 
 
 def find_pid(text: str) -> int:
-    """The process that TARGET means: a pid, or what a container engine says of ENGINE:NAME."""
+    """The process that TARGET means: a pid, a box's CMD by its name, or what a container engine says of ENGINE:NAME."""
     if text.isdecimal():
         return int(text)
     engine, colon, name = text.partition(":")
+    if not colon and (pid := names.find(text)):
+        return pid
     if not colon or engine not in _ENGINES or not name:
-        raise RemainrootError(f"enter: TARGET is a pid, podman:NAME or docker:NAME, not {text!r}")
+        raise RemainrootError(
+            f"enter: TARGET is a pid, podman:NAME, docker:NAME or the name of a box, and no box is called {text!r}"
+        )
     reader, writer = os.pipe2(os.O_CLOEXEC)
     complaints, complain = os.pipe2(os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, complain, 2)]
@@ -164,11 +168,7 @@ class Target:
     def take_cgroup(self) -> None:
         """Join its cgroup, where one is allowed to: cgroups(7). Rootless, that is only a delegated one."""
         try:
-            with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-                paths = [line.rstrip("\n").split(":", 2) for line in file]
-            for number, _, path in paths:
-                if number == "0":
-                    with open(f"/sys/fs/cgroup{path}/cgroup.procs", "wb", buffering=0) as file:
-                        file.write(b"0")
+            with open(f"{cgroup.directory_of(self.pid)}/cgroup.procs", "wb", buffering=0) as file:
+                file.write(b"0")
         except OSError:
             pass

@@ -244,7 +244,7 @@ def test_mistakes_are_named(busybox: int, tmp_path: Path) -> None:
     for words, message, status in (
         ([], "no TARGET given", 125),
         (["4194304"], "there is no process 4194304", 125),
-        (["mybox"], "TARGET is a pid, podman:NAME or docker:NAME", 125),
+        (["mybox"], "TARGET is a pid, podman:NAME, docker:NAME or the name of a box, and no box is", 125),
         (["1", "true"], "process 1 may not be entered: it belongs to uid 0", 125),
         (["docker:nonesuch", "true"], "docker", 125),
         (["--namespaces", "user,disk", busybox, "true"], "there is no kind 'disk'", 125),
