@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -149,17 +150,30 @@ static PyTypeObject *keys_type, *owners_type;
 struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
-	int64_t buffer, form, mask, give, give_directory, used;
+	int64_t buffer, form, mask, give, give_directory, changes, list, used;
 };
 
 /* What a numbered state means. */
 struct who {
 	uint32_t ids[4];
 	uint32_t powers;
+	int dumpable;
 	bool known;
 };
 
-enum { RULES = 2048, TASKS = 64, MOUNTS = 64 };
+enum { LISTED = 16 }; /* how long a list of ids may be to be remembered */
+
+/* What a call that changes a state made of one. A numbered state never changes, so this stays true. */
+struct change {
+	uint64_t number, arch, nr, args[3]; /* the question */
+	uint32_t list[LISTED];
+	uint64_t after; /* the answer */
+	int64_t value;
+	int32_t error;
+	bool known;
+};
+
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256 };
 
 typedef struct {
 	PyObject_HEAD
@@ -188,6 +202,9 @@ typedef struct {
 		int fd;
 	} tasks[TASKS]; /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
+	struct change changes[CHANGES];
+	struct change asked; /* what Python has been asked, to be remembered with its answer: if `asking` */
+	bool asking;
 	struct response response;
 	struct notification notification;
 	uint32_t may; /* the powers of the task whose call that is, as far as they count now */
@@ -204,18 +221,18 @@ static struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
 }
 
 /* Who `tid` is, NULL where only Python can tell. */
-static const struct who *who_of(Loop *self, pid_t tid)
+static const struct who *who_of(Loop *self, pid_t tid, uint64_t *number)
 {
 	struct rlimit limit;
-	uint64_t number = 0;
 
+	*number = 0;
 	if (!self->untouched) {
 		if (prlimit(tid, RLIMIT_RTTIME, NULL, &limit) < 0)
 			return NULL;
 		if (limit.rlim_cur >= TAG && limit.rlim_cur < 2 * TAG)
-			number = limit.rlim_cur - TAG;
+			*number = limit.rlim_cur - TAG;
 	}
-	return number < self->who_size && self->who[number].known ? &self->who[number] : NULL;
+	return *number < self->who_size && self->who[*number].known ? &self->who[*number] : NULL;
 }
 
 /* ---------------------------------------------------------------- which file, and whether it is shown as it is */
@@ -677,6 +694,91 @@ static bool name_is_plain(Loop *self, uint64_t address)
 	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
 }
 
+/* ---------------------------------------------------------------- changes of state, as they went before */
+
+static struct change *place_of(Loop *self, const struct change *asked)
+{
+	const uint32_t *word = (const uint32_t *)asked, *end = asked->list + LISTED;
+	uint64_t hash = 0;
+
+	for (; word < end; word++)
+		hash = (hash ^ *word) * UINT64_C(0x100000001b3);
+	return &self->changes[(hash ^ hash >> 32) % CHANGES];
+}
+
+static bool same_question(const struct change *one, const struct change *other)
+{
+	return memcmp(one, other, offsetof(struct change, after)) == 0;
+}
+
+/* Whether the task is all of its process: then nobody else's state is at stake. */
+static bool is_alone(Loop *self, pid_t tid)
+{
+	struct stat st;
+	int fd = task_directory(self, tid, false);
+
+	if (fd < 0 || (fstatat(fd, "task", &st, 0) < 0 && (fd = task_directory(self, tid, true)) < 0))
+		return false;
+	return fstatat(fd, "task", &st, 0) == 0 && st.st_nlink == 3;
+}
+
+/* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
+static bool change(Loop *self, const struct rule *rule, uint64_t number)
+{
+	const struct notification *call = &self->notification;
+	struct change *asked = &self->asked, *known;
+	size_t size = rule->narrow ? 2 : 4, count = (uint32_t)call->args[0];
+	struct rlimit limit = { 0, RLIM_INFINITY };
+
+	memset(asked, 0, sizeof *asked);
+	asked->number = number;
+	asked->arch = call->arch;
+	asked->nr = call->nr;
+	for (int at = 0; at < rule->changes; at++)
+		asked->args[at] = (uint32_t)call->args[at];
+	if (rule->list >= 0 && count) {
+		if (count > LISTED || peek(call->pid, call->args[rule->list] & rule->word, asked->list, count * size) !=
+					      (ssize_t)(count * size))
+			return false;
+	}
+	known = place_of(self, asked);
+	if (!known->known || !same_question(known, asked)) {
+		self->asking = true;
+		return false;
+	}
+	if (known->after != number) {
+		limit.rlim_cur = TAG + known->after;
+		if (!is_alone(self, call->pid) || ioctl(self->listener, ID_VALID, &call->id) < 0 ||
+		    prlimit(call->pid, RLIMIT_RTTIME, &limit, NULL) < 0)
+			return false;
+	}
+	self->response.value = known->value;
+	self->response.error = known->error;
+	return true;
+}
+
+/* Remember what Python made of what it was asked; the task still waits. */
+static void learn(Loop *self)
+{
+	const struct response *response = &self->response;
+	const struct who *before, *after;
+	struct change *asked = &self->asked;
+
+	self->asking = false;
+	if (response->id != self->notification.id || response->flags ||
+	    (response->error && response->error != -EPERM && response->error != -EINVAL))
+		return;
+	after = who_of(self, self->notification.pid, &asked->after);
+	before = &self->who[asked->number];
+	/* Whoever shares the memory is dumpable or not together: Python looks for them. */
+	if (!after || after->dumpable != before->dumpable)
+		return;
+	asked->value = response->value;
+	asked->error = response->error;
+	asked->known = true;
+	*place_of(self, asked) = *asked;
+}
+
 /* Answer the notification here, if its rule allows: true, and the response is filled in. */
 static bool answer(Loop *self)
 {
@@ -685,14 +787,14 @@ static bool answer(Loop *self)
 	const struct rule *rule;
 	const struct who *who;
 	enum verdict verdict;
-	uint64_t value;
+	uint64_t value, number;
 
 	if (!self->powers)
 		return false;
 	rule = rule_of(self, call->arch, call->nr);
 	if (!rule->used)
 		return false;
-	who = who_of(self, call->pid);
+	who = who_of(self, call->pid, &number);
 	if (!who)
 		return false;
 	*response = (struct response){ .id = call->id };
@@ -701,6 +803,8 @@ static bool answer(Loop *self)
 		response->value = rule->narrow && value > 0xFFFF ? 65534 : value;
 		return true;
 	}
+	if (rule->changes)
+		return change(self, rule, number);
 	if (rule->clear_arg >= 0) {
 		value = call->args[rule->clear_arg] & rule->word;
 		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
@@ -755,6 +859,8 @@ static PyObject *loop_exchange(Loop *self, PyObject *args)
 	if (!PyArg_ParseTuple(args, "KLiIi:exchange", &id, &value, &error, &flags, &patience))
 		return NULL;
 	self->response = (struct response){ id, value, error, flags };
+	if (self->asking)
+		learn(self);
 	Py_BEGIN_ALLOW_THREADS
 	failure = converse(self, id != 0, patience);
 	Py_END_ALLOW_THREADS
@@ -794,8 +900,8 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 	struct who who = { .known = true }, *table;
 	size_t size;
 
-	if (!PyArg_ParseTuple(args, "IIIIII:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
-			      &who.powers))
+	if (!PyArg_ParseTuple(args, "IIIIIIi:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
+			      &who.powers, &who.dumpable))
 		return NULL;
 	if (number >= self->who_size) {
 		size = 2 * (size_t)number + 16;
@@ -884,7 +990,7 @@ static PyMethodDef loop_methods[] = {
 	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
 	{ "add_rule", (PyCFunction)loop_add_rule, METH_VARARGS, "add_rule(packed): see remainroot.quick." },
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
-	  "set_who(number, uid, euid, gid, egid, powers): what the state of that number means." },
+	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
 	{ NULL, NULL, 0, NULL },

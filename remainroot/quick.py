@@ -89,6 +89,10 @@ class Quick:
     A call that shows a file writes a `form` (STAT, STATX) to the address in the argument `buffer`; `mask` is statx's.
     `give`: with one of these powers the file gets the ids of the arguments `uid` and `gid`, `give_directory` of a
     directory.
+
+    A call that does nothing but change the task's state, by its first `changes` arguments (ids; or their number, and
+    `list_of_ids` is the argument with the address of the list), does to equal states the same each time: the loop
+    remembers what the handler made of it.
     """
 
     __slots__ = ("_answer", "_fields")
@@ -118,12 +122,14 @@ class Quick:
         mask: int = _NONE,
         give: int = 0,
         give_directory: int = 0,
+        changes: int = 0,
+        list_of_ids: int = _NONE,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too),
             *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid, name),
         )
-        self._answer = (buffer, form, mask, give, give_directory)
+        self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -134,7 +140,7 @@ class Quick:
                           row.short_ids, *self._fields, buffer, form, *rest, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=29q")
+_RULE: Final = Struct("=31q")
 
 
 def stat(
@@ -207,6 +213,11 @@ def fork(flags: int = _NONE, bits: int = 0, *, indirect: bool = False) -> Quick:
 def own_id(index: int) -> Quick:
     """A call that asks for one of (uid, euid, gid, egid)."""
     return Quick(id=index)
+
+
+def change_ids(count: int, list_of_ids: int = _NONE) -> Quick:
+    """A call whose outcome follows from the task's state and from `count` ids (or so many listed ones)."""
+    return Quick(changes=count, list_of_ids=list_of_ids)
 
 
 def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
@@ -292,7 +303,9 @@ class Loop:
             if state is not None:
                 creds = state.creds
                 may = powers(state, strict=world.settings.strict)
-                self._loop.set_who(self._states, creds.uid, creds.euid, creds.gid, creds.egid, may)
+                self._loop.set_who(
+                    self._states, creds.uid, creds.euid, creds.gid, creds.egid, may, state.dumpable
+                )
             self._states += 1
         empty = store.empty and store.no_attributes
         self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, empty, self._complete)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 
 from remainroot import handlers, kernel, quick
 from remainroot.credentials import ROOT
-from remainroot.dispatch import SYSCALLS, build_table
+from remainroot.dispatch import SYSCALLS, Call, Fail, Return, build_table
 from remainroot.engines.filter import RET_USER_NOTIF, program
 from remainroot.settings import Settings
 from remainroot.store.base import Owner
@@ -41,10 +43,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Bench:
-    """A child that does one step after the other, and what of it the loop hands over."""
+    """A child that does one step after the other, and what of it the loop hands over.
 
-    def __init__(self, world: World) -> None:
+    What is handed over is let through to the kernel, or (`answers`) answered by its handler.
+    """
+
+    def __init__(self, world: World, *, answers: bool = False) -> None:
         self.world = world
+        self.answers = answers
         self.names = {row.nr: row.name for row in build_table()[0xC000003E].values()}
 
     def run(self, *steps: Callable[[], object]) -> list[list[str]]:
@@ -59,13 +65,13 @@ class Bench:
             listener = kernel.pidfd_getfd(pidfd, int(os.read(told, 16)))
             loop = quick.Loop(self.world, listener, build_table())
             found: list[list[str]] = []
-            flags, current = 1, 0
+            flags, current, value, error = 1, 0, 0, 0
             while True:
-                call = loop.exchange(current, 0, 0, flags, -1)
+                call = loop.exchange(current, value, error, flags, -1)
                 assert call is not None
                 current, tid, _, nr, args = call
                 assert tid == pid
-                flags = 1
+                flags, value, error = 1, 0, 0
                 if self.names[nr] == MARK:
                     flags = 0
                     if args[0] >= len(steps):
@@ -73,6 +79,8 @@ class Bench:
                     found.append([])
                 else:
                     found[-1].append(self.names[nr])
+                    if self.answers:
+                        flags, value, error = self._answer(tid, nr, args)
                 loop.refresh()
         finally:
             os.kill(pid, signal.SIGKILL)
@@ -81,6 +89,18 @@ class Bench:
                 os.close(fd)
         os.close(listener)
         return found
+
+    def _answer(self, tid: int, nr: int, args: tuple[int, ...]) -> tuple[int, int, int]:
+        call = Call(self.world)
+        call.tid, call.args, row = tid, args, build_table()[0xC000003E][nr]
+        call.name, call.short_ids = row.name, row.short_ids
+        try:
+            outcome = row.handler(call)
+        except OSError as error:
+            return 0, 0, -(error.errno or errno.EIO)
+        if isinstance(outcome, Return):
+            return 0, outcome.value, 0
+        return (0, 0, -outcome.errno) if isinstance(outcome, Fail) else (1, 0, 0)
 
     @staticmethod
     def _child(code: bytes, tell: int, steps: tuple[Callable[[], object], ...]) -> None:
@@ -309,6 +329,43 @@ def test_files_are_given_away_without_us(table: Bench, tmp_path: Path) -> None:
     assert len(table.world.store.table) == 3  # not first, which is root's again
 
 
+def setresuid(*ids: int) -> Callable[[], object]:
+    return lambda: libc.syscall(117, *ids)
+
+
+def test_a_change_of_ids_is_asked_for_once(table: Bench) -> None:
+    """The same call by equal states goes the same way; not the first, which makes the task undumpable."""
+    table.answers = True
+    read, write = os.pipe()
+
+    def ids() -> None:
+        result = libc.syscall(105, 0), ctypes.get_errno()
+        os.write(write, repr((result, [libc.syscall(number) for number in (102, 107)])).encode() + b"\n")
+
+    found = table.run(
+        setresuid(42, 43, 0), setresuid(0, 0, 0), setresuid(42, 43, 0), setresuid(0, 0, 0), setresuid(42, 43, 0),
+        lambda: libc.syscall(105, 1), lambda: libc.syscall(105, 1), lambda: os.write(write, b"%d" % ctypes.get_errno()),
+        setresuid(-1, 0, -1), setresuid(-1, 0, -1), ids,
+    )  # fmt: skip
+    asked = ["setresuid"]
+    assert found == [asked, asked, asked, [], [], ["setuid"], [], [], asked, asked, ["setuid"]]
+    assert os.read(read, 200) == b"%d((0, 1), [0, 0])\n" % errno.EPERM
+
+
+def test_a_change_of_one_thread_is_not_answered_as_that_of_a_process(table: Bench) -> None:
+    table.answers = True
+    stay = threading.Event()
+
+    def with_a_thread() -> None:
+        threading.Thread(target=stay.wait, daemon=True).start()
+        libc.syscall(117, 42, 43, 0)
+
+    once = (setresuid(42, 43, 0), setresuid(0, 0, 0))
+    found = table.run(*once, *once, with_a_thread)
+    assert found[:4] == [["setresuid"]] * 3 + [[]]
+    assert found[4][-1] == "setresuid"
+
+
 def test_a_file_expected_to_be_born_stops_it_all(bench: Bench, tmp_path: Path) -> None:
     bench.world.births.expect(os.getpid(), os.open(tmp_path, os.O_PATH), b"socket", Owner(1, 1))
     assert bench.run(lambda: os.stat(tmp_path), lambda: libc.syscall(102)) == [["newfstatat"], ["getuid"]]
@@ -337,7 +394,8 @@ def test_rules_are_of_declared_calls_only() -> None:
     for syscall in SYSCALLS.values():
         if syscall.quick is not None:
             fields = syscall.quick._fields
-            assert fields[0] >= 0 or fields[1] or fields[2], syscall.name
+            changes = syscall.quick._answer[-2]
+            assert fields[0] >= 0 or fields[1] or fields[2] or changes, syscall.name
 
 
 def test_proc_can_be_unmounted(tmp_path: Path) -> None:

@@ -71,49 +71,49 @@ def getresgid(call: Call) -> Outcome:
     return _write_three(call, (creds.gid, creds.egid, creds.sgid))
 
 
-@handles("setuid", "setuid32", blind=ALWAYS)
+@handles("setuid", "setuid32", quick=quick.change_ids(1), blind=ALWAYS)
 def setuid(call: Call) -> Outcome:
     """setuid(2)."""
     call.creds = call.creds.setuid(call.id(0))
     return DONE
 
 
-@handles("setgid", "setgid32", blind=ALWAYS)
+@handles("setgid", "setgid32", quick=quick.change_ids(1), blind=ALWAYS)
 def setgid(call: Call) -> Outcome:
     """setgid(2)."""
     call.creds = call.creds.setgid(call.id(0))
     return DONE
 
 
-@handles("setreuid", "setreuid32", blind=ALWAYS)
+@handles("setreuid", "setreuid32", quick=quick.change_ids(2), blind=ALWAYS)
 def setreuid(call: Call) -> Outcome:
     """setreuid(2); -1 keeps an id."""
     call.creds = call.creds.setreuid(call.id(0), call.id(1))
     return DONE
 
 
-@handles("setregid", "setregid32", blind=ALWAYS)
+@handles("setregid", "setregid32", quick=quick.change_ids(2), blind=ALWAYS)
 def setregid(call: Call) -> Outcome:
     """setregid(2); -1 keeps an id."""
     call.creds = call.creds.setregid(call.id(0), call.id(1))
     return DONE
 
 
-@handles("setresuid", "setresuid32", blind=ALWAYS)
+@handles("setresuid", "setresuid32", quick=quick.change_ids(3), blind=ALWAYS)
 def setresuid(call: Call) -> Outcome:
     """setresuid(2); -1 keeps an id."""
     call.creds = call.creds.setresuid(call.id(0), call.id(1), call.id(2))
     return DONE
 
 
-@handles("setresgid", "setresgid32", blind=ALWAYS)
+@handles("setresgid", "setresgid32", quick=quick.change_ids(3), blind=ALWAYS)
 def setresgid(call: Call) -> Outcome:
     """setresgid(2); -1 keeps an id."""
     call.creds = call.creds.setresgid(call.id(0), call.id(1), call.id(2))
     return DONE
 
 
-@handles("setfsuid", "setfsuid32", blind=ALWAYS)
+@handles("setfsuid", "setfsuid32", quick=quick.change_ids(1), blind=ALWAYS)
 def setfsuid(call: Call) -> Outcome:
     """setfsuid(2): never fails, returns the former id (whole, even where the call takes 16 bits)."""
     creds = call.creds
@@ -121,7 +121,7 @@ def setfsuid(call: Call) -> Outcome:
     return Return(creds.fsuid)
 
 
-@handles("setfsgid", "setfsgid32", blind=ALWAYS)
+@handles("setfsgid", "setfsgid32", quick=quick.change_ids(1), blind=ALWAYS)
 def setfsgid(call: Call) -> Outcome:
     """setfsgid(2): never fails, returns the former id (whole, even where the call takes 16 bits)."""
     creds = call.creds
@@ -145,7 +145,7 @@ def getgroups(call: Call) -> Outcome:
     return Return(len(groups))
 
 
-@handles("setgroups", "setgroups32", blind=ALWAYS)
+@handles("setgroups", "setgroups32", quick=quick.change_ids(1, list_of_ids=1), blind=ALWAYS)
 def setgroups(call: Call) -> Outcome:
     """setgroups(2): EPERM without CAP_SETGID, then EINVAL above NGROUPS_MAX, EFAULT, EINVAL for -1 in the list."""
     creds = call.creds
