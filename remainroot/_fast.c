@@ -490,6 +490,20 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 	return ANSWERED;
 }
 
+/* Whether the call changes owners that we can keep. */
+static bool gives(Loop *self, const struct rule *rule)
+{
+	return rule->give && self->owners && !self->store_empty;
+}
+
+/* Whether it gives the file to somebody else than root. */
+static bool gives_away(Loop *self, const struct rule *rule)
+{
+	const uint64_t *args = self->notification.args;
+
+	return gives(self, rule) && !(id_stays(rule, args[rule->uid], 0) && id_stays(rule, args[rule->gid], 0));
+}
+
 /* What is not the kernel's to answer: here, if the rule says how, else Python's. */
 static enum verdict take(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
 {
@@ -497,7 +511,7 @@ static enum verdict take(Loop *self, const struct rule *rule, const struct place
 	struct status now = *status;
 	int fd;
 
-	if (rule->form == NOTHING && !(self->owners && !self->store_empty && rule->give))
+	if (rule->form == NOTHING && !gives(self, rule))
 		return PYTHON;
 	fd = hold(place);
 	if (fd < 0)
@@ -531,15 +545,15 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 	return THROUGH;
 }
 
-/* As `judge`, of our own descriptor `fd`, which is closed. */
-static enum verdict judge_open(Loop *self, const struct rule *rule, int fd)
+/* As `judge`, of our own descriptor `fd`, which is closed. IS_LINK if it is one, unless it is not to be followed. */
+static enum verdict judge_open(Loop *self, const struct rule *rule, int fd, bool follow)
 {
 	struct place place = { fd, "", 0 };
 	enum verdict verdict = PYTHON;
 	struct status status;
 
 	if (status_of(&place, &status) == 0)
-		verdict = judge(self, rule, &place, &status);
+		verdict = follow && S_ISLNK(status.mode) ? IS_LINK : judge(self, rule, &place, &status);
 	close(fd);
 	return verdict;
 }
@@ -584,13 +598,19 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 static enum verdict judge_below(Loop *self, const struct rule *rule, const char *name, int flags, bool follow)
 {
 	struct place place = { -1, name, flags };
+	bool held = gives_away(self, rule); /* then the file will be needed itself */
 	struct status status;
+	int fd;
 
 	for (int fresh = 0; fresh < 2; fresh++) {
 		place.at = task_directory(self, self->notification.pid, fresh);
 		if (place.at < 0)
 			return PYTHON;
-		if (status_of(&place, &status) == 0) {
+		if (held) {
+			fd = hold(&place);
+			if (fd >= 0)
+				return judge_open(self, rule, fd, flags && follow);
+		} else if (status_of(&place, &status) == 0) {
 			if (flags && follow && S_ISLNK(status.mode))
 				return IS_LINK;
 			return judge(self, rule, &place, &status);
@@ -636,7 +656,7 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 			return PYTHON;
 	}
 	fd = syscall(SYS_openat2, base, path, &how, sizeof how);
-	verdict = fd >= 0 ? judge_open(self, rule, fd) : not_found(self, base, path, &how);
+	verdict = fd >= 0 ? judge_open(self, rule, fd, false) : not_found(self, base, path, &how);
 	if (base >= 0)
 		close(base);
 	return verdict;
