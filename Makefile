@@ -6,6 +6,7 @@ PYTHON ?= /usr/bin/python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
+JOBS ?= $(shell nproc)
 
 .PHONY: demo test lint check-apt bench bench-quick clean
 
@@ -14,7 +15,7 @@ demo:
 	@PYTHON=$(PYTHON) sh tools/demo.sh
 
 test: $(VENV)/installed lint
-	REMAINROOT_MUST_WORK=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	REMAINROOT_MUST_WORK=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
