@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from remainroot.cli import OPTIONS
+from remainroot.containers import agent, box, enter
 
 TOP = Path(__file__).parent.parent
 DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("doc/*.md")])
@@ -27,6 +28,17 @@ def test_there_are_documents() -> None:
 def test_readme_explains_each_option(option: str) -> None:
     table = [line for line in text_of(TOP / "README.md").splitlines() if line.startswith("| `--")]
     assert any(f"`{option}" in line for line in table)
+
+
+EVERY_OPTION = {option.name for option in OPTIONS} | {
+    name for module in (agent, box, enter) for name, _, _ in module.SYNTAX.options
+}
+
+
+@pytest.mark.parametrize("option", sorted(EVERY_OPTION))
+def test_the_manual_explains_each_option(option: str) -> None:
+    """`Fl -name` in mdoc(7); what all subcommands share is named in one line."""
+    assert re.search(rf"(Fl|,) {option.removeprefix('-')}\b", text_of(TOP / "doc/remainroot.1"))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
