@@ -44,7 +44,7 @@ CHMODS: Final = 1 << 3
 """Change the mode of a file (ANY: while there is no placeholder, and no flag that forbids it)."""
 CREATES_ANYWHERE: Final = 1 << 4
 CREATES: Final = 1 << 5
-"""Create files that are root's (ANYWHERE: while no directory passes a group on)."""
+"""Create files that are root's, and write to any (ANYWHERE: while no directory passes a group on)."""
 CONFINED: Final = 1 << 6
 """Create files itself, whosever they are, for it is under Landlock."""
 SCHEDULES: Final = 1 << 7
@@ -202,6 +202,8 @@ def unguarded(argument: int = _NONE, bits: int = 0) -> Quick:
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
 """As `create`, of a call whose arguments do not tell so easily where."""
 REACH: Final = Quick(surely=REACHES)
+TRUNCATE: Final = Quick(surely=CHMODS_ANY)
+"""A call that may take set-id bits away, which with CHMODS_ANY nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 
 
@@ -244,7 +246,7 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CHMODS | CHMODS_ANY
     if state.confined:
         found |= CONFINED
-    elif creds.fsuid == 0 and creds.fsgid == 0:
+    elif creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES

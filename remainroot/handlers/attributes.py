@@ -10,6 +10,7 @@ from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import acl
 from remainroot.credentials import CAP_FOWNER
 from remainroot.dispatch import CONTINUE, DONE, Fail
+from remainroot.kernel import PROC_SUPER_MAGIC, fs_type
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.world import is_mapped
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _CREATE: Final = 1
 _REPLACE: Final = 2
 _SET_ID: Final = S_ISUID | S_ISGID
+_BARE: Final = frozenset({PROC_SUPER_MAGIC, 0x5049_5045, 0x534F_434B})
+"""File systems of no attributes that list them all the same: procfs, and those of pipes and sockets."""
 
 
 class File:
@@ -65,10 +68,17 @@ class File:
         self.call.world.store.forget_attribute(self.fd, self.st, name)
         return True
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the kernel refuses changes before it asks who wants them."""
+        return bool(os.fstatvfs(self.fd).f_flag & os.ST_RDONLY)
+
     def writable(self) -> None:
         """OSError(EROFS) on a read-only file system, OSError(ENOTSUP) on one without attributes."""
-        if os.fstatvfs(self.fd).f_flag & os.ST_RDONLY:
+        if self.is_read_only:
             raise OSError(EROFS, os.strerror(EROFS))
+        if fs_type(self.fd) in _BARE:
+            raise OSError(ENOTSUP, os.strerror(ENOTSUP))
         os.listxattr(self.path)
 
     def mode_changed(self) -> None:

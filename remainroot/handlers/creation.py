@@ -32,6 +32,8 @@ from struct import Struct
 from remainroot import acl, quick
 from remainroot.credentials import CAP_FSETID, CAP_MKNOD
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
+from remainroot.handlers.opening import open_existing
+from remainroot.handlers.paths import not_permitted
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
@@ -50,7 +52,15 @@ _O_TMPFILE_BIT: Final = 0o20000000
 _MAX_LINKS: Final = 40
 _O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _OPEN_HOW: Final = Struct("=QQQ")
+_MOST_HOW: Final = 4096
+_KNOWN_FLAGS: Final = (
+    os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
+    | os.O_ASYNC | os.O_DIRECT | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_TMPFILE
+    | O_PATH | 0o500000
+)  # fmt: skip
+"""What openat2(2) takes; open(2) does not mind others. (O_LARGEFILE is one bit here, another on ARM.)"""
 _MODE_BITS: Final = 0o7777
+_NAME_MAX: Final = 255
 _DEVICE_BIT: Final = 0o20000
 """In the types of both kinds of device, and in that of no other file that mknod(2) makes."""
 _SET_ID: Final = S_ISUID | S_ISGID
@@ -208,20 +218,23 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
 # ---------------------------------------------------------------- open
 
 
+_OPEN_BITS: Final = (os.O_CREAT, _O_TMPFILE_BIT, os.O_WRONLY, os.O_RDWR, os.O_TRUNC, os.O_NOATIME)
+
+
 def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
     """An open without set-id bits; O_TMPFILE names the directory itself, and is not quick."""
     return quick.create(path=path, dirfd=dirfd, clear=(mode, _SET_ID), clear_too=(flags, _O_TMPFILE_BIT))
 
 
-@handles("open", when=has_bits(1, os.O_CREAT, _O_TMPFILE_BIT), quick=_quick_open(1, 2, path=0))
+@handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0))
 def open_(call: Call) -> Outcome:
-    """open(2) with O_CREAT or O_TMPFILE."""
+    """open(2) to create, to write, or with O_NOATIME."""
     return _open(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("openat", when=has_bits(2, os.O_CREAT, _O_TMPFILE_BIT), quick=_quick_open(2, 3, dirfd=0, path=1))
+@handles("openat", when=has_bits(2, *_OPEN_BITS), quick=_quick_open(2, 3, dirfd=0, path=1))
 def openat(call: Call) -> Outcome:
-    """openat(2) with O_CREAT or O_TMPFILE."""
+    """openat(2), as open."""
     return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
 
 
@@ -236,18 +249,23 @@ def openat2(call: Call) -> Outcome:
     """openat2(2); with restrictions on the resolution the kernel opens it, and a new file looks like root's."""
     if _kernel_does_it(call):
         return CONTINUE
-    flags, mode, resolve = _OPEN_HOW.unpack(call.read(call.ptr(2), _OPEN_HOW.size))
-    if resolve or flags >> 32:
+    size = call.ptr(3)
+    if not _OPEN_HOW.size <= size <= _MOST_HOW:
+        return CONTINUE  # EINVAL, E2BIG
+    how = call.read(call.ptr(2), size)
+    flags, mode, resolve = _OPEN_HOW.unpack_from(how)
+    if resolve or flags & ~_KNOWN_FLAGS or mode & ~_MODE_BITS or any(how[_OPEN_HOW.size :]):
         return CONTINUE
     return _open(call, call.signed(0), 1, flags, mode)
 
 
-def _open(  # each way out is one rule
+def _open(  # noqa: PLR0911  # each way out is one rule
     call: Call, dirfd: int, index: int, flags: int, mode: int
 ) -> Outcome:
-    creates = flags & (os.O_CREAT | _O_TMPFILE_BIT) and not flags & O_PATH
-    if not creates or _kernel_does_it(call, mode):
+    if flags & O_PATH:
         return CONTINUE
+    if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call, mode):
+        return open_existing(call, dirfd, index, flags)
     try:
         path = call.path(index)
     except OSError:
@@ -263,7 +281,7 @@ def _open(  # each way out is one rule
                 return _open_new(call, place, flags, mode & _MODE_BITS)
             if flags & (os.O_EXCL | os.O_NOFOLLOW) or not place.led_on():
                 break
-        return CONTINUE
+        return open_existing(call, dirfd, index, flags)
     finally:
         os.close(place.directory)
 
@@ -393,22 +411,27 @@ def mknodat(call: Call) -> Outcome:
 def _mknod(  # noqa: PLR0911  # each way out is one rule
     call: Call, dirfd: int, index: int, mode: int, dev: int
 ) -> Outcome:
-    """A device becomes an empty regular file that every stat shows as the device; EPERM without CAP_MKNOD."""
+    """A device becomes an empty regular file that every stat shows as the device; EPERM without CAP_MKNOD.
+
+    But anybody may make an overlay's whiteout, 0:0, and the kernel makes a real one.
+    """
     kind = S_IFMT(mode) or S_IFREG
-    if kind not in (S_IFCHR, S_IFBLK):
-        if kind not in (S_IFREG, S_IFIFO, S_IFSOCK):
+    device = kind == S_IFBLK or (kind == S_IFCHR and dev != 0)
+    if not device:
+        if kind not in (S_IFREG, S_IFCHR, S_IFIFO, S_IFSOCK):
             return CONTINUE
         if _kernel_does_it(call, S_IMODE(mode)) if kind == S_IFREG else _kernel_does_it(call):
             return CONTINUE
-    elif kind == S_IFCHR and dev == 0:
-        return CONTINUE  # an overlay whiteout: anybody may make one
     elif not call.creds.capable(CAP_MKNOD):
         place = _place(call, dirfd, call.path(index))
         if place is None:
             return CONTINUE
-        taken = place.exists()
-        os.close(place.directory)
-        return Fail(EEXIST if taken else EPERM)
+        try:
+            if place.exists():
+                return Fail(EEXIST)
+            return CONTINUE if len(place.name) > _NAME_MAX else not_permitted(place.directory)
+        finally:
+            os.close(place.directory)
     elif call.state.confined:
         return Fail(EPERM)
     try:
@@ -419,7 +442,7 @@ def _mknod(  # noqa: PLR0911  # each way out is one rule
     def make(directory: int, name: bytes, mode: int) -> None:
         os.mknod(name, call.world.workable(mode) if kind == S_IFREG else mode, dir_fd=directory)
 
-    if kind in (S_IFCHR, S_IFBLK):
+    if device:
         permissions = S_IMODE(mode)
         return _create(call, dirfd, path, make, S_IFREG | permissions, kind | permissions, os.makedev(*_split(dev)))
     return _create(call, dirfd, path, make, kind | S_IMODE(mode))

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-from errno import EBADF, EPERM
+from errno import EBADF
 from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.attributes import demand_unflagged
-from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
 
@@ -94,7 +94,7 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
     if creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
-        return Fail(EPERM)
+        return not_permitted(fd)
     mode = S_IMODE(mode)
     wanted = mode
     if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable(CAP_FSETID):

@@ -11,7 +11,7 @@ from remainroot import quick
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
 from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
 from remainroot.handlers.attributes import demand_unflagged
-from remainroot.handlers.paths import Unresolved, find_fd, find_path
+from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
 from remainroot.store.base import Owner, is_placeholder
 
@@ -120,10 +120,10 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     if path_only >= 0 and world.files.is_path_only(call.tid, path_only):
         return Fail(EBADF)
     if not may_chown(creds, owner, uid, gid):
-        return Fail(EPERM)
+        return not_permitted(fd)
     mode = mode_after_chown(creds, owner)
     if mode != owner.mode and creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
-        return Fail(EPERM)
+        return not_permitted(fd)
     try:
         # The real change of nothing: read-only and immutable files refuse it, set-id bits and file capabilities go,
         # ctime moves.

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+from errno import EPERM
 
+from remainroot.dispatch import CONTINUE, Fail
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from remainroot.dispatch import Call
+    from remainroot.dispatch import Call, Outcome
 
 
 class Unresolved(Exception):  # noqa: N818  # not an error: the kernel will answer, and say which errno
@@ -55,3 +57,8 @@ def find_fd(call: Call, index: int) -> tuple[int, os.stat_result]:
     except OSError:
         raise Unresolved from None
     return fd, os.fstat(fd)
+
+
+def not_permitted(fd: int) -> Outcome:
+    """EPERM for a change of the file behind `fd`; on a read-only mount the kernel answers, for EROFS comes first."""
+    return CONTINUE if os.fstatvfs(fd).f_flag & os.ST_RDONLY else Fail(EPERM)

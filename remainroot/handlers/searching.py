@@ -99,8 +99,8 @@ class Searcher:
         return permissions.may_access(self.creds, owner, entries, want)
 
     def demand(self, file: File, want: int) -> None:
-        """Refused(EACCES) unless it `permits` that."""
-        if not self.permits(file, want):
+        """Refused(EACCES) unless it `permits` that, or it is about the caller's own descriptors: those are its own."""
+        if not self.permits(file, want) and not self._has_own_links(file):
             raise Refused(EACCES)
 
     def _access_list(self, file: File) -> list[acl.Entry] | None:
@@ -181,8 +181,7 @@ class Searcher:
         """Refused(EACCES) unless the caller may look names up in it."""
         if not S_ISDIR(directory.st.st_mode):
             raise OSError(ENOTDIR, os.strerror(ENOTDIR))
-        if not self.permits(directory, EXECUTE) and not self._has_own_links(directory):
-            raise Refused(EACCES)
+        self.demand(directory, EXECUTE)
 
     def may_follow(self, directory: File, link: File) -> None:
         """Refused(EACCES) for a link at a path's end that protected_symlinks keeps the caller from following."""

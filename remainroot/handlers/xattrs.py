@@ -147,6 +147,8 @@ def _set(call: Call, locate: Locate, name: int, rest: tuple[int, int, int]) -> O
         return CONTINUE  # EFAULT, if the path and the name are in order
 
     def act(file: File, kind: str, attribute: str) -> Outcome:
+        if file.is_read_only:
+            return CONTINUE  # EROFS
         if kind == "acl":
             return set_acl(file, attribute, value)
         if kind == "capability":
@@ -344,6 +346,8 @@ def listxattrat(call: Call) -> Outcome:
 
 def _remove(call: Call, locate: Locate, name: int) -> Outcome:
     def act(file: File, kind: str, attribute: str) -> Outcome:
+        if file.is_read_only:
+            return CONTINUE  # EROFS
         if kind == "acl":
             return remove_acl(file, attribute)
         refusal = _refusal(file, kind, attribute)

@@ -54,6 +54,8 @@ def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
             modes = args.mode or (runner.FILE_MODES if program == "filefuzz" else runner.FLAG_MODES)
             for mode, base in product(modes, args.base or ["/tmp"]):
                 yield runner.Case(program, seed, variant, mode=mode, base=base, runs=args.runs)
+        elif program == "errors":
+            yield runner.Case(program, seed, variant, mode="lax", base=(args.base or ["/tmp"])[0])
         else:
             yield runner.Case(program, seed, variant, extras=args.extras)
 

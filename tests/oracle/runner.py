@@ -21,7 +21,7 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "filefuzz", "flagfuzz", "probe")
+PROGRAMS = ("credfuzz", "filefuzz", "flagfuzz", "errors", "probe")
 ON_FILES = ("filefuzz", "flagfuzz")
 VARIANTS: dict[str, list[str]] = {
     "native": [],
@@ -32,6 +32,11 @@ VARIANTS: dict[str, list[str]] = {
 FILE_MODES = ("root", "writer", "fsuid", "euid", "full", "mixed")
 FLAG_MODES = ("root", "fsuid", "full")
 ENGINES = ("notify", "trace", "ptrace")
+READ_ONLY = [
+    "unshare", "--mount", "sh", "-c",
+    'mount --bind "$0/src" "$0/ro" && mount -o remount,bind,ro "$0/ro" && exec "$@"',
+]  # fmt: skip
+"""errors: with a directory of the work directory, which is the next word, mounted read-only."""
 SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
 
 
@@ -46,13 +51,14 @@ class Case:
     program: str
     seed: int
     variant: str = "native"
-    mode: str = "root"  # filefuzz, flagfuzz: who acts
+    mode: str = "root"  # filefuzz, flagfuzz: who acts; errors: what is expected, "lax" or "strict"
     base: str = "/tmp"  # the same: the filesystem
     runs: int = 1  # filefuzz: in how many runs, one after the other, each with a supervisor of its own
     extras: bool = False  # credfuzz: also compare /proc/self/status
 
     def __str__(self) -> str:
-        tail = f" {self.mode} {self.base}" if self.program in ON_FILES else " x" if self.extras else ""
+        on_files = self.program in (*ON_FILES, "errors")
+        tail = f" {self.mode} {self.base}" if on_files else " x" if self.extras else ""
         tail += f" in {self.runs} runs" if self.runs > 1 else ""
         return f"{self.program} seed {self.seed} {self.variant}{tail}"
 
@@ -90,6 +96,17 @@ def capability_mask() -> int:
             if line.startswith("CapBnd:"):
                 return int(line.split()[1], 16)
     raise OracleError("no CapBnd in /proc/self/status")
+
+
+def make_read_only_part(work: str) -> None:
+    """What `READ_ONLY` mounts: a file, a directory and two links, open to everybody."""
+    for name in ("ro", "src", "src/d"):
+        os.mkdir(os.path.join(work, name))
+        os.chmod(os.path.join(work, name), 0o777)
+    with open(os.path.join(work, "src/f"), "wb") as file:
+        os.fchmod(file.fileno(), 0o666)
+    os.symlink("f", os.path.join(work, "src/l"))
+    os.symlink("nowhere", os.path.join(work, "src/dang"))
 
 
 def descendants(top: int) -> list[int]:
@@ -158,6 +175,9 @@ class Oracle:
         argv = [*prefix, program]
         if case.program == "credfuzz":
             argv += [str(case.seed), work, self._mask, *(["x"] if case.extras else [])]
+        elif case.program == "errors":
+            make_read_only_part(work)
+            argv = [*READ_ONLY, work, *argv, str(case.seed), work, self._mask, case.mode]
         elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
         else:

@@ -33,6 +33,8 @@ FLAGS = [
     runner.Case("flagfuzz", 710, "m32", base="/dev/shm"),
 ]
 
+ERRORS = [runner.Case("errors", seed, variant, mode="lax") for seed, variant in ((0, "native"), (3, "m32"))]
+
 # What the probe finds that does not hold under the shim, exactly: a fact that begins to hold must leave its set.
 REFUSED_BY_THE_KERNEL = {"bind80"}  # a low port of the host
 NOT_YET: set[str] = set()
@@ -57,6 +59,19 @@ def test_credentials_as_real_root(oracle: runner.Oracle, engine: str, case: runn
 @pytest.mark.parametrize("case", [*FILES, *FLAGS], ids=str)
 def test_files_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
     report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("engine", runner.ENGINES)
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+def test_errors_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+def test_strict_errors_as_real_root(oracle: runner.Oracle) -> None:
+    case = runner.Case("errors", 1, mode="strict")
+    report = runner.difference(case, "notify", oracle.run_oracle(case), oracle.run_under("notify", case, ("--strict",)))
     assert report is None, report
 
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Opening and truncating what is there already: who may leave no trace, and what becomes of set-id bits.
+
+A user who writes to a file takes its set-id bits away (inode(7)), and no write is seen here. Those that root gave are
+in the store, so that root's own writes do not end them; they are on disk alone again once a user may write.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, EPERM
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISGID, S_ISREG, S_ISUID
+
+from remainroot import quick
+from remainroot.credentials import CAP_FOWNER, CAP_FSETID
+from remainroot.dispatch import CONTINUE, Fail, handles
+from remainroot.handlers.paths import Unresolved, find_path
+from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.store.base import Owner, is_placeholder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remainroot.dispatch import Call, Outcome
+
+
+def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
+    """open(2) of a file that need not be created: EPERM for O_NOATIME, unless owner or CAP_FOWNER."""
+    tasks, store = call.world.tasks, call.world.store
+    if tasks.untouched or flags & os.O_TMPFILE == os.O_TMPFILE or (flags & os.O_CREAT and flags & os.O_EXCL):
+        return CONTINUE
+    creds = call.creds
+    unseen = flags & os.O_NOATIME and not creds.capable(CAP_FOWNER)
+    writes = flags & (os.O_ACCMODE | os.O_TRUNC) and store.placeholders and not creds.capable(CAP_FSETID)
+    if not unseen and not writes:
+        return CONTINUE
+    try:
+        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        kind = S_IFMT(st.st_mode)
+        fits = kind in (S_IFREG, S_IFIFO) or (kind == S_IFDIR and not flags & (os.O_ACCMODE | os.O_TRUNC))
+        if unseen and fits and creds.fsuid != call.world.owner(fd, st).uid:
+            return Fail(EPERM)
+        if writes:
+            _let_disk_tell(call, fd, st)
+    finally:
+        os.close(fd)
+    return CONTINUE
+
+
+@handles("truncate", "truncate64", quick=quick.TRUNCATE)
+def truncate(call: Call) -> Outcome:
+    """truncate(2): the length is the kernel's; EINVAL for a device."""
+    try:
+        fd, st = find_path(call, AT_FDCWD, 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        found = call.world.override(fd, st)
+        if found is not None and is_placeholder(found, st):
+            return Fail(EINVAL)
+        if not call.creds.capable(CAP_FSETID):
+            _let_disk_tell(call, fd, st)
+    finally:
+        os.close(fd)
+    return CONTINUE
+
+
+def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
+    """Have the set-id bits that the store keeps for a regular file on disk alone, where the kernel takes them away."""
+    world = call.world
+    found = world.override(fd, st)
+    if found is None or not found.mode & (S_ISUID | S_ISGID) or not S_ISREG(found.mode):
+        return
+    mode = S_IMODE(found.mode)
+    if not world.is_ours(st) or world.workable(mode) != mode or os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+        return
+    call.check()
+    if S_IMODE(st.st_mode) != mode:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    default = world.default_owner(st)
+    if (found.uid, found.gid) == (default.uid, default.gid):
+        world.store.forget(fd, st)
+    else:
+        world.store.put(fd, os.fstat(fd), Owner(found.uid, found.gid))
