@@ -83,6 +83,7 @@ def test_export_and_import(tmp_path: Path, store: str, shown: str, form: str) ->
     assert done.stderr == ""
     os.remove(tmp_path / "t/null")
     (tmp_path / "t/null").touch(0o644)
+    (tmp_path / "t/f").chmod(0o755)  # as the kernel does when root of a user namespace writes to it
     assert show(tmp_path, other) != shown
     owners(tmp_path, "import", "--format", form, "--store", other, "t", text=text)
     if form == "json":
