@@ -31,9 +31,9 @@ Programs of this decade call what is inside directly, and are served.
 
 def _bits(when: tuple[When, ...]) -> tuple[int, list[int]] | None:
     """An argument, and single bits of it one of which is set in every wanted call; None if there are none such."""
-    if not when or any(test.op != "eq" or test.value != test.mask or test.arg != when[0].arg for test in when):
+    if not when or any(test.op != "eq" or not test.value or test.arg != when[0].arg for test in when):
         return None
-    return when[0].arg, [1 << test.mask.bit_length() - 1 for test in when]
+    return when[0].arg, sorted({1 << test.value.bit_length() - 1 for test in when})
 
 
 def _masked(arg: int, mask: int, value: int) -> list[dict[str, Any]]:
