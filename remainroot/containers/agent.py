@@ -186,8 +186,10 @@ class Agent:
             connection.close()
             pid, listener, name = read_message(data, fds)
             serve(self.settings, pid, listener)
-        except (RemainrootError, OSError) as error:
-            text = f"remainroot: {error}" + (f" (container {name})" if name else "")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and ends this container's service alone
+            known = isinstance(error, (RemainrootError, OSError))
+            text = "remainroot: " + (f"{error}" if known else f"agent: {type(error).__name__}: {error}")
+            text += f" (container {name})" if name else ""
             os.write(2, f"{text}\n".encode(errors="surrogateescape"))
             os._exit(1)
         os._exit(0)

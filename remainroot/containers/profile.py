@@ -21,11 +21,17 @@ _NOTIFY, _ALLOW = "SCMP_ACT_NOTIFY", "SCMP_ACT_ALLOW"
 DEFAULTS: Final = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
 """Where podman's own profile lies."""
 
-
 _MULTIPLEXED: Final = frozenset(("socketcall", "ipc"))
 """Calls that i386 has others inside. Where a profile has a rule for one, libseccomp takes no other beside it.
 
 Programs of this decade call what is inside directly, and are served.
+"""
+
+_UNANSWERED: Final = frozenset(("rt_sigreturn", "sigreturn"))
+"""Calls that the runtime makes itself between loading the filter and handing over its listener: if a signal comes in
+that moment, it would wait for an agent that cannot know of it.
+
+So a call of the container that a signal interrupts is not made again where the handler does not ask for it: EINTR.
 """
 
 
@@ -63,7 +69,7 @@ def rules(without: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
 def merge(profile: dict[str, Any], socket: str) -> dict[str, Any]:
     """`profile` with our calls sent to `socket`, whatever it says of them."""
     theirs = {name for entry in profile.get("syscalls", []) for name in entry.get("names", [])}
-    left = _MULTIPLEXED & theirs
+    left = (_MULTIPLEXED & theirs) | _UNANSWERED
     ours = SYSCALLS.keys() - left
     kept = []
     for entry in profile.get("syscalls", []):

@@ -384,7 +384,10 @@ class NotifyEngine(Engine):
             self._reap(serving, os.WNOHANG)
 
     def _reap(self, serving: int, flags: int) -> None:
-        """Reap children and report CMD's fate; hand ptrace stops over. Until waitpid(2), with `flags`, has nobody."""
+        """Reap children and report CMD's fate; hand ptrace stops over.
+
+        Until waitpid(2), with `flags`, has nobody, or CMD has ended, and what it left is no child of ours.
+        """
         while True:
             try:
                 tid, status = os.waitpid(-1, _WALL | os.WUNTRACED | os.WCONTINUED | flags)
@@ -407,6 +410,8 @@ class NotifyEngine(Engine):
             elif tid == self._cmd:
                 self._cmd = 0
                 self.watcher.ended(status)
+                if self.fork is not os.fork:
+                    return
 
     def _finish(self, serving: int) -> None:
         """Wake the serving thread for good."""
