@@ -33,6 +33,7 @@ _CAPABILITIES: Final = {
     19: "SYS_PTRACE", 21: "SYS_ADMIN", 31: "SETFCAP",
 }  # fmt: skip
 """Those that make a difference to what is fake here."""
+_CAP_SETFCAP: Final = 31
 _WHOLE: Final = [0, 0, 4294967295]
 
 
@@ -92,9 +93,11 @@ def _is_real_root() -> bool:
 # ---------------------------------------------------------------- who and where
 
 
-def identity() -> Fact:
-    """Who runs this, and how much the user namespace maps."""
+def identity(*, inside: bool) -> Fact:
+    """Who runs this, and how much the user namespace maps; `inside` another remainroot, as that one shows it."""
     uid, gid = os.geteuid(), os.getegid()
+    if inside:
+        return fact("identity", "note", f"{uid}:{gid}, as the outer remainroot shows it")
     count = sum(int(line.split()[2]) for line in _text("/proc/self/uid_map").splitlines())
     if _is_real_root():
         return fact(
@@ -112,15 +115,12 @@ def kernel() -> Fact:
     return fact("kernel", "ok", f"{system.sysname} {system.release} {system.machine}")
 
 
-def outer_remainroot() -> Fact:
+def outer_remainroot(*, inside: bool) -> Fact:
     """Whether a remainroot already answers."""
-    from remainroot.supervisor import joined
-
-    inside = joined()
-    return fact(
-        "outer remainroot", "note" if inside else "ok",
-        "an outer remainroot answers: another one inside joins it" if inside else "none",
-    )  # fmt: skip
+    if not inside:
+        return fact("outer remainroot", "ok", "none")
+    detail = "an outer remainroot answers: another one inside joins it; no box, no enter --shim"
+    return fact("outer remainroot", "note", detail, "run doctor outside to see what the place itself allows")
 
 
 def proc() -> Fact:
@@ -156,8 +156,17 @@ def _try_engine(name: str) -> str:
     return engine_class(name).unavailable() or "works"
 
 
-def engines() -> list[Fact]:
+def _try_kernel() -> str:
+    from remainroot.engines import kernel_only
+
+    _as_cmd()
+    kernel_only.load()
+    return "works"
+
+
+def engines(*, inside: bool) -> list[Fact]:
     """Every engine, tried on a real child; the last fact is what `auto` would choose."""
+    import remainroot.handlers  # noqa: F401  # declares every syscall
     from remainroot.supervisor import ENGINES
 
     facts = []
@@ -169,7 +178,12 @@ def engines() -> list[Fact]:
         facts.append(fact(f"engine {name}", "ok" if works else "no", reason, "" if works else _engine_advice(reason)))
         if works and not chosen:
             chosen = name
-    if chosen:
+    refused = _refusal(in_child(_try_kernel))
+    advice = _engine_advice("seccomp") if refused else ""
+    facts.append(fact("engine kernel", "no" if refused else "ok", refused or "works; auto never takes it", advice))
+    if inside:
+        facts.append(fact("auto", "ok", "would choose none"))
+    elif chosen:
         facts.append(fact("auto", "ok", f"would choose {chosen}"))
     else:
         facts.append(fact("auto", "no", "no engine works here", "allow seccomp filters or ptrace in this container"))
@@ -232,7 +246,7 @@ def numbers() -> Fact:
     return fact("syscall numbers", "ok", f"the {known} that libseccomp knows are the same there")
 
 
-def user_namespaces() -> Fact:
+def user_namespaces(status: dict[str, str]) -> Fact:
     """Whether another user namespace can be made here."""
 
     def work() -> str:
@@ -249,6 +263,9 @@ def user_namespaces() -> Fact:
             _text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
         ),
         "this process is in a chroot": _is_chrooted(),
+        "mapping root into another takes CAP_SETFCAP, which is lacking": (
+            os.geteuid() == 0 and not int(status.get("CapEff", "0"), 16) >> _CAP_SETFCAP & 1
+        ),
     }
     why = [name for name, true in knobs.items() if true]
     detail = f"refused ({refused}): {', '.join(why) or 'the surrounding seccomp profile or security module forbids it'}"
@@ -282,8 +299,10 @@ def no_new_privs(status: dict[str, str]) -> Fact:
     return fact("no_new_privs", "ok", "not set")
 
 
-def capabilities(status: dict[str, str]) -> Fact:
+def capabilities(status: dict[str, str], *, inside: bool) -> Fact:
     """Which of the capabilities that matter we lack; a plain user gets all in the namespace that is made for it."""
+    if inside:
+        return fact("capabilities", "note", "shown by the outer remainroot, whatever they are in truth")
     if os.geteuid():
         return fact("capabilities", "ok", "none now, all of them in the user namespace that remainroot makes")
     have = int(status.get("CapEff", "0"), 16)
@@ -329,7 +348,7 @@ def overlayfs() -> Fact:
     refused = _refusal(in_child(work))
     if refused:
         return fact(
-            "overlayfs", "note", f"not in a user namespace ({refused}): no box --overlay",
+            "overlayfs", "note", f"not in a user namespace ({refused}): no box --overlay, no enter --host-exe",
             "Linux 5.11 or later, and a user namespace that may mount",
         )  # fmt: skip
     return fact("overlayfs", "ok", "in a user namespace")
@@ -344,6 +363,9 @@ def user_attributes() -> Fact:
             os.setxattr(fd, "user.remainroot.doctor", b"")
         finally:
             os.close(fd)
+    except PermissionError:
+        advice = "run doctor where you may write"
+        return fact("user attributes", "note", f"cannot be tried: nothing may be written to {where}", advice)
     except OSError as error:
         return fact(
             "user attributes", "note", f"not on the file system of {where} ({error.strerror})",
@@ -399,11 +421,14 @@ def cgroup() -> Fact:
 
 def examine() -> list[Fact]:
     """Every fact, in the order of the table."""
+    from remainroot.supervisor import joined
+
     status = _status()
+    inside = joined()
     return [
-        kernel(), identity(), outer_remainroot(), proc(), *engines(), compiled(), numbers(), user_namespaces(),
-        yama(), no_new_privs(status), capabilities(status), surrounding_seccomp(status), rttime(), user_attributes(),
-        overlayfs(), subordinate_ids(), cgroup(),
+        kernel(), identity(inside=inside), outer_remainroot(inside=inside), proc(), *engines(inside=inside), compiled(),
+        numbers(), user_namespaces(status), yama(), no_new_privs(status), capabilities(status, inside=inside),
+        surrounding_seccomp(status), rttime(), user_attributes(), overlayfs(), subordinate_ids(), cgroup(),
     ]  # fmt: skip
 
 
@@ -433,7 +458,8 @@ def main(arguments: list[str]) -> int:
     if arguments:
         import json
 
-        chosen = auto["detail"].rpartition(" ")[2] if auto["state"] == "ok" else None
+        word = auto["detail"].rpartition(" ")[2]
+        chosen = word if auto["state"] == "ok" and word != "none" else None
         json.dump({"usable": usable, "auto": chosen, "facts": facts}, sys.stdout, indent=1, ensure_ascii=False)
         sys.stdout.write("\n")
     else:

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.launching import PLACE, REMAINROOT, environment
+from tests.e2e.containers import UID, unprivileged
+from tests.launching import PLACE, REMAINROOT, environment, for_everybody
 
 DOCTOR = [*REMAINROOT[:-2], "doctor", "--json"]
 
 
-def examine(*prefix: str, status: int = 0, **how: Any) -> dict[str, Any]:
-    """The report of a doctor that `prefix` starts; its facts by name."""
+def examine(*prefix: str, status: int = 0, program: str = "", **how: Any) -> dict[str, Any]:
+    """The report of a doctor that `prefix` starts (this tree's, or `program`); its facts by name."""
+    doctor = [program, *DOCTOR[-2:]] if program else DOCTOR
     result = subprocess.run(
-        [*prefix, *DOCTOR], capture_output=True, text=True, timeout=60, env=environment(), check=False, **how
+        [*prefix, *doctor], capture_output=True, text=True, timeout=60, env=environment(), check=False, **how
     )
     assert result.returncode == status, result.stderr
     report: dict[str, Any] = json.loads(result.stdout)
@@ -77,13 +79,39 @@ def test_no_more_user_namespaces() -> None:
     assert "user.max_user_namespaces is 0" in facts["user namespaces"]["detail"]
 
 
+def test_bubblewrap_without_capabilities() -> None:
+    place = ("bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--bind", "/", "/", "--dev", "/dev")
+    facts = examine(*unprivileged(place), "--proc", "/proc", program=for_everybody())["by_name"]
+    assert facts["no_new_privs"]["detail"].startswith("set")
+    assert facts["capabilities"]["detail"].startswith("lacking: CHOWN, DAC_OVERRIDE")
+    assert "CAP_SETFCAP, which is lacking" in facts["user namespaces"]["detail"]
+    assert facts["overlayfs"]["state"] == "note"
+    assert facts["engine kernel"]["state"] == "ok"
+
+
+def test_a_plain_user_on_a_plain_host() -> None:
+    report = examine(*unprivileged(()), program=for_everybody(), cwd="/")
+    facts = report["by_name"]
+    assert report["auto"] == "notify"
+    assert facts["identity"]["detail"].startswith(f"plain user {UID}:{UID}")
+    for name in ("user namespaces", "overlayfs", "subordinate ids"):
+        assert facts[name]["state"] == "ok", facts[name]
+    assert facts["user attributes"]["detail"] == "cannot be tried: nothing may be written to /"
+
+
 def test_inside_remainroot() -> None:
-    facts = examine(*PLACE, *REMAINROOT, "--")["by_name"]
+    report = examine(*PLACE, *REMAINROOT, "--")
+    facts = report["by_name"]
     assert facts["outer remainroot"]["state"] == "note"
+    assert facts["identity"]["detail"] == "0:0, as the outer remainroot shows it"
+    assert "already listens" in facts["engine notify"]["detail"]
+    assert facts["auto"]["detail"] == "would choose none"
+    assert (report["usable"], report["auto"]) == (True, None)
 
 
 def test_a_file_system_without_user_attributes() -> None:
-    facts = examine(*PLACE, cwd="/proc/self")["by_name"]
+    mount = ("sh", "-c", 'mount -t ramfs none /mnt && cd /mnt && exec "$@"', "sh")
+    facts = examine(*PLACE, "--mount", *mount)["by_name"]
     assert facts["user attributes"]["state"] == "note"
     assert "database" in facts["user attributes"]["advice"]
 

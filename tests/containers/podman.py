@@ -19,7 +19,11 @@ _MOUNT = 'mount --bind "$1" /etc/passwd; shift; exec "$@"'
 
 
 class Podman:
-    """One user's podman: its storage and state lie below `top`, and go with it."""
+    """One user's podman: its storage and state lie below `top`, and go with it.
+
+    `top` is short: where the path of its state has more than 50 bytes, podman cannot tidy up after a container, and
+    each run waits 20 s for that in vain.
+    """
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -28,8 +32,9 @@ class Podman:
 
     def __enter__(self) -> Self:
         """Make the directories. podman wants its user to have a name: it gets one in a private mount."""
-        for path in (self.top, self.home, self.run_dir, self.home / ".config", self.home / ".config/containers"):
-            path.mkdir(exist_ok=True)
+        assert len(f"{self.run_dir}/containers") <= 50
+        for path in (self.home, self.run_dir, self.home / ".config", self.home / ".config/containers"):
+            path.mkdir()
             os.chown(path, UID, UID)
         # One id is mapped, so nothing of an image can be given to another.
         (self.home / ".config/containers/storage.conf").write_text(

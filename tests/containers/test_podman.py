@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def roots() -> Iterator[Roots]:
 @pytest.fixture(scope="module")
 def podman(roots: Roots) -> Iterator[Podman]:
     """With a container that runs."""
-    with Podman(roots.top / "podman") as made:
+    with Podman(roots.top) as made:
         made.run(
             "run", "--detach", "--name", "web", "--hostname", "pod", "--network=host", "--env", "MARK=set",
             "--workdir", "/srv", "--rootfs", str(roots.busybox), "sleep", "600",
@@ -41,7 +42,7 @@ def podman(roots: Roots) -> Iterator[Podman]:
 @pytest.fixture(scope="module")
 def profile(podman: Podman) -> Iterator[str]:
     """The option of podman that puts the shim on, with an agent that serves it."""
-    socket, file = podman.top / "socket", podman.top / "profile.json"
+    socket, file = podman.run_dir / "socket", podman.top / "profile.json"
     words = [*as_user(), "agent", "--socket", str(socket)]
     with file.open("wb") as output:
         subprocess.run([*words, "--print-profile"], stdout=output, check=True, cwd="/")
@@ -91,6 +92,19 @@ def test_containers_that_cannot_be_entered(podman: Podman, roots: Roots) -> None
         out = enter_pod(podman, f"podman:{name}", "true", status=125)
         assert message in out
         assert len(out.splitlines()) == 1
+
+
+def test_doctor_in_a_container(podman: Podman, roots: Roots) -> None:
+    """With podman's own profile and capabilities; Python is the host's."""
+    host = [f"--volume={path}:{path}:ro" for path in ("/usr", "/lib", "/lib64", str(roots.top / "site"))]
+    doctor = ["/usr/bin/python3", as_user()[-1], "doctor", "--json"]
+    report = json.loads(podman.run("run", "--rm", "--network=host", *host, "--rootfs", str(roots.busybox), *doctor))
+    facts = {fact["name"]: fact for fact in report["facts"]}
+    assert (report["usable"], report["auto"]) == (True, "notify")
+    assert facts["identity"]["detail"] == "root of a user namespace that maps 1 uid"
+    assert facts["surrounding seccomp"]["detail"].startswith("1 filter:")
+    assert facts["capabilities"]["detail"].startswith("lacking: SYS_PTRACE, SYS_ADMIN;")
+    assert facts["user namespaces"]["state"] == facts["overlayfs"]["state"] == "ok"
 
 
 # ---------------------------------------------------------------- the agent
