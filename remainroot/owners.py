@@ -9,7 +9,7 @@ from fcntl import ioctl
 from stat import S_IFBLK, S_IFCHR, S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import acl, listing
-from remainroot.errors import EXIT_OURS, RemainrootError
+from remainroot.errors import RemainrootError
 from remainroot.kernel import chown_fd
 from remainroot.listing import Item
 from remainroot.settings import Settings
@@ -97,12 +97,16 @@ class Entry:
         self.st = os.fstat(self.fd)
 
 
-def walk(tree: bytes) -> Iterator[Entry]:
-    """Every file of `tree`, `.` first, by name; links are not followed, other file systems are entered."""
+def _open(tree: bytes) -> int:
     try:
-        top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise RemainrootError(f"owners: {os.fsdecode(tree)}: {error.strerror}") from None
+
+
+def walk(tree: bytes) -> Iterator[Entry]:
+    """Every file of `tree`, `.` first, by name; links are not followed, other file systems are entered."""
+    top = _open(tree)
     try:
         entry = Entry(top, b".", b".")
         yield entry
@@ -378,15 +382,19 @@ _DO: Final[dict[str, Callable[[Options, Store], int]]] = {
 
 def main(arguments: list[str]) -> int:
     """Entry point of the subcommand; the exit status: 0, 1 if a file failed, 125."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments:
+        raise RemainrootError("owners: no action given (see remainroot owners --help)")
+    if arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
-        return 0 if arguments else EXIT_OURS
+        return 0
     options = Options(arguments)
     if options.action != "apply":
         from remainroot.launch import enter_namespace
 
         # The same place as a run's: there every file of ours can be read, whatever its mode.
         enter_namespace(Settings(), anyway=True)
+    for tree in options.trees:
+        os.close(_open(tree))
     store = open_store(options.values["--store"])
     try:
         return _DO[options.action](options, store)

@@ -148,7 +148,7 @@ def _through_zstd(stream: Any, path: str) -> Any:
             os.dup2(stream.fileno(), 0)
             os.lseek(0, 0, os.SEEK_SET)
             os.dup2(writer, 1)
-            os.execvp("zstd", ["zstd", "-dcq"])  # noqa: S606
+            os.execvp("zstd", ["zstd", "-dcqq"])  # noqa: S606
         except OSError:
             os.write(2, f"remainroot: {path} is compressed with zstd, and there is no program zstd here\n".encode())
         finally:

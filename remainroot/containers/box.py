@@ -187,15 +187,20 @@ class Box(Place):
 
 def _pair(option: str, text: str) -> tuple[str, str]:
     source, colon, target = text.partition(":")
-    if not colon or not source or not target.startswith("/"):
+    if not colon or not source or not _is_place(target):
         raise SYNTAX.fail(f"option {option} is FROM:TO, with an absolute TO, not {text!r}")
     if not os.path.lexists(source):
         raise RemainrootError(f"box: cannot bind {source}: it does not exist")
     return os.path.abspath(source), target
 
 
+def _is_place(path: str) -> bool:
+    """Whether something can be mounted there: by an absolute path, but not the root."""
+    return path.startswith("/") and os.path.normpath(path).strip("/") != ""
+
+
 def _absolute(option: str, path: str) -> str:
-    if not path.startswith("/"):
+    if not _is_place(path):
         raise SYNTAX.fail(f"option {option} needs an absolute path, not {path!r}")
     return path
 
@@ -210,8 +215,10 @@ def plan_of(given: options.Given, root: str) -> Plan:
         plan.image = archive.open_layout(path, reference)
     elif reference:
         raise RemainrootError(f"box: {path} is no OCI image layout, so it has no image {reference!r}")
-    elif not os.path.isdir(path):
+    elif os.path.isfile(path):
         plan.image = archive.Image([plan.source], {})
+    elif not os.path.isdir(path):
+        raise RemainrootError(f"box: {path} is neither a directory nor a tar file")
     plan.network = options.last(given, "--network", "host")
     plan.read_only = "--read-only" in given
     if "--overlay" in given:
@@ -236,7 +243,7 @@ def main(arguments: list[str]) -> int:
 
 def run(given: options.Given, words: list[str]) -> NoReturn:
     """Make the box and end as CMD ends."""
-    if not words:
+    if not words or not words[0]:
         raise SYNTAX.fail("no ROOTFS given")
     if joined():
         raise RemainrootError("box: not inside another remainroot, whose supervisor would answer for this one's tasks")

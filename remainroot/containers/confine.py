@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import When
 
-_TIOCSTI: Final = 0x5412
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _NEW_USER: Final = has_bits(0, namespaces.NEWUSER)
 
 DANGEROUS: Final[dict[str, tuple[When, ...]]] = {
     "unshare": _NEW_USER,
     "clone": _NEW_USER,
-    "ioctl": equals(1, _TIOCSTI),
+    "ioctl": equals(1, _TIOCSTI, _TIOCLINUX),
     **dict.fromkeys(
         (
             "keyctl", "add_key", "request_key", "mbind", "migrate_pages", "move_pages", "set_mempolicy", "userfaultfd",

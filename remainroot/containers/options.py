@@ -78,11 +78,12 @@ class Syntax:
             if not metavar:
                 if equals:
                     raise self.fail(f"option {name} takes no value")
-            elif not equals and not metavar.startswith("[="):
-                if index == len(arguments):
+            elif not metavar.startswith("[="):
+                if not equals and index < len(arguments):
+                    value = arguments[index]
+                    index += 1
+                if not value:
                     raise self.fail(f"option {name} needs a value: {name} {metavar}")
-                value = arguments[index]
-                index += 1
             choices = _CHOICES.get(name)
             if choices and value not in choices:
                 raise self.fail(f"option {name} is one of {', '.join(choices)}, not {value!r}")

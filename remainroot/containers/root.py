@@ -68,8 +68,7 @@ def build(plan: Plan) -> None:
     console = _console()
     host = {name: _open(f"/{name}", "there is no") for name in ("sys", "proc", "dev")}
     stage = _stage(plan)
-    os.chdir(stage)
-    root = os.open(".", mounts.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = _open(stage, "cannot use", os.O_DIRECTORY)
     try:
         _furnish(plan, root, host)
         if console >= 0:
@@ -81,9 +80,12 @@ def build(plan: Plan) -> None:
         if plan.read_only:
             mounts.make_read_only(root, recursive=False)
     except OSError as error:
-        name = f" of {os.fsdecode(error.filename)}" if error.filename else ""
+        name = f" ({os.fsdecode(error.filename)})" if error.filename else ""
         raise _blame(f"cannot prepare {plan.source}{name}", error) from None
-    os.fchdir(root)
+    try:
+        os.fchdir(root)
+    except OSError as error:
+        raise _blame(f"cannot use {plan.source}", error) from None
     mounts.become_root()
 
 
@@ -99,8 +101,9 @@ def _stage(plan: Plan) -> str:
         opened = [archive.open_archive(layer) for layer in plan.image.layers]
         _fresh(stage, "755")
         for layer, one in zip(plan.image.layers, opened, strict=True):
-            if run_child(lambda one=one, layer=layer: _unpack_below(one, layer, stage)):  # type: ignore[misc]
-                raise RemainrootError(f"box: {layer} could not be unpacked")
+            why = run_child(lambda one=one: _unpack_below(one, stage))  # type: ignore[misc]
+            if why:
+                raise RemainrootError(f"box: {layer} could not be unpacked: {why}")
         return stage
     source = _open(plan.source, "cannot use", os.O_DIRECTORY)
     if plan.overlay is None:
@@ -138,7 +141,7 @@ def _layers(directory: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _unpack_below(one: tarfile.TarFile, path: str, stage: str) -> None:
+def _unpack_below(one: tarfile.TarFile, stage: str) -> None:
     """Unpack one layer with the new root as root, so that nothing leads out."""
     import tarfile
 
@@ -147,26 +150,32 @@ def _unpack_below(one: tarfile.TarFile, path: str, stage: str) -> None:
     try:
         archive.unpack(one)
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise RemainrootError(f"box: unpacking {path}: {error}") from None
+        raise RemainrootError(str(error)) from None
 
 
-def run_child(work: Callable[[], None]) -> int:
-    """Run `work` in a child that the terminal's signals reach; its exit status. It says itself what went wrong."""
+def run_child(work: Callable[[], None]) -> str:
+    """Run `work` in a child that the terminal's signals reach; why it failed, "" if it did not."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        status = 1
+        text = "it was killed"
         try:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             work()
-            status = 0
+            text = ""
         except RemainrootError as error:
-            os.write(2, f"remainroot: {error}\n".encode(errors="surrogateescape"))
+            text = str(error)
         except BaseException as error:  # noqa: BLE001  # nothing of ours may go on in the child
-            os.write(2, f"remainroot: {type(error).__name__}: {error}\n".encode(errors="surrogateescape"))
+            text = f"{type(error).__name__}: {error}"
         finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
+            os.write(writer, b"." + text.encode(errors="surrogateescape"))
+            os._exit(0)
+    os.close(writer)
+    text = os.fsdecode(os.read(reader, 4096))
+    os.close(reader)
+    status = os.waitpid(pid, 0)[1]
+    return text[1:] if text else f"signal {os.WTERMSIG(status)}"
 
 
 # ---------------------------------------------------------------- what every box has

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+_HIGHEST: Final = (1 << 63) - 1
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def _limit(text: str) -> tuple[int, tuple[int, int]]:
-    """A resource and its limits, from NAME=SOFT[:HARD]."""
+def _limit(text: str) -> tuple[int, tuple[int, int], str]:
+    """A resource, its limits, and its name, from NAME=SOFT[:HARD]."""
     import resource
 
     name, equals, values = text.partition("=")
@@ -32,9 +33,9 @@ def _limit(text: str) -> tuple[int, tuple[int, int]]:
         soft, *rest = (resource.RLIM_INFINITY if word == "unlimited" else int(word) for word in words)
     except ValueError:
         raise RemainrootError(f"option --rlimit: {values!r} is no limit: numbers, or unlimited") from None
-    if len(rest) > 1 or min([soft, *rest]) < resource.RLIM_INFINITY:
+    if len(rest) > 1 or min([soft, *rest]) < resource.RLIM_INFINITY or max([soft, *rest]) > _HIGHEST:
         raise RemainrootError(f"option --rlimit is NAME=SOFT[:HARD], as nofile=1024, not {text!r}")
-    return number, (soft, rest[0] if rest else soft)
+    return number, (soft, rest[0] if rest else soft), name
 
 
 def _variables(words: list[str]) -> dict[str, str]:
@@ -95,11 +96,11 @@ class Start:
         import resource
 
         user = find_user(self.user) if self.user else None
-        for number, limits in self.limits:
+        for number, limits, name in self.limits:
             try:
                 resource.setrlimit(number, limits)
             except (OSError, ValueError) as error:
-                raise RemainrootError(f"{self.subcommand}: a limit cannot be set: {error}") from None
+                raise RemainrootError(f"{self.subcommand}: the limit {name} cannot be set: {error}") from None
         bound(self.capabilities)
         if user is not None:
             user.become()

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 _ENGINES: Final = {"podman": "{{.State.Pid}}", "docker": "{{.State.Pid}}"}
 _OVERFLOW: Final = 65534
 _PR_CAPBSET_DROP: Final = 24
+_LARGEST: Final = (1 << 31) - 1
 
 
 def find_pid(text: str) -> int:
     """The process that TARGET means: a pid, a box's CMD by its name, or what a container engine says of ENGINE:NAME."""
     if text.isdecimal():
+        if not 0 < int(text) <= _LARGEST:
+            raise RemainrootError(f"enter: there is no process {text}")
         return int(text)
     engine, colon, name = text.partition(":")
     if not colon and (pid := names.find(text)):

@@ -169,7 +169,7 @@ def test_leftovers_are_removed(roots: Roots) -> None:
     assert not KEPT.exists()
 
 
-@pytest.mark.parametrize("name", ["", "12", "a/b", "../x", "podman:x"])
+@pytest.mark.parametrize("name", ["12", "a/b", "podman:x"])
 def test_bad_names(roots: Roots, name: str) -> None:
     assert f"option --name: letters, digits, and after the first - _ ., at most 64, and no number, not {name!r}" in (
         failing("--name", name, roots.busybox, "true")
