@@ -21,12 +21,12 @@ MACHINE: Final = os.uname().machine
 _NUMBERS: Final[dict[str, int]] = (
     {
         "fchownat": 54, "fstatat": 79, "fstatfs": 44, "kcmp": 272, "name_to_handle_at": 264, "prctl": 167,
-        "ptrace": 117, "seccomp": 277, "statx": 291, "unshare": 97,
+        "prlimit64": 261, "ptrace": 117, "seccomp": 277, "statx": 291, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
         "fchownat": 260, "fstatat": 262, "fstatfs": 138, "kcmp": 312, "name_to_handle_at": 303, "prctl": 157,
-        "ptrace": 101, "seccomp": 317, "statx": 332, "unshare": 272,
+        "prlimit64": 302, "ptrace": 101, "seccomp": 317, "statx": 332, "unshare": 272,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -173,6 +173,29 @@ def set_name(name: bytes) -> None:
     """Call this thread `name`, of at most 15 bytes, where processes are listed: prctl(PR_SET_NAME)."""
     text = name + b"\0"
     prctl(_PR_SET_NAME, address_of(text))
+
+
+RLIM_INFINITY: Final = -1
+RLIMIT_FSIZE: Final = 1
+RLIMIT_DATA: Final = 2
+RLIMIT_CPU: Final = 0
+RLIMIT_NOFILE: Final = 7
+RLIMIT_MEMLOCK: Final = 8
+RLIMIT_AS: Final = 9
+_SYS_PRLIMIT: Final = _NUMBERS["prlimit64"]
+_limit: Final = Struct("=QQ")
+_U64: Final = (1 << 64) - 1
+
+
+def prlimit(pid: int, number: int, limit: tuple[int, int] | None = None) -> tuple[int, int]:
+    """prlimit(2): the (soft, hard) limit before, RLIM_INFINITY where there is none; `pid` 0 is ourselves.
+
+    As in the module `resource`, which takes a millisecond to load.
+    """
+    new = None if limit is None else _limit.pack(limit[0] & _U64, limit[1] & _U64)
+    syscall(_SYS_PRLIMIT, pid, number, new, _buffer)
+    soft, hard = _limit.unpack_from(_buffer)
+    return RLIM_INFINITY if soft == _U64 else soft, RLIM_INFINITY if hard == _U64 else hard
 
 
 def unshare(flags: int) -> None:

@@ -394,17 +394,15 @@ def _supervisor(settings: Settings, caller: _Caller, place: Place, become: Calla
 
 def _lift_limits() -> None:
     """Raise our soft limits to the hard ones: the caller set them for CMD."""
-    import resource
-
     for limit in (
-        resource.RLIMIT_NOFILE,
-        resource.RLIMIT_FSIZE,
-        resource.RLIMIT_CPU,
-        resource.RLIMIT_AS,
-        resource.RLIMIT_DATA,
+        kernel.RLIMIT_NOFILE,
+        kernel.RLIMIT_FSIZE,
+        kernel.RLIMIT_CPU,
+        kernel.RLIMIT_AS,
+        kernel.RLIMIT_DATA,
     ):
-        hard = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (hard, hard))
+        hard = kernel.prlimit(0, limit)[1]
+        kernel.prlimit(0, limit, (hard, hard))
 
 
 def _where(error: BaseException) -> str:

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import os
 from errno import ESRCH
-from resource import RLIM_INFINITY, prlimit
 
 from remainroot.credentials import ROOT, Credentials
-from remainroot.kernel import same_memory
+from remainroot.kernel import RLIM_INFINITY, prlimit, same_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, str] | tuple[str, str, int]] = [
     ("box --cap-drop fly / true", "option --cap-drop: there is no capability 'fly'"),
     ("box --cap-drop all --cap-add all / true", "all capabilities cannot be both dropped and added"),
     ("box --rlimit nofile=99999999999999999999 / true", "option --rlimit is NAME=SOFT[:HARD], as nofile=1024"),
-    ("box --rlimit nofile=99999999 / true", "the limit nofile cannot be set: not allowed to raise maximum limit"),
+    ("box --rlimit nofile=99999999 / true", "the limit nofile cannot be set: Operation not permitted"),
     # enter
     ("enter", "no TARGET given"),
     ("enter 0", "there is no process 0"),

@@ -23,6 +23,7 @@ COSTLY = {
     "ptrace",
     "pyseccomp",
     "re",
+    "resource",
     "seccomp",
     "signal",
     "sqlite3",

@@ -10,6 +10,7 @@ from remainroot.containers.capabilities import bound, hold
 from remainroot.containers.user import find_user
 from remainroot.credentials import ALL_CAPS
 from remainroot.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OURS, RemainrootError
+from remainroot.kernel import prlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,14 +94,12 @@ class Start:
 
     def prepare(self, *, is_here: bool = True) -> None:
         """Take on user, limits, directory and environment, and look at the program if it is of this root."""
-        import resource
-
         user = find_user(self.user) if self.user else None
         for number, limits, name in self.limits:
             try:
-                resource.setrlimit(number, limits)
-            except (OSError, ValueError) as error:
-                raise RemainrootError(f"{self.subcommand}: the limit {name} cannot be set: {error}") from None
+                prlimit(0, number, limits)
+            except OSError as error:
+                raise RemainrootError(f"{self.subcommand}: the limit {name} cannot be set: {error.strerror}") from None
         bound(self.capabilities)
         if user is not None:
             user.become()

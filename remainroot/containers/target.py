@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from remainroot.containers import cgroup, names, namespaces
+from remainroot.containers import capabilities, cgroup, names, namespaces
 from remainroot.containers.mounts import O_PATH
 from remainroot.errors import RemainrootError
 from remainroot.kernel import PR_SET_NO_NEW_PRIVS, prctl
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _ENGINES: Final = {"podman": "{{.State.Pid}}", "docker": "{{.State.Pid}}"}
 _OVERFLOW: Final = 65534
-_PR_CAPBSET_DROP: Final = 24
 _LARGEST: Final = (1 << 31) - 1
 
 
@@ -144,14 +143,10 @@ class Target:
     def take_limits(self, kept: tuple[int, ...]) -> None:
         """Give up the capabilities that it can never have, but for those `kept`; and new privileges, if it has."""
         fields = self._status()
-        bounding = int(fields[b"CapBnd"], 16)
-        for number in range(64):
-            if bounding >> number & 1 or number in kept:
-                continue
-            try:
-                prctl(_PR_CAPBSET_DROP, number)
-            except OSError:
-                break  # past the last that there is, or we have none ourselves
+        try:
+            capabilities.bound(int(fields[b"CapBnd"], 16) | sum(1 << number for number in kept))
+        except PermissionError:
+            pass  # we have none ourselves
         if int(fields.get(b"NoNewPrivs", b"0")):
             prctl(PR_SET_NO_NEW_PRIVS, 1)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL, EPERM
-from resource import RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
 
 from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.kernel import RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False

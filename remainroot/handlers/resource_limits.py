@@ -9,12 +9,12 @@ remembered in the task's state and told when asked for.
 from __future__ import annotations
 
 from errno import EINVAL, EPERM
-from resource import RLIM_INFINITY, RLIMIT_NOFILE, prlimit
 from struct import Struct
 
 from remainroot.credentials import CAP_SYS_RESOURCE
 from remainroot.dispatch import CONTINUE, DONE, Fail, differs, equals, handles
 from remainroot.handlers.peers import affects, supervisors_pid
+from remainroot.kernel import RLIM_INFINITY, RLIMIT_NOFILE, prlimit
 from remainroot.tasks import RLIMIT_RTTIME
 
 TYPE_CHECKING = False

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EINVAL, EPERM, ESRCH
-from resource import RLIM_INFINITY, prlimit
 from struct import Struct
 
 from remainroot import quick
 from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.peers import affects, supervisors_pid
+from remainroot.kernel import RLIM_INFINITY, prlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ that holds the text as real root would read it.
 from __future__ import annotations
 
 import os
-from resource import RLIM_INFINITY
 
 from remainroot.handlers.peers import supervisors_pid
-from remainroot.kernel import O_CLOEXEC, O_PATH
+from remainroot.kernel import O_CLOEXEC, O_PATH, RLIM_INFINITY
 from remainroot.tasks import RLIMIT_RTTIME
 
 TYPE_CHECKING = False
