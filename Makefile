@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 JOBS ?= $(shell nproc)
 
-.PHONY: demo test lint check-apt bench bench-quick clean
+.PHONY: demo test lint check-apt bench bench-quick bench-scale clean
 
 demo:
 	@sh tools/setup-apt.sh demo
@@ -22,13 +22,18 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-# Beside fakeroot, proot, pseudo and strace; as root, on a machine that does nothing else. Writes bench/results/.
+# Beside fakeroot, proot, pseudo and strace; as root, on a machine that does nothing else, in less than 25 minutes.
+# Writes bench/results/ and the table in README.md.
 bench:
 	$(PYTHON) bench/run.py
 
 # Two minutes; says what got worse against bench/results/.
 bench-quick:
 	$(PYTHON) bench/run.py --quick
+
+# What many tasks, many owners and many calls cost, and a large tree; half an hour. Writes bench/results/scale*.
+bench-scale:
+	$(PYTHON) bench/scale.py
 
 check-apt:
 	@sh tools/setup-apt.sh test

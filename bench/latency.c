@@ -56,6 +56,7 @@ static double *samples;
 
 int main(int argc, char **argv)
 {
+	static char bytes[65536];
 	char plain[] = "plain", faked[] = "faked", node[] = "node", byte = 0;
 	gid_t groups[] = { 1, 2, 3 };
 	struct statx stx;
@@ -80,6 +81,9 @@ int main(int argc, char **argv)
 	ROW("getppid", getppid());
 	ROW("read", MUST(read(null, &byte, 1)));
 	ROW("write", MUST(write(null, &byte, 1)));
+	MUST(pwrite(fd, bytes, sizeof bytes, 0));
+	ROW("read-64k", MUST(pread(fd, bytes, sizeof bytes, 0)));
+	ROW("write-64k", MUST(pwrite(fd, bytes, sizeof bytes, 0)));
 	ROW("openat", close(openat(AT_FDCWD, plain, O_RDONLY)));
 	ROW("openat-creat", close(openat(AT_FDCWD, plain, O_RDWR | O_CREAT, 0644)));
 	ROW("getuid", (void)getuid());

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -59,3 +61,12 @@ def test_warning_comes_first() -> None:
     """What remainroot takes away is said before what it gives."""
     lines = text_of(TOP / "README.md").splitlines()
     assert lines[2].startswith("> **Warning:")
+
+
+def test_readme_shows_the_committed_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is what bench/report.py makes of bench/results/results.json."""
+    monkeypatch.syspath_prepend(str(TOP / "bench"))
+    report = importlib.import_module("report")
+    document = json.loads(text_of(TOP / "bench/results/results.json"))
+    assert report.readme(document, text_of(TOP / "README.md")) == text_of(TOP / "README.md")
+    assert report.markdown(document) == text_of(TOP / "bench/results/results.md")
