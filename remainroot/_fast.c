@@ -375,10 +375,13 @@ static bool is_still(int fd, struct status *status)
 	       status->dev_minor == before.dev_minor;
 }
 
-/* world.World.owner of the file that we hold, if that is certain. */
-static bool owner_of(Loop *self, int fd, const struct status *status, struct owner *owner, struct identity *identity)
+/*
+ * world.World.owner of the file with this status, if that is certain. Its identity is asked for last: a file that has an
+ * entry was there when the call was made, so what had its number since then, and has its identity now, is that file.
+ */
+static bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
+		     struct identity *identity)
 {
-	struct place place = { fd, "", 0 };
 	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	const struct entry *entry = NULL;
 
@@ -390,10 +393,10 @@ static bool owner_of(Loop *self, int fd, const struct status *status, struct own
 	if (self->owners && !self->store_empty)
 		entry = owners_find(self->owners, dev, status->ino);
 	if (!entry)
-		return no_override(self, &place, status);
+		return no_override(self, place, status);
 	if (keys_hold(self->keys, dev, status->ino))
 		return false; /* it has attributes, too */
-	if (!identity_of(fd, identity) || !owners_match(entry, identity))
+	if (!identity_of(place->at, place->name, place->flags, identity) || !owners_match(entry, identity))
 		return false; /* another file had the number */
 	owner->uid = entry->uid;
 	owner->gid = entry->gid;
@@ -405,27 +408,39 @@ static bool owner_of(Loop *self, int fd, const struct status *status, struct own
 	return true;
 }
 
-/* Tell the task who the file that we hold belongs to: handlers.status. */
-static enum verdict show(Loop *self, const struct rule *rule, int fd, struct status *status)
+/* Tell the task who the file belongs to: handlers.status. Its numbers are those of `before`, or it is another by now. */
+static enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before)
 {
+	enum { WHOSE = 0x1b }; /* STATX_TYPE, _MODE, _UID, _GID */
 	const struct notification *call = &self->notification;
-	uint32_t flags = rule->flags >= 0 ? call->args[rule->flags] & SYNC_TYPE : 0;
+	uint32_t sync = rule->flags >= 0 ? call->args[rule->flags] & SYNC_TYPE : 0;
+	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
+	struct status now = *before, extended;
 	struct identity identity;
-	struct status extended;
 	struct owner owner;
 	const void *answer;
 	struct stat plain;
 	size_t size;
 
 	if (rule->form == STAT) {
-		if (fstatat(fd, "", &plain, AT_EMPTY_PATH) < 0 || plain.st_ino != status->ino ||
-		    plain.st_dev != gnu_dev_makedev(status->dev_major, status->dev_minor))
+		if (fstatat(place->at, place->name, &plain, flags) < 0 || plain.st_ino != before->ino ||
+		    plain.st_dev != gnu_dev_makedev(before->dev_major, before->dev_minor))
 			return PYTHON;
-		status->uid = plain.st_uid;
-		status->gid = plain.st_gid;
-		status->mode = plain.st_mode;
+		now.uid = plain.st_uid;
+		now.gid = plain.st_gid;
+		now.mode = plain.st_mode;
+	} else {
+		memset(&extended, 0, sizeof extended);
+		if (sync == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||
+		    syscall(SYS_statx, place->at, place->name, flags | sync, (uint32_t)call->args[rule->mask], &extended) < 0 ||
+		    extended.ino != before->ino || extended.dev_major != before->dev_major ||
+		    extended.dev_minor != before->dev_minor || (extended.mask & WHOSE) != WHOSE)
+			return PYTHON;
+		now.uid = extended.uid;
+		now.gid = extended.gid;
+		now.mode = extended.mode;
 	}
-	if (!owner_of(self, fd, status, &owner, &identity))
+	if (!owner_of(self, place, &now, &owner, &identity))
 		return PYTHON;
 	if (rule->form == STAT) {
 		plain.st_uid = owner.uid;
@@ -435,10 +450,6 @@ static enum verdict show(Loop *self, const struct rule *rule, int fd, struct sta
 		answer = &plain;
 		size = sizeof plain;
 	} else {
-		memset(&extended, 0, sizeof extended);
-		if (flags == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||
-		    syscall(SYS_statx, fd, "", flags | AT_EMPTY_PATH, (uint32_t)call->args[rule->mask], &extended) < 0)
-			return PYTHON;
 		extended.uid = owner.uid;
 		extended.gid = owner.gid;
 		extended.mode = owner.mode;
@@ -458,6 +469,7 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 	const struct notification *call = &self->notification;
 	uint32_t uid = wanted_id(rule, call->args[rule->uid]), gid = wanted_id(rule, call->args[rule->gid]);
 	struct entry entry = { .ino = status->ino };
+	struct place place = { fd, "", 0 };
 	struct identity identity;
 	struct owner owner;
 	char link[32];
@@ -472,9 +484,9 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 		if (fstatat(task_directory(self, call->pid, false), link, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & 0600))
 			return PYTHON;
 	}
-	if (!owner_of(self, fd, status, &owner, &identity) || owner.mode != status->mode)
+	if (!owner_of(self, &place, status, &owner, &identity) || owner.mode != status->mode)
 		return PYTHON;
-	if (!owner.kept && !identity_of(fd, &identity))
+	if (!owner.kept && !identity_of(fd, "", 0, &identity))
 		return PYTHON;
 	entry.dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	entry.uid = uid == KEEP ? owner.uid : uid;
@@ -511,15 +523,15 @@ static enum verdict take(Loop *self, const struct rule *rule, const struct place
 	struct status now = *status;
 	int fd;
 
-	if (rule->form == NOTHING && !gives(self, rule))
+	if (rule->form != NOTHING)
+		return show(self, rule, place, status);
+	if (!gives(self, rule))
 		return PYTHON;
 	fd = hold(place);
 	if (fd < 0)
 		return PYTHON;
-	if (rule->form == STAT)
-		verdict = show(self, rule, fd, &now); /* looks at the file again itself */
-	else if (fd == place->at || is_still(fd, &now))
-		verdict = rule->form == NOTHING ? give(self, rule, fd, &now) : show(self, rule, fd, &now);
+	if (fd == place->at || is_still(fd, &now))
+		verdict = give(self, rule, fd, &now);
 	if (fd != place->at)
 		close(fd);
 	return verdict;

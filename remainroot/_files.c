@@ -120,19 +120,19 @@ PyType_Spec keys_spec = { "remainroot._fast.Keys", sizeof(Keys), 0, Py_TPFLAGS_D
 
 /* ---------------------------------------------------------------- identities */
 
-bool identity_of(int fd, struct identity *identity)
+bool identity_of(int at, const char *name, int flags, struct identity *identity)
 {
 	static int fid = 0x200; /* AT_HANDLE_FID, until this kernel turns out not to know it (before Linux 6.5) */
 	struct {
 		uint32_t size;
 		unsigned char rest[4 + 128]; /* the type, and the handle */
 	} handle;
+	int how = !*name ? AT_EMPTY_PATH : flags & AT_SYMLINK_NOFOLLOW ? 0 : AT_SYMLINK_FOLLOW, mount;
 	unsigned char status[256];
-	int mount;
 
 	for (;;) {
 		handle.size = sizeof handle.rest - 4;
-		if (syscall(SYS_name_to_handle_at, fd, "", &handle, &mount, AT_EMPTY_PATH | fid) == 0) {
+		if (syscall(SYS_name_to_handle_at, at, name, &handle, &mount, how | fid) == 0) {
 			identity->size = 4 + handle.size;
 			memcpy(identity->bytes, handle.rest, identity->size);
 			return true;
@@ -142,7 +142,7 @@ bool identity_of(int fd, struct identity *identity)
 		fid = 0;
 	}
 	memset(status, 0, sizeof status);
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0x800, status) < 0) /* STATX_BTIME */
+	if (syscall(SYS_statx, at, name, flags | (*name ? 0 : AT_EMPTY_PATH), 0x800, status) < 0) /* STATX_BTIME */
 		return false;
 	identity->size = 16;
 	memcpy(identity->bytes, status + 80, 16);

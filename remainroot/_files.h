@@ -48,8 +48,9 @@ extern PyType_Spec keys_spec, owners_spec;
 
 bool keys_hold(const Keys *keys, uint64_t dev, uint64_t ino);
 
-/* The identity of the file that our descriptor names; false if none can be had. */
-bool identity_of(int fd, struct identity *identity);
+/* The identity of what `name` is below our descriptor `at` (`flags`: 0 or AT_SYMLINK_NOFOLLOW), or `at` itself where it is
+ * empty; false if none can be had. */
+bool identity_of(int at, const char *name, int flags, struct identity *identity);
 /* The entry of the file with these numbers, or NULL. */
 struct entry *owners_find(const Owners *owners, uint64_t dev, uint64_t ino);
 /* Whether the entry is of the file with this identity. */
