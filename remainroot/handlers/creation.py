@@ -160,12 +160,41 @@ class _Place:
                 mode &= ~S_ISGID
         return mode
 
-    def record(self, owner: Owner) -> None:
-        fd = os.open(self.name, _O_PATH_NOFOLLOW, dir_fd=self.directory)
+    def make_whole(self, mode: int, owner: Owner) -> bool:
+        """Make a regular file that has its owner before it has its name, so that nothing can come between.
+
+        False where that cannot be done: no nameless files there, or something is wrong with the name.
+        """
+        fd = -1
         try:
+            fd = os.open(f"/proc/self/fd/{self.directory}", os.O_TMPFILE | os.O_RDWR | O_CLOEXEC, mode)
             self.record_open(fd, owner)
+            os.link(f"/proc/self/fd/{fd}", self.name, dst_dir_fd=self.directory)
+        except OSError:
+            return False
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+        return True
+
+    def record(self, owner: Owner) -> None:
+        """Record `owner` for what was made here; it is removed if that fails."""
+        try:
+            fd = os.open(self.name, _O_PATH_NOFOLLOW, dir_fd=self.directory)
+            try:
+                self.record_open(fd, owner)
+            finally:
+                os.close(fd)
+        except OSError:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Undo the creation of what could not be recorded."""
+        try:
+            os.unlink(self.name, dir_fd=self.directory)
+        except IsADirectoryError:
+            os.rmdir(self.name, dir_fd=self.directory)
 
     def record_open(self, fd: int, owner: Owner) -> None:
         """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
@@ -199,17 +228,21 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         regular = S_ISREG(mode) and not owner_mode
         if place.leaves_to_kernel(S_IMODE(mode) & ~mask) if regular else place.ordinary and not owner_mode:
             return CONTINUE
-        call.check()
-        previous = os.umask(call.world.workable_umask(mask))
-        try:
-            make(place.directory, place.name, mode if make is _make_directory else place.mode(mode))
-        finally:
-            os.umask(previous)
         shown = owner_mode and (owner_mode & ~mask)
         if S_ISDIR(shown) and place.set_gid:
             shown |= S_ISGID
         owner = Owner(place.owner.uid, place.owner.gid, shown, rdev)
-        place.record(place.owner_of(S_IMODE(place.mode(mode)) & ~mask) if regular else owner)
+        if regular:
+            owner = place.owner_of(S_IMODE(place.mode(mode)) & ~mask)
+        call.check()
+        previous = os.umask(call.world.workable_umask(mask))
+        try:
+            disk = mode if make is _make_directory else place.mode(mode)
+            if not (rdev and place.make_whole(disk, owner)):
+                make(place.directory, place.name, disk)
+        finally:
+            os.umask(previous)
+        place.record(owner)
     finally:
         os.close(place.directory)
     return DONE
@@ -331,6 +364,8 @@ def _hand_over(place: _Place, fd: int, owner: Owner, flags: int) -> Outcome:
         place.record_open(fd, owner)
     except BaseException:
         os.close(fd)
+        if place.name:
+            place.remove()
         raise
     return InstallFd(fd, cloexec=bool(flags & O_CLOEXEC))
 

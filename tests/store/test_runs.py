@@ -119,6 +119,7 @@ def kill_at_random(store: str, where: Path, rounds: int) -> None:
         done = [int(line) for line in told.read_text().split("\n")[:-1]]
         names = " ".join(f"{kind}{i}" for i in done for kind in "fln")
         shown = sh(store, f"stat -c '%n %u:%g %F' {names}", where).splitlines()
+        assert sh(store, "stat -c %F n*", where) == f"{KINDS['n']}\n" * len(list(where.glob("n*"))), "half a device"
         assert shown == [f"{kind}{i} {i + 1}:{i + 2} {KINDS[kind]}" for i in done for kind in "fln"]
 
 
@@ -155,15 +156,16 @@ def test_many_supervisors_write_at_once(store: str, tmp_path: Path) -> None:
 def test_a_full_disk_fails_the_call(tmp_path: Path, kind: str, regular: str) -> None:
     """The database's disk is full: ENOSPC for what needs it, nothing half done, and all else goes on."""
     script = f"""
-    mount -t tmpfs -o size=200k none {tmp_path}/small
+    mount -t tmpfs -o size=128k none {tmp_path}/small
     exec "$@"
     """
     (tmp_path / "small").mkdir()
     inner = """
-    i=0; while [ $i -lt 3000 ]; do ln -s x l$i; i=$((i + 1)); done
-    i=0; while chown -h 1:2 l$i 2> err; do i=$((i + 1)); [ $i -lt 3000 ] || exit 9; done
+    i=0; while [ $i -lt 1500 ]; do ln -s x l$i; i=$((i + 1)); done
+    i=0; while chown -h 1:2 l$i 2> err; do i=$((i + 1)); [ $i -lt 1500 ] || exit 9; done
     cat err; stat -c %u:%g l0 l$((i - 1)) l$i; chown -h 1:2 l$i || echo again
     touch f; chown 3:4 f 2> /dev/null; stat -c %u:%g f
+    setpriv --reuid=5 --clear-groups ln -s x made || test -L made || echo none
     """
     command = [
         "unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh",
@@ -174,7 +176,7 @@ def test_a_full_disk_fails_the_call(tmp_path: Path, kind: str, regular: str) -> 
     )
     lines = done.stdout.splitlines()
     assert "No space left on device" in lines[0], done
-    assert lines[1:] == ["1:2", "1:2", "0:0", "again", regular]
+    assert lines[1:] == ["1:2", "1:2", "0:0", "again", regular, "none"]
 
 
 def test_another_mount_is_the_same_tree(tmp_path: Path) -> None:
