@@ -21,12 +21,22 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Outcome
     from remainroot.supervisor import Supervisor
 
+_AT: Final = (("int", "dfd"), ("const char *", "filename"))
+_FLAGS: Final = ("unsigned int", "at_flags")
+_NAME: Final = ("const char *", "name")
 _NEWER: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "openat2": (("int", "dfd"), ("const char *", "filename"), ("struct open_how *", "how"), ("size_t", "size")),
     "fchmodat2": (("int", "dfd"), ("const char *", "filename"), ("umode_t", "mode"), ("int", "flags")),
     "clone3": (("struct clone_args *", "args"), ("size_t", "size")),
     "pidfd_send_signal": (("int", "pidfd"), ("int", "sig"), ("siginfo_t *", "info"), ("unsigned int", "flags")),
     "landlock_restrict_self": (("int", "ruleset_fd"), ("unsigned int", "flags")),
+    "faccessat2": (*_AT, ("int", "mode"), ("int", "flags")),
+    "setxattrat": (*_AT, _FLAGS, _NAME, ("const struct xattr_args *", "uargs"), ("size_t", "usize")),
+    "getxattrat": (*_AT, _FLAGS, _NAME, ("struct xattr_args *", "uargs"), ("size_t", "usize")),
+    "listxattrat": (*_AT, _FLAGS, ("char *", "list"), ("size_t", "size")),
+    "removexattrat": (*_AT, _FLAGS, _NAME),
+    "file_getattr": (*_AT, ("struct file_attr *", "ufattr"), ("size_t", "usize"), _FLAGS),
+    "file_setattr": (*_AT, ("struct file_attr *", "ufattr"), ("size_t", "usize"), _FLAGS),
 }
 """Arguments of calls that are newer than python-ptrace's prototypes."""
 
