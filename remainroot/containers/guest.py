@@ -47,6 +47,8 @@ class Guest:
         self.loader = elf.interpreter if elf is not None else self._loader_of_script()
         self.needs_host = self.is_script or bool(self.loader)
         self.libraries = self._library_path() if self.loader else ""
+        self._name = self.path
+        """Where it is in the new root: the container's file comes first, where it has one of that name."""
         self._tree = -1
         self._own_loader = False
 
@@ -87,6 +89,8 @@ class Guest:
         if not self.needs_host:
             return
         self._own_loader = os.path.exists(self.loader)
+        if self.path.split("/")[1] not in _SHARED or os.path.lexists(self.path):
+            self._name = f"/{_HOST}{self.path}"
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
         container = os.open("/", mounts.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -125,7 +129,7 @@ class Guest:
         if not self.needs_host:
             os.execve(self.file, [name, *rest], os.environ)  # noqa: S606
         if self.is_script or not self._own_loader:
-            os.execve(f"/{_HOST}{self.path}" if self._own_loader else self.path, [name, *rest], os.environ)  # noqa: S606
+            os.execve(self._name, [name, *rest], os.environ)  # noqa: S606
         words = [name, "--library-path", self.libraries, "--argv0", name, f"/{_HOST}{self.path}"]
         os.execve(f"/{_HOST}{self.loader}", [*words, *rest], os.environ)  # noqa: S606
 

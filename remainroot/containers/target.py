@@ -135,9 +135,12 @@ class Target:
             raise RemainrootError(f"enter: process {self.pid} has ended") from None
         except OSError as error:
             what = ", ".join(kinds)
+            why = "only the user who made a container may enter it"
+            if len(os.listdir("/proc/self/task")) > 1:
+                why = "a process with several threads may not"
             raise RemainrootError(
                 f"enter: cannot join the {what} namespace{'s' if len(kinds) > 1 else ''} of process {self.pid}: "
-                f"{error.strerror}; only the user who made a container may enter it"
+                f"{error.strerror}; {why}"
             ) from None
 
     def take_limits(self, kept: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from tests.launching import children, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TOP = Path(__file__).parents[2]
 CAPABILITIES = [
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP",
     "CAP_SETPCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE", "CAP_MKNOD",
@@ -203,3 +205,19 @@ def test_the_profile_keeps_what_it_was_made_of(place: Place) -> None:
     assert actions["read"] == actions["socketcall"] == actions["rt_sigreturn"] == {"SCMP_ACT_ALLOW"}
     assert actions["chown"] == actions["setuid"] == {"SCMP_ACT_NOTIFY"}
     assert actions["openat"] == {"SCMP_ACT_NOTIFY", "SCMP_ACT_ALLOW"}
+
+
+def test_the_unit_starts_an_agent(place: Place) -> None:
+    """Where the profile looks for it by default; its restart leaves served containers alone."""
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(TOP / "share/remainroot-agent.service")
+    service = unit["Service"]
+    runtime = place.environment()["XDG_RUNTIME_DIR"]
+    env, program, name, *words = service["ExecStart"].replace("%t", runtime).split()
+    assert (env, program, name, service["KillMode"]) == ("/usr/bin/env", "remainroot", "agent", "process")
+    default = [*as_user(), "agent", "--print-profile"]
+    text = subprocess.run(
+        default, capture_output=True, text=True, check=True, env=place.environment(), cwd="/", timeout=TIMEOUT
+    ).stdout
+    assert words == ["--socket", json.loads(text)["listenerPath"]]

@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from remainroot.containers.target import Target
+from remainroot.errors import RemainrootError
 from tests.containers.entering import command_of, enter, running
 from tests.containers.roots import UID, Roots, as_user, start_box
 from tests.launching import children, state, until
@@ -205,6 +208,13 @@ def test_users_are_the_containers(busybox: int) -> None:
     enter("--host-exe", busybox, "getent", "passwd", "daemon", status=2)
 
 
+def test_a_program_that_both_have_is_the_hosts(busybox: int) -> None:
+    script = "mkdir -p /usr/bin; ln -s /bin/false /usr/bin/zsh; ln -s /bin/false /usr/bin/env"
+    enter(busybox, "sh", "-c", script)
+    assert enter("--host-exe", busybox, "zsh", "-fc", "echo of the host") == "of the host\n"
+    assert "GNU coreutils" in enter("--host-exe", busybox, "env", "--version")
+
+
 def test_the_containers_files_stay_writable(busybox: int) -> None:
     enter("--host-exe", busybox, "bash", "-c", "echo changed >/srv/file")
     assert enter(busybox, "cat", "/srv/file") == "changed\n"
@@ -236,11 +246,7 @@ def test_a_container_with_a_loader_of_its_own(roots: Roots) -> None:
 # ---------------------------------------------------------------- what cannot be
 
 
-def test_mistakes_are_named(busybox: int, tmp_path: Path) -> None:
-    script = tmp_path / "script"
-    tmp_path.chmod(0o755)
-    script.write_text("#!/no/interpreter\n")
-    script.chmod(0o755)
+def test_mistakes_are_named(busybox: int) -> None:
     for words, message, status in (
         ([], "no TARGET given", 125),
         (["4194304"], "there is no process 4194304", 125),
@@ -254,7 +260,72 @@ def test_mistakes_are_named(busybox: int, tmp_path: Path) -> None:
         ([busybox, "/srv"], "/srv is not a regular file", 126),
         (["--workdir", "/nowhere", busybox, "true"], "cannot enter the directory /nowhere", 125),
     ):
+        out = enter(*words, status=status)
+        assert message in out, words
+        assert len(out.splitlines()) == 1, out
+
+
+def test_scripts(roots: Roots, busybox: int) -> None:
+    """Of the container and of the host, whose interpreters are there or not."""
+    for name, line in (("good", "#!/bin/sh"), ("host", "#!/usr/bin/python3"), ("bad", "#!/no/such -x")):
+        (roots.top / name).write_text(f"{line}\nprint = 5\n")
+        (roots.top / name).chmod(0o755)
+        with (roots.top / name).open("rb") as file:
+            enter(busybox, "sh", "-c", f"cat >/srv/{name}; chmod +x /srv/{name}", stdin=file)
+    for words, message, status in (
+        (["--host-exe", busybox, roots.top / "host"], "", 0),
+        (["--host-exe", busybox, roots.top / "bad"], "/bad needs the interpreter /no/such, which does not exist", 126),
+        ([busybox, "/srv/good"], "print: not found", 127),
+        ([busybox, "/srv/host"], "/srv/host needs the interpreter /usr/bin/python3, which does not exist here", 127),
+        ([busybox, "/srv/bad"], "/srv/bad needs the interpreter /no/such, which does not exist here", 127),
+    ):
         assert message in enter(*words, status=status), words
+
+
+def test_a_container_of_somebody_else(roots: Roots) -> None:
+    other = ["setpriv", "--reuid=23456", "--regid=23456", "--clear-groups", "--"]
+    made = subprocess.Popen([*other, "unshare", "--user", "--map-root-user", "--mount", "sleep", "600"], cwd="/")
+    try:
+        until(lambda: os.readlink(f"/proc/{made.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"))
+        out = enter(made.pid, "true", status=125)
+        assert f"process {made.pid} may not be entered: it belongs to uid 23456, and we are {UID}" in out
+    finally:
+        made.kill()
+        made.wait()
+    assert roots.top.exists()
+
+
+def test_a_process_with_threads_cannot_enter(busybox: int, roots: Roots) -> None:
+    """Whoever uses the module, not the command, is told so."""
+    script = f"""
+        import sys, threading
+        sys.path.insert(0, {str(roots.top / "site")!r})
+        from remainroot.containers.target import Target
+        from remainroot.errors import RemainrootError
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        try:
+            Target({busybox}).join(["user"])
+        except RemainrootError as error:
+            print(error)
+    """
+    words = [*as_user()[:5], "/usr/bin/python3", "-c", textwrap.dedent(script)]
+    out = subprocess.run(words, capture_output=True, text=True, check=True, cwd="/").stdout
+    assert out == (
+        f"enter: cannot join the user namespace of process {busybox}: Invalid argument; "
+        "a process with several threads may not\n"
+    )
+
+
+def test_a_target_that_ends_meanwhile(roots: Roots) -> None:
+    """Whatever is asked of it later fails, and hits nobody else."""
+    with subprocess.Popen(["unshare", "--mount", "sleep", "600"]) as process:
+        until(lambda: os.readlink(f"/proc/{process.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"))
+        target = Target(process.pid)
+        process.kill()
+    for ask in (target.learn_ids, lambda: target.join(["mount"]), lambda: target.take_limits(())):
+        with pytest.raises(RemainrootError, match=f"enter: process {process.pid} has ended"):
+            ask()
+    assert roots.top.exists()
 
 
 def test_a_target_that_has_ended(roots: Roots) -> None:
