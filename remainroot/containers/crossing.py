@@ -8,7 +8,7 @@ inside and the container's environment: the kernel then finds interpreter, loade
 that fails the task is put back as it was, with the errno, and nothing has happened.
 
 Whoever has the container's root already is left alone: its programs start each other as ever. A task that somebody
-traces cannot be seized: EPERM.
+traces cannot be seized, and one that has seccomp filters of its own might be killed for the calls: EPERM.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from remainroot.containers import mounts
 from remainroot.dispatch import CONTINUE, Fail, differs
 from remainroot.engines import ptracing as pt
 from remainroot.engines.filter import RET_USER_NOTIF, assemble
-from remainroot.engines.inject import LostError, Puppet
+from remainroot.engines.inject import LostError, Puppet, filters_of
 from remainroot.engines.notify import NotifyEngine
 from remainroot.errors import RemainrootError
 from remainroot.kernel import (
@@ -229,6 +229,10 @@ class Crossing(NotifyEngine):
     def _special(self, tid: int, outcome: object) -> None:
         if not isinstance(outcome, _Order):
             super()._special(tid, outcome)
+            return
+        if filters_of(tid) > filters_of(os.getpid()) + 1:
+            # It has put itself into a sandbox, which may kill it for the calls we would have it make.
+            self._send(0, -EPERM, 0)
             return
         tgid = thread_group(tid)
         self._held = {tid, tgid}

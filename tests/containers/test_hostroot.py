@@ -15,8 +15,9 @@ import pytest
 
 from tests.compiling import abis
 from tests.containers.entering import enter, running
-from tests.containers.roots import BUSYBOX, UID, Roots
+from tests.containers.roots import BUSYBOX, UID, Roots, as_user
 from tests.launching import until
+from tests.test_terminal import Terminal, waited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,6 +198,41 @@ def test_a_traced_program_is_refused(busybox: int) -> None:
     out = enter("--with-host-root", busybox, "strace", "-o", "/dev/null", "/mnt/bin/true", status=1)
     assert "Operation not permitted" in out
     assert "+++ exited" in enter("--with-host-root", busybox, "strace", "/bin/true")
+
+
+def test_a_program_that_may_not_change_its_root_is_refused(busybox: int) -> None:
+    """For want of the capability, or because of a filter of its own, which might kill it."""
+    less = ["setpriv", "--bounding-set=-sys_chroot", "--inh-caps=-sys_chroot", "sh", "-c", "/mnt/bin/true"]
+    assert "Operation not permitted" in enter("--with-host-root", busybox, *less, status=126)
+    script = """
+        import ctypes, os, struct
+        libc = ctypes.CDLL(None)
+        code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # allow everything
+        program = struct.pack("@HP", 1, ctypes.addressof(code))
+        assert libc.prctl(22, 2, program) == 0
+        try:
+            os.execv("/mnt/bin/true", ["true"])
+        except PermissionError:
+            os.execv("/bin/echo", ["echo", "refused"])
+    """
+    assert enter("--with-host-root", busybox, "/usr/bin/python3", "-c", textwrap.dedent(script)) == "refused\n"
+
+
+def test_job_control_at_a_terminal(busybox: int) -> None:
+    words = [*as_user(), "enter", "--with-host-root", str(busybox), "bash", "--norc", "--noediting", "-i"]
+    terminal = Terminal("env", "PS1=ready> ", *words)
+    terminal.expect("ready> ")
+    terminal.send("/mnt/bin/sh -c 'echo in; hostname; exec sleep 100'\n")
+    terminal.expect("\nin\ntarget\n")
+    terminal.send("\x1a")
+    terminal.expect("(?s)Stopped.*ready> ")
+    terminal.send("fg\n")
+    terminal.expect("sleep 100'\n")
+    terminal.send("\x03")
+    terminal.expect("ready> ")
+    terminal.send("exit 7\n")
+    assert os.waitstatus_to_exitcode(waited(terminal.pid, 30)) == 7
+    os.close(terminal.fd)
 
 
 def test_what_is_left_behind_goes_on(busybox: int, roots: Roots) -> None:
