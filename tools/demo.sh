@@ -37,9 +37,12 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 as_user() { setpriv --reuid=$user --regid=$user --clear-groups -- "$@"; }
 
+# tar_of IMAGE: its file in the cache.
+tar_of() { echo "$cache/root-$suite-$(dpkg --print-architecture)-$1.tar"; }
+
 # build IMAGE [PACKAGE]: a small Debian root in the cache.
 build() {
-	tar=$cache/root-$suite-$(dpkg --print-architecture)-$1.tar
+	tar=$(tar_of "$1")
 	if [ -e "$tar" ]; then
 		echo "already in the cache: $tar"
 		return
@@ -58,7 +61,7 @@ build() {
 unpack() {
 	mkdir "$top/$1"
 	chown $user:$user "$top/$1"
-	as_user tar --no-same-owner -xpf "$cache/root-$suite-$(dpkg --print-architecture)-$1.tar" -C "$top/$1"
+	as_user tar --no-same-owner -xpf "$(tar_of "$1")" -C "$top/$1"
 	cp /etc/resolv.conf "$top/$1/etc/resolv.conf"
 }
 
@@ -118,6 +121,16 @@ echo "+ remainroot -- chroot ROOT hello"
 # shellcheck disable=SC2016
 enter minimal sh -c '"$1" -- chroot "$root" hello' - "$remainroot" || die "hello"
 
+say "With remainroot box: a container of the root's tar file itself, with nothing made for it before"
+echo "+ remainroot box --tmpfs /run ROOT.tar -- sh -c 'apt-get update && apt-get install -y $packages && hello'"
+# shellcheck disable=SC2016,SC2086
+as_user "$remainroot" box --env DEBIAN_FRONTEND --env LC_ALL --tmpfs /run "$(tar_of minimal)" -- sh -euc '
+		apt-get update
+		apt-get install -y --no-install-recommends "$@"
+		hello
+		stat -c "%U:%G %a %n" /usr/bin/ssh-agent /var/spool/cron/crontabs /var/cache/man' - $packages ||
+	die "apt-get in a box"
+
 say "Build a Debian root that has Python"
 build python python3
 unpack python
@@ -136,4 +149,4 @@ enter python sh -c 'exec env PYTHONPATH=/opt/remainroot chroot "$root" python3 -
 		stat -c \"%U:%G %a %n\" /usr/bin/ssh-agent /var/spool/cron/crontabs /var/cache/man"' - "$packages" ||
 	die "apt-get inside the image"
 
-say "Done: both installs succeeded, with apt's own sandbox on, for a user who is nobody on this machine"
+say "Done: all installs succeeded, with apt's own sandbox on, for a user who is nobody on this machine"
