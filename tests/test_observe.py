@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remainroot import abi as abis
-from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Return
+from remainroot.dispatch import CONTINUE, SYSCALLS, Exec, Fail, InstallFd, Return
 from remainroot.observe import Observer, arguments_of
 from remainroot.settings import Settings
 from remainroot.supervisor import Supervisor
@@ -194,3 +194,9 @@ def test_whole_run(tmp_path: Path) -> None:
     events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert any(event["event"] == "call" and event["syscall"] == "fchownat" for event in events)
     assert any(event["event"] == "engine" for event in events)
+
+
+def test_every_declared_call_shows_its_arguments() -> None:
+    """But for those that have none."""
+    bare = {name for name in SYSCALLS if not arguments_of(name)}
+    assert bare == {f"get{name}{wide}" for name in ("uid", "euid", "gid", "egid") for wide in ("", "32")}
