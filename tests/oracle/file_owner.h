@@ -65,7 +65,11 @@ static void op_chmod(void)
     unsigned mode = mode_for(dirfd, path);
     switch (rnd(6)) {
 #ifdef __NR_chmod
-    case 0: show(sc2(__NR_chmod, path, mode), "chmod(%s, %o)", shown(path), mode); break;
+    case 0:
+        dirfd = AT_FDCWD;
+        mode = mode_for(dirfd, path);
+        show(sc2(__NR_chmod, path, mode), "chmod(%s, %o)", shown(path), mode);
+        break;
 #endif
     case 1:
         if (slot < 0)
