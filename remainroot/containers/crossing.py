@@ -245,7 +245,10 @@ class Crossing(NotifyEngine):
             # The interrupt must be there before the task can be anywhere but on its way out of this call.
             seize.interrupt()
             self._send(0, -ENOSYS, 0)
-            self._conduct(tid, tgid, seize, outcome)
+            try:
+                self._conduct(tid, tgid, seize, outcome)
+            except OSError:
+                seize.detach(tid)  # it was killed meanwhile
         finally:
             self._held = set()
             while not self._stops.empty():
@@ -259,7 +262,11 @@ class Crossing(NotifyEngine):
             seize.resume(tid, os.WSTOPSIG(status))
         puppet = Puppet(tid, order.abi.audit_arch, lambda _: self._stops.get()[1], entered=False)
         try:
-            puppet.release(self._cross(puppet, order))
+            try:
+                result = self._cross(puppet, order)
+            except OSError as error:
+                result = -(error.errno or EPERM)
+            puppet.release(result)
             seize.detach(tid)
         except LostError as lost:
             if lost.status >> 16 == pt.EVENT_EXEC:
@@ -267,8 +274,6 @@ class Crossing(NotifyEngine):
                 if puppet.to_stop:
                     os.kill(tgid, signal.SIGSTOP)
                 seize.detach(tgid)
-        except OSError:
-            pass  # killed meanwhile
 
     def _cross(self, puppet: Puppet, order: _Order) -> int:
         """The execve in the container; a negative errno if it fails, and LostError when it has succeeded."""

@@ -169,6 +169,25 @@ def test_a_parent_of_many_keeps_its_memory(busybox: int) -> None:
     assert enter("--with-host-root", busybox, "/usr/bin/python3", "-c", REPEATED) == "0\ndone\n"
 
 
+KILLED = """
+import os, signal, time
+for number in range(60):
+    pid = os.fork()
+    if pid == 0:
+        os.execve("/mnt/bin/sleep", ["sleep", "10"], {})
+    end = time.monotonic() + number / 10_000
+    while time.monotonic() < end:
+        pass
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+os.execve("/mnt/bin/echo", ["echo", "goes", "on"], {})
+"""
+
+
+def test_killed_at_any_moment(busybox: int) -> None:
+    assert enter("--with-host-root", busybox, "/usr/bin/python3", "-c", KILLED) == "goes on\n"
+
+
 def test_from_a_thread_and_by_a_descriptor(busybox: int) -> None:
     script = """
         import os, threading
