@@ -42,6 +42,7 @@ int main(int argc, char **argv)
 """
 
 _sites: list[str] = []
+_runtimes: list[Path] = []
 
 
 def as_user() -> list[str]:
@@ -60,9 +61,13 @@ class Roots:
         site.mkdir()
         install_into(site)
         _sites.append(str(site / "bin/remainroot"))
+        self.runtime = self.top / "runtime"
+        """The user's runtime directory, where the names of boxes are kept."""
+        self.runtime.mkdir(mode=0o700)
+        _runtimes.append(self.runtime)
         self.busybox = self._make_busybox(self.top / "busybox")
         self.static = self._make_static(self.top / "static")
-        for path in (self.busybox, self.static):
+        for path in (self.busybox, self.static, self.runtime):
             self._give(path)
         return self
 
@@ -71,6 +76,7 @@ class Roots:
     ) -> None:
         """Remove them."""
         _sites.pop()
+        _runtimes.pop()
         shutil.rmtree(self.top)
 
     @staticmethod
@@ -189,13 +195,14 @@ def make_layout(layout: Path, roots: Roots) -> Path:
 def _run(words: tuple[str | Path, ...], **how: Any) -> subprocess.CompletedProcess[str]:
     result: subprocess.CompletedProcess[str] = subprocess.run(
         [*as_user(), "box", *map(str, words)], text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, check=False,
-        cwd="/", env=_environment(), **how,
+        cwd="/", env=environment(), **how,
     )  # fmt: skip
     return result
 
 
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+def environment() -> dict[str, str]:
+    """What the unprivileged user has in its environment."""
+    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "XDG_RUNTIME_DIR": str(_runtimes[-1])}
 
 
 def box(*words: str | Path, status: int = 0, errors: bool = False) -> str:
@@ -219,6 +226,6 @@ def start_box(*words: str | Path, prefix: tuple[str, ...] = (), **how: Any) -> s
     """Start a box, by way of the words `prefix`; the process is front itself."""
     default: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True, "cwd": "/"}
     process: subprocess.Popen[str] = subprocess.Popen(
-        [*prefix, *as_user(), "box", *map(str, words)], env=_environment(), **(default | how)
+        [*prefix, *as_user(), "box", *map(str, words)], env=environment(), **(default | how)
     )
     return process

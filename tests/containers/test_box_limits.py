@@ -17,15 +17,13 @@ import pytest
 from remainroot.containers import cgroup
 from remainroot.errors import RemainrootError
 from tests.containers.cgroups import delegated, give, inside, remove
-from tests.containers.roots import UID, as_user, start_box
+from tests.containers.roots import UID, as_user, environment, start_box
 from tests.launching import children, is_running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.containers.roots import Roots
-
-NAMES = Path(f"/tmp/remainroot-{UID}")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +170,8 @@ def test_who_enters_is_limited_too(leaf: Path, roots: Roots) -> None:
     try:
         assert process.stdout.readline() == "up\n"
         enter = [*inside(leaf), *as_user(), "enter", "limited", "grep", "^0::", "/proc/self/cgroup"]
-        assert subprocess.run(enter, cwd="/", capture_output=True, text=True, timeout=60, check=True).stdout == "0::/\n"
+        done = subprocess.run(enter, cwd="/", capture_output=True, text=True, timeout=60, check=True, env=environment())
+        assert done.stdout == "0::/\n"
     finally:
         process.kill()
         process.communicate()
@@ -252,24 +251,25 @@ def _victims(front: int) -> dict[str, int]:
 def _kill_at_random(seed: int, leaf: Path, roots: Roots) -> None:
     choice = random.Random(seed)
     mark = f"8642{seed:04}"
+    name = roots.runtime / f"remainroot/box-{mark}"
     root = choice.choice([("--overlay", roots.busybox), (roots.busybox,), (roots.tar("tar.gz"),)])
     engine = choice.choice(["notify", "trace", "ptrace"])
-    options = ("--engine", engine, "--name", f"box-{mark}", "--pids", "50", *root)
+    options = ("--engine", engine, "--name", name.name, "--pids", "50", *root)
     script = f"sleep {mark} & sleep {mark}"
     process = start_box(*options, "sh", "-c", script, prefix=inside(leaf), stderr=subprocess.DEVNULL)
     if choice.random() < 0.5:
         # CMD runs, or nearly so.
-        until(lambda: (NAMES / f"box-{mark}").exists() and len(_processes(mark)) > 3)
+        until(lambda: name.exists() and len(_processes(mark)) > 3)
     time.sleep(choice.uniform(0, 0.3))
     victims = _victims(process.pid)
-    names = choice.choice([("front",), ("supervisor",), ("init",), ("cmd",), ("front", "supervisor")])
-    for name in names:
+    chosen = choice.choice([("front",), ("supervisor",), ("init",), ("cmd",), ("front", "supervisor")])
+    for victim in chosen:
         try:
-            os.kill(victims.get(name, process.pid), signal.SIGKILL)
+            os.kill(victims.get(victim, process.pid), signal.SIGKILL)
         except ProcessLookupError:
             pass
     process.communicate(timeout=60)
-    until(lambda: not _processes(mark) and not _boxes(leaf.parent) and not (NAMES / f"box-{mark}").exists())
+    until(lambda: not _processes(mark) and not _boxes(leaf.parent) and not name.exists())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remainroot.containers import names
-from tests.containers.roots import TIMEOUT, UID, as_user, box, failing, start_box
+from tests.containers import entering
+from tests.containers.roots import UID, box, environment, failing, start_box
 from tests.launching import children, until
 
 if TYPE_CHECKING:
@@ -20,22 +21,22 @@ if TYPE_CHECKING:
 
     from tests.containers.roots import Roots
 
-KEPT = Path(f"/tmp/remainroot-{UID}")
 WAIT = "echo up; exec sleep 600"
 
 
-def enter(*words: str, status: int = 0, **environment: str) -> str:
-    """What `remainroot enter` prints, errors too; it must end with `status`."""
-    result: subprocess.CompletedProcess[str] = subprocess.run(
-        [*as_user(), "enter", *words], text=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={"PATH": os.environ["PATH"], **environment},
-    )  # fmt: skip
-    assert result.returncode == status, result.stdout
-    return result.stdout
+def enter(*words: str, status: int = 0) -> str:
+    """What `remainroot enter` prints, errors too, where the boxes are."""
+    return entering.enter(*words, status=status, env=environment())
 
 
 @pytest.fixture
-def named(roots: Roots) -> Iterator[subprocess.Popen[str]]:
+def kept(roots: Roots) -> Path:
+    """Where names are kept, if there are any."""
+    return roots.runtime / "remainroot"
+
+
+@pytest.fixture
+def named(roots: Roots, kept: Path) -> Iterator[subprocess.Popen[str]]:
     """A box that is called first."""
     process = start_box("--name", "first", "--hostname", "one", roots.busybox, "sh", "-c", f"export MARK=1; {WAIT}")
     assert process.stdout is not None
@@ -46,7 +47,7 @@ def named(roots: Roots) -> Iterator[subprocess.Popen[str]]:
         process.kill()
         process.wait()
         process.stdout.close()
-        until(lambda: not (KEPT / "first").exists())
+        until(lambda: not (kept / "first").exists())
 
 
 @pytest.mark.parametrize(
@@ -87,86 +88,84 @@ def test_a_name_is_taken_once(roots: Roots) -> None:
 
 
 @pytest.mark.parametrize("victim", ["front", "supervisor"])
-def test_a_name_is_free_after_a_kill(roots: Roots, named: subprocess.Popen[str], victim: str) -> None:
+def test_a_name_is_free_after_a_kill(roots: Roots, kept: Path, named: subprocess.Popen[str], victim: str) -> None:
     [supervisor] = children(named.pid)
     os.kill(named.pid if victim == "front" else supervisor, signal.SIGKILL)
     assert box("--name", "first", roots.busybox, "echo", "ran") == "ran\n"
-    until(lambda: not KEPT.exists())
+    until(lambda: not kept.exists())
 
 
-def test_a_name_is_free_when_its_box_is_over(roots: Roots) -> None:
+def test_a_name_is_free_when_its_box_is_over(roots: Roots, kept: Path) -> None:
     for _ in range(3):
         assert box("--name", "again", roots.busybox, "echo", "ran") == "ran\n"
-    assert not KEPT.exists()
+    assert not kept.exists()
     assert "no box is called 'again'" in enter("again", "true", status=125)
 
 
-def test_enter_waits_for_a_box_in_the_making(roots: Roots) -> None:
+def test_enter_waits_for_a_box_in_the_making(roots: Roots, kept: Path) -> None:
     process = start_box("--name", "slow", roots.tar("tar.gz"), "sleep", "600")
     try:
-        until((KEPT / "slow").exists)
+        until((kept / "slow").exists)
         assert enter("slow", "cat", "/proc/2/comm") == "sleep\n"
     finally:
         process.kill()
         process.communicate()
 
 
-def test_enter_stops_waiting_for_a_box_that_fails(roots: Roots) -> None:
+def test_enter_stops_waiting_for_a_box_that_fails(roots: Roots, kept: Path) -> None:
     process = start_box("--name", "broken", roots.tar("tar.gz"), "no-such-program", stderr=subprocess.DEVNULL)
-    until(lambda: (KEPT / "broken").exists() or process.poll() is not None)
+    until(lambda: (kept / "broken").exists() or process.poll() is not None)
     assert "broken" in enter("broken", "true", status=125)
     process.communicate()
 
 
-def test_the_runtime_directory_is_preferred(roots: Roots) -> None:
-    runtime = roots.top / "runtime"
-    runtime.mkdir(mode=0o700)
-    os.chown(runtime, UID, UID)
-    prefix = ("env", f"XDG_RUNTIME_DIR={runtime}")
-    process = start_box("--name", "there", roots.busybox, "sh", "-c", WAIT, prefix=prefix)
+def test_without_a_runtime_directory(roots: Roots) -> None:
+    directory = Path(f"/tmp/remainroot-{UID}")
+    process = start_box(
+        "--name", "there", roots.busybox, "sh", "-c", WAIT, prefix=("env", "--unset=XDG_RUNTIME_DIR")
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "up\n"
-        assert [entry.name for entry in (runtime / "remainroot").iterdir()] == ["there"]
-        assert (runtime / "remainroot").stat().st_mode & 0o777 == 0o700
-        assert enter("there", "cat", "/proc/2/comm", XDG_RUNTIME_DIR=str(runtime)) == "sleep\n"
+        assert (directory / "there").exists()
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert entering.enter("there", "cat", "/proc/2/comm", env={"PATH": os.environ["PATH"]}) == "sleep\n"
         assert "no box is called 'there'" in enter("there", "true", status=125)
     finally:
         process.kill()
         process.communicate()
-    until(lambda: not (runtime / "remainroot").exists())
-    runtime.rmdir()
+    until(lambda: not (directory / "there").exists())
 
 
 @pytest.mark.parametrize("kind", ["directory", "link"])
-def test_somebody_elses_directory_is_not_trusted(roots: Roots, kind: str) -> None:
-    until(lambda: not KEPT.exists())
+def test_somebody_elses_directory_is_not_trusted(roots: Roots, kept: Path, kind: str) -> None:
+    until(lambda: not kept.exists())
     if kind == "directory":
-        KEPT.mkdir(mode=0o755)
+        kept.mkdir(mode=0o755)
     else:
-        KEPT.symlink_to(roots.busybox)
+        kept.symlink_to(roots.busybox)
     try:
-        why = f"names of boxes are kept in {KEPT}, which others can write to: remove it, or set XDG_RUNTIME_DIR"
+        why = f"names of boxes are kept in {kept}, which others can write to: remove it, or set XDG_RUNTIME_DIR"
         assert failing("--name", "x", roots.busybox, "true") == f"remainroot: {why}\n"
         assert enter("x", "true", status=125) == f"remainroot: {why}\n"
     finally:
         if kind == "directory":
-            KEPT.rmdir()
+            kept.rmdir()
         else:
-            KEPT.unlink()
+            kept.unlink()
 
 
-def test_leftovers_are_removed(roots: Roots) -> None:
+def test_leftovers_are_removed(roots: Roots, kept: Path) -> None:
     """Of a box that was killed together with who would have tidied up."""
-    KEPT.mkdir(mode=0o700)
+    kept.mkdir(mode=0o700)
     for name in ("old", "older"):
-        (KEPT / name).write_text("1 1\n")
-        os.chown(KEPT / name, UID, UID)
-    os.chown(KEPT, UID, UID)
+        (kept / name).write_text("1 1\n")
+        os.chown(kept / name, UID, UID)
+    os.chown(kept, UID, UID)
     assert "no box is called 'old'" in enter("old", "true", status=125)
-    assert [entry.name for entry in KEPT.iterdir()] == ["older"]
+    assert [entry.name for entry in kept.iterdir()] == ["older"]
     box("--name", "new", roots.busybox, "true")
-    assert not KEPT.exists()
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize("name", ["12", "a/b", "podman:x"])
