@@ -187,32 +187,37 @@ def write(document: dict[str, Any], directory: Path) -> None:
         (directory / "scale-tree.svg").write_text(plot.bars("Seconds", document["tree"]["seconds"]))
 
 
+def _measure(scale: Scale, name: str, document: dict[str, Any]) -> None:
+    figures = document["figures"]
+    if name == "tree":
+        document["tree"] = scale.tree()
+    elif name == "owners":
+        figures["owners"], figures["memory"] = scale.owners()
+    else:
+        figures[name] = {"tasks": scale.tasks, "bomb": scale.bomb, "soak": scale.soak}[name]()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a hundredth of everything")
-    parser.add_argument("--only", default="", help="tasks, owners, bomb, soak or tree")
+    parser.add_argument("--only", default="", help="tasks, owners, bomb, soak or tree: anew, beside what there is")
     parser.add_argument("--remainroot", help="this one, not one built from the tree")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     prepare()
-    figures: dict[str, Any] = {}
-    document: dict[str, Any] = {"machine": machine(), "figures": figures}
+    document: dict[str, Any] = {"figures": {}}
+    if options.only and (options.output / "scale.json").exists():
+        document = json.loads((options.output / "scale.json").read_text())
+    document["machine"] = machine()
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=MEMORY))
     try:
         scale = Scale(installed(options.remainroot), scratch, small=options.small)
-        if options.only in ("", "tasks"):
-            figures["tasks"] = scale.tasks()
-        if options.only in ("", "owners"):
-            figures["owners"], figures["memory"] = scale.owners()
-        if options.only in ("", "bomb"):
-            figures["bomb"] = scale.bomb()
-        if options.only in ("", "soak"):
-            figures["soak"] = scale.soak()
-        if options.only in ("", "tree"):
-            document["tree"] = scale.tree()
+        for name in ("tasks", "owners", "bomb", "soak", "tree"):
+            if options.only in ("", name):
+                _measure(scale, name, document)
+                write(document, options.output)
     finally:
         shutil.rmtree(scratch)
-    write(document, options.output)
     sys.stdout.write(markdown(document))
     return 0
 
