@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,7 @@ def prepare() -> None:
     """Install what is missing from Debian, compile what makes the calls."""
     if os.geteuid():
         sys.exit("bench: root is what the others are compared with: run this as root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and nothing is left in temporary directories
     ask = ["dpkg-query", "-W", "-f", "${db:Status-Status}"]
     status = {name: subprocess.run([*ask, name], capture_output=True, check=False).stdout for name in PACKAGES}
     missing = [name for name in PACKAGES if status[name] != b"installed"]
