@@ -39,7 +39,7 @@ check-apt:
 	@sh tools/setup-apt.sh test
 
 # The stamp is older than these when dependencies, or the compiled half, may have changed.
-$(VENV)/installed: pyproject.toml setup.py $(wildcard remainroot/*.c remainroot/*.h) | check-apt
+$(VENV)/installed: pyproject.toml setup.py $(wildcard remainroot/fast/*) | check-apt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

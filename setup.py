@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
         Extension(
             "remainroot._fast",
-            ["remainroot/_fast.c", "remainroot/_files.c"],
-            depends=["remainroot/_files.h"],
-            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
+            sorted(glob("remainroot/fast/*.c")),
+            depends=sorted(glob("remainroot/fast/*.h")),
+            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
             optional=True,
         )
     ]

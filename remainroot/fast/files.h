@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is known of files, by device and inode number, for the loop in _fast.c to look into.
+ * What is known of files, by device and inode number, for the loop in loop.h to look into.
  *
  * Keys    is a set that may be wrong in one direction only: it may claim to hold a file that it does not.
  * Owners  is what remainroot.store.memory keeps: each file's owner, and what tells it from another file that gets its
@@ -45,6 +45,7 @@ typedef struct {
 } Owners;
 
 extern PyType_Spec keys_spec, owners_spec;
+extern PyTypeObject *keys_type, *owners_type;
 
 bool keys_hold(const Keys *keys, uint64_t dev, uint64_t ino);
 

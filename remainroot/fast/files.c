@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See _files.h. */
+/* See files.h. */
 #define _GNU_SOURCE
-#include "_files.h"
+#include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>

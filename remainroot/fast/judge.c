@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which file a call means, and whether it is shown as it is. */
+#define _GNU_SOURCE
+#include "loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* A file: what `name` is below our descriptor `at`, or `at` itself where `name` is empty. */
+struct place {
+	int at;
+	const char *name;
+	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
+};
+
+static int status_of(const struct place *place, struct status *status)
+{
+	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
+
+	return syscall(SYS_statx, place->at, place->name, flags, WANTED, status);
+}
+
+int task_directory(Loop *self, pid_t tid, bool fresh)
+{
+	char name[32];
+	int at = tid % TASKS;
+
+	if (self->tasks[at].fd >= 0) {
+		if (self->tasks[at].tid == tid && !fresh)
+			return self->tasks[at].fd;
+		close(self->tasks[at].fd);
+	}
+	snprintf(name, sizeof name, self->proc >= 0 ? "%d" : "/proc/%d", tid);
+	self->tasks[at].tid = tid;
+	self->tasks[at].fd = openat(self->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return self->tasks[at].fd;
+}
+
+/* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
+static bool on_proc(Loop *self, const struct place *place, const struct status *status)
+{
+	uint64_t *known = &self->mounts[status->mount % MOUNTS];
+	bool unique = status->mask & UNIQUE_MOUNT, proc;
+	struct statfs fs;
+	int fd = place->at;
+
+	if (status->dev_major)
+		return false; /* a block device of its own */
+	if (unique && *known == status->mount)
+		return false;
+	if (*place->name)
+		fd = openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0));
+	proc = fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_MAGIC;
+	if (fd >= 0 && fd != place->at)
+		close(fd);
+	if (unique && !proc)
+		*known = status->mount;
+	return proc;
+}
+
+/* Whether the file has none of the extended attributes that the store writes overrides in. */
+static bool no_xattr(Loop *self, const struct place *place)
+{
+	const char *wanted = PyBytes_AS_STRING(self->xattrs), *end = wanted + PyBytes_GET_SIZE(self->xattrs), *name, *want;
+	char path[PATH_SIZE + 64], names[1024];
+	ssize_t got;
+
+	/* listxattrat (Linux 6.13) refuses O_PATH descriptors, but not names below them. */
+	got = -1;
+	errno = ENOSYS;
+	if (*place->name)
+		got = syscall(SYS_listxattrat, place->at, place->name, place->flags, names, sizeof names);
+	if (got < 0 && errno == ENOSYS) {
+		snprintf(path, sizeof path, *place->name ? "/proc/self/fd/%d/%s" : "/proc/self/fd/%d", place->at, place->name);
+		got = place->flags ? llistxattr(path, names, sizeof names) : listxattr(path, names, sizeof names);
+	}
+	if (got < 0)
+		return false;
+	for (name = names; name < names + got; name += strlen(name) + 1)
+		for (want = wanted; want < end; want += strlen(want) + 1)
+			if (strncmp(name, want, strlen(want)) == 0)
+				return false;
+	return true;
+}
+
+/* Whether the store knows nothing of this file, for certain. */
+static bool no_override(Loop *self, const struct place *place, const struct status *status)
+{
+	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+
+	if (self->store_empty)
+		return true;
+	if (self->owners)
+		return !owners_find(self->owners, dev, status->ino) && !keys_hold(self->keys, dev, status->ino);
+	if ((S_ISREG(status->mode) || S_ISDIR(status->mode)) && status->uid == 0 && keys_hold(self->carriers, dev, 0))
+		return no_xattr(self, place);
+	return self->complete && !keys_hold(self->keys, dev, status->ino);
+}
+
+/* An id that the call asks for. */
+static uint32_t wanted_id(const struct rule *rule, uint64_t argument)
+{
+	uint32_t id = (uint32_t)argument;
+
+	if (rule->narrow) {
+		id &= 0xFFFF;
+		if (id == 0xFFFF)
+			id = KEEP;
+	}
+	return id;
+}
+
+/* Whether it is root's, or none, and the file's is root's too: then nothing changes hands. */
+static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
+{
+	uint32_t id = wanted_id(rule, argument);
+
+	return now == 0 && (id == KEEP || id == 0);
+}
+
+/* Who a file belongs to, as everybody sees it, and whether the table says so. */
+struct owner {
+	uint64_t rdev;
+	uint32_t uid, gid, mode;
+	bool kept;
+};
+
+/* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
+static int hold(const struct place *place)
+{
+	return *place->name ? openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0)) : place->at;
+}
+
+/* Whether the descriptor that `hold` gave is of the file that was looked at by name before; its status as of now. */
+static bool is_still(int fd, struct status *status)
+{
+	struct place place = { fd, "", 0 };
+	struct status before = *status;
+
+	return status_of(&place, status) == 0 && status->ino == before.ino && status->dev_major == before.dev_major &&
+	       status->dev_minor == before.dev_minor;
+}
+
+/*
+ * world.World.owner of the file with this status, if that is certain. Its identity is asked for last: a file that has an
+ * entry was there when the call was made, so what had its number since then, and has its identity now, is that file.
+ */
+static bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
+		     struct identity *identity)
+{
+	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+	const struct entry *entry = NULL;
+
+	owner->uid = status->uid == self->hidden_uid ? 0 : status->uid;
+	owner->gid = status->gid == self->hidden_gid ? 0 : status->gid;
+	owner->mode = status->mode;
+	owner->rdev = gnu_dev_makedev(status->rdev_major, status->rdev_minor);
+	owner->kept = false;
+	if (self->owners && !self->store_empty)
+		entry = owners_find(self->owners, dev, status->ino);
+	if (!entry)
+		return no_override(self, place, status);
+	if (keys_hold(self->keys, dev, status->ino))
+		return false; /* it has attributes, too */
+	if (!identity_of(place->at, place->name, place->flags, identity) || !owners_match(entry, identity))
+		return false; /* another file had the number */
+	owner->uid = entry->uid;
+	owner->gid = entry->gid;
+	if (entry->mode)
+		owner->mode = entry->mode;
+	if ((owner->mode & S_IFMT) != (status->mode & S_IFMT))
+		owner->rdev = entry->rdev;
+	owner->kept = true;
+	return true;
+}
+
+/* Tell the task who the file belongs to: handlers.status. Its numbers are those of `before`, or it is another by now. */
+static enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before)
+{
+	enum { WHOSE = 0x1b }; /* STATX_TYPE, _MODE, _UID, _GID */
+	const struct notification *call = &self->notification;
+	uint32_t sync = rule->flags >= 0 ? call->args[rule->flags] & SYNC_TYPE : 0;
+	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
+	struct status now = *before, extended;
+	struct identity identity;
+	struct owner owner;
+	const void *answer;
+	struct stat plain;
+	size_t size;
+
+	if (rule->form == STAT) {
+		if (fstatat(place->at, place->name, &plain, flags) < 0 || plain.st_ino != before->ino ||
+		    plain.st_dev != gnu_dev_makedev(before->dev_major, before->dev_minor))
+			return PYTHON;
+		now.uid = plain.st_uid;
+		now.gid = plain.st_gid;
+		now.mode = plain.st_mode;
+	} else {
+		memset(&extended, 0, sizeof extended);
+		if (sync == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||
+		    syscall(SYS_statx, place->at, place->name, flags | sync, (uint32_t)call->args[rule->mask], &extended) < 0 ||
+		    extended.ino != before->ino || extended.dev_major != before->dev_major ||
+		    extended.dev_minor != before->dev_minor || (extended.mask & WHOSE) != WHOSE)
+			return PYTHON;
+		now.uid = extended.uid;
+		now.gid = extended.gid;
+		now.mode = extended.mode;
+	}
+	if (!owner_of(self, place, &now, &owner, &identity))
+		return PYTHON;
+	if (rule->form == STAT) {
+		plain.st_uid = owner.uid;
+		plain.st_gid = owner.gid;
+		plain.st_mode = owner.mode;
+		plain.st_rdev = owner.rdev;
+		answer = &plain;
+		size = sizeof plain;
+	} else {
+		extended.uid = owner.uid;
+		extended.gid = owner.gid;
+		extended.mode = owner.mode;
+		extended.rdev_major = gnu_dev_major(owner.rdev);
+		extended.rdev_minor = gnu_dev_minor(owner.rdev);
+		answer = &extended;
+		size = sizeof extended;
+	}
+	if (ioctl(self->listener, ID_VALID, &call->id) < 0)
+		return PYTHON; /* gone, and its number may be another's */
+	return poke(call->pid, call->args[rule->buffer] & rule->word, answer, size) ? ANSWERED : PYTHON;
+}
+
+/* Give the file that we hold to whom the call says: handlers.owners, where no mode changes and nobody may object. */
+static enum verdict give(Loop *self, const struct rule *rule, int fd, const struct status *status)
+{
+	const struct notification *call = &self->notification;
+	uint32_t uid = wanted_id(rule, call->args[rule->uid]), gid = wanted_id(rule, call->args[rule->gid]);
+	struct entry entry = { .ino = status->ino };
+	struct place place = { fd, "", 0 };
+	struct identity identity;
+	struct owner owner;
+	char link[32];
+	struct stat st;
+
+	if (!(self->may & (S_ISDIR(status->mode) ? rule->give_directory : rule->give)))
+		return PYTHON;
+	if (!S_ISDIR(status->mode) && status->mode & (S_ISUID | S_ISGID))
+		return PYTHON;
+	if (rule->path < 0) { /* a descriptor opened with O_PATH is refused; others are known by their link's mode */
+		snprintf(link, sizeof link, "fd/%d", (int)(uint32_t)call->args[rule->dirfd]);
+		if (fstatat(task_directory(self, call->pid, false), link, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & 0600))
+			return PYTHON;
+	}
+	if (!owner_of(self, &place, status, &owner, &identity) || owner.mode != status->mode)
+		return PYTHON;
+	if (!owner.kept && !identity_of(fd, "", 0, &identity))
+		return PYTHON;
+	entry.dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+	entry.uid = uid == KEEP ? owner.uid : uid;
+	entry.gid = gid == KEEP ? owner.gid : gid;
+	/* The real change of nothing: what cannot be changed refuses it, and ctime moves. */
+	if (fchownat(fd, "", KEEP, KEEP, AT_EMPTY_PATH) < 0)
+		return PYTHON;
+	if (entry.uid == (status->uid == self->hidden_uid ? 0 : status->uid) &&
+	    entry.gid == (status->gid == self->hidden_gid ? 0 : status->gid))
+		owners_remove(self->owners, entry.dev, entry.ino);
+	else if (!owners_put(self->owners, &entry, &identity))
+		return PYTHON;
+	return ANSWERED;
+}
+
+/* Whether the call changes owners that we can keep. */
+static bool gives(Loop *self, const struct rule *rule)
+{
+	return rule->give && self->owners && !self->store_empty;
+}
+
+/* Whether it gives the file to somebody else than root. */
+static bool gives_away(Loop *self, const struct rule *rule)
+{
+	const uint64_t *args = self->notification.args;
+
+	return gives(self, rule) && !(id_stays(rule, args[rule->uid], 0) && id_stays(rule, args[rule->gid], 0));
+}
+
+/* What is not the kernel's to answer: here, if the rule says how, else Python's. */
+static enum verdict take(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
+{
+	enum verdict verdict = PYTHON;
+	struct status now = *status;
+	int fd;
+
+	if (rule->form != NOTHING)
+		return show(self, rule, place, status);
+	if (!gives(self, rule))
+		return PYTHON;
+	fd = hold(place);
+	if (fd < 0)
+		return PYTHON;
+	if (fd == place->at || is_still(fd, &now))
+		verdict = give(self, rule, fd, &now);
+	if (fd != place->at)
+		close(fd);
+	return verdict;
+}
+
+/* A file that is seen as it is, and whose set-id bits the rule does not mind, is the kernel's to answer about. */
+static enum verdict judge(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
+{
+	const uint64_t *args = self->notification.args;
+
+	if (status->mode & rule->modes || on_proc(self, place, status))
+		return PYTHON;
+	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
+		return take(self, rule, place, status);
+	if (rule->gid >= 0 && !id_stays(rule, args[rule->gid], status->gid))
+		return take(self, rule, place, status);
+	if (rule->owner) {
+		if (status->uid == self->hidden_uid || status->gid == self->hidden_gid)
+			return take(self, rule, place, status);
+		if (!no_override(self, place, status))
+			return take(self, rule, place, status);
+	}
+	return THROUGH;
+}
+
+/* As `judge`, of our own descriptor `fd`, which is closed. IS_LINK if it is one, unless it is not to be followed. */
+static enum verdict judge_open(Loop *self, const struct rule *rule, int fd, bool follow)
+{
+	struct place place = { fd, "", 0 };
+	enum verdict verdict = PYTHON;
+	struct status status;
+
+	if (status_of(&place, &status) == 0)
+		verdict = follow && S_ISLNK(status.mode) ? IS_LINK : judge(self, rule, &place, &status);
+	close(fd);
+	return verdict;
+}
+
+/*
+ * `path` names nothing for us. The kernel says best what is wrong with it: unless it leads through procfs, where there
+ * may be something for the task. Then the rest of it, without what is not there, is on procfs or ends at a link there.
+ */
+static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
+{
+	struct place place = { -1, "", 0 };
+	enum verdict verdict = PYTHON;
+	struct status status;
+	char *slash;
+
+	how->flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
+	for (;;) {
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENAMETOOLONG)
+			return PYTHON;
+		place.at = syscall(SYS_openat2, base, path, how, sizeof *how);
+		if (place.at >= 0)
+			break;
+		for (slash = path + strlen(path); slash > path && slash[-1] == '/'; slash--)
+			;
+		while (slash > path && slash[-1] != '/')
+			slash--;
+		if (slash == path)
+			return THROUGH;
+		*slash = 0;
+		how->flags &= ~O_NOFOLLOW;
+	}
+	if (!(how->flags & O_NOFOLLOW) && status_of(&place, &status) == 0 && !on_proc(self, &place, &status))
+		verdict = THROUGH;
+	close(place.at);
+	return verdict;
+}
+
+/*
+ * `name` below /proc/TID: a magic link of the task's and at most one plain component. That much the kernel resolves for
+ * the task as it does for us, in one call. A last component that is a link and that is to be followed is IS_LINK.
+ */
+static enum verdict judge_below(Loop *self, const struct rule *rule, const char *name, int flags, bool follow)
+{
+	struct place place = { -1, name, flags };
+	bool held = gives_away(self, rule); /* then the file will be needed itself */
+	struct status status;
+	int fd;
+
+	for (int fresh = 0; fresh < 2; fresh++) {
+		place.at = task_directory(self, self->notification.pid, fresh);
+		if (place.at < 0)
+			return PYTHON;
+		if (held) {
+			fd = hold(&place);
+			if (fd >= 0)
+				return judge_open(self, rule, fd, flags && follow);
+		} else if (status_of(&place, &status) == 0) {
+			if (flags && follow && S_ISLNK(status.mode))
+				return IS_LINK;
+			return judge(self, rule, &place, &status);
+		}
+		/* Nothing there; or is this the directory of a former task of the same number? */
+	}
+	return errno == ENOENT || errno == ENOTDIR ? THROUGH : PYTHON;
+}
+
+/* A descriptor of the task's own `link` ("cwd", "root", "fd/N"), or -1. */
+static int open_own(Loop *self, const char *link)
+{
+	int fd = -1;
+
+	for (int fresh = 0; fresh < 2 && fd < 0; fresh++) {
+		fd = task_directory(self, self->notification.pid, fresh);
+		if (fd >= 0)
+			fd = openat(fd, link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	return fd;
+}
+
+/* As `judge`, of what `path` names: tracee.Files.resolve, for those paths that one call to the kernel resolves. */
+static enum verdict judge_path(Loop *self, const struct rule *rule, const char *own, char *path, bool follow)
+{
+	struct how how = { O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), 0, NO_MAGICLINKS };
+	bool absolute = *path == '/';
+	char name[PATH_SIZE + 64];
+	enum verdict verdict;
+	int base = AT_FDCWD, fd;
+
+	if (!absolute && !strchr(path, '/') && strcmp(path, "..") != 0) {
+		snprintf(name, sizeof name, "%s/%s", own, path);
+		verdict = judge_below(self, rule, name, AT_SYMLINK_NOFOLLOW, follow);
+		if (verdict != IS_LINK)
+			return verdict;
+	}
+	if (self->roots_differ)
+		how.resolve |= absolute ? IN_ROOT : BENEATH;
+	if (self->roots_differ || !absolute) {
+		base = open_own(self, absolute ? "root" : own);
+		if (base < 0)
+			return PYTHON;
+	}
+	fd = syscall(SYS_openat2, base, path, &how, sizeof how);
+	verdict = fd >= 0 ? judge_open(self, rule, fd, false) : not_found(self, base, path, &how);
+	if (base >= 0)
+		close(base);
+	return verdict;
+}
+
+/* Leave of `path` the directory that its last component is in; false if there is no such component. */
+static bool cut_last(char *path)
+{
+	char *end = path + strlen(path);
+
+	while (end > path && end[-1] == '/')
+		*--end = 0;
+	while (end > path && end[-1] != '/')
+		end--;
+	if (!*end || strcmp(end, ".") == 0 || strcmp(end, "..") == 0)
+		return false;
+	*end = 0;
+	return true;
+}
+
+/* As `judge`, of the file that the call means. */
+enum verdict judge_call(Loop *self, const struct rule *rule)
+{
+	const struct notification *call = &self->notification;
+	uint32_t flags = rule->flags_fixed | (rule->flags >= 0 ? (uint32_t)call->args[rule->flags] : 0);
+	int dirfd = rule->dirfd >= 0 ? (int)(uint32_t)call->args[rule->dirfd] : AT_FDCWD;
+	char own[32] = "cwd";
+	uint64_t address;
+
+	if (flags & ~(uint32_t)(rule->flags_known | rule->flags_fixed))
+		return PYTHON;
+	if (dirfd != AT_FDCWD)
+		snprintf(own, sizeof own, "fd/%d", dirfd);
+	*self->path = 0;
+	if (rule->path >= 0) {
+		address = call->args[rule->path] & rule->word;
+		if ((address || !(flags & AT_EMPTY_PATH)) && peek_path(call->pid, address, self->path) < 0)
+			return errno == EFAULT || errno == ENAMETOOLONG ? THROUGH : PYTHON;
+		if (!*self->path && !(flags & AT_EMPTY_PATH))
+			return THROUGH; /* ENOENT */
+		if (rule->parent && !cut_last(self->path))
+			return PYTHON;
+	}
+	if (*self->path)
+		return judge_path(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
+	return judge_below(self, rule, own, 0, true);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See loop.h. */
+#define _GNU_SOURCE
+#include "loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
+{
+	uint32_t at = (nr * 31 ^ arch * 7 ^ nr >> 20) & (RULES - 1);
+
+	while (self->rules[at].used && (self->rules[at].nr != nr || self->rules[at].arch != arch))
+		at = (at + 1) & (RULES - 1);
+	return &self->rules[at];
+}
+
+const struct who *who_of(Loop *self, pid_t tid, uint64_t *number)
+{
+	struct rlimit limit;
+
+	*number = 0;
+	if (!self->untouched) {
+		if (prlimit(tid, RLIMIT_RTTIME, NULL, &limit) < 0)
+			return NULL;
+		if (limit.rlim_cur >= TAG && limit.rlim_cur < 2 * TAG)
+			*number = limit.rlim_cur - TAG;
+	}
+	return *number < self->who_size && self->who[*number].known ? &self->who[*number] : NULL;
+}
+
+/* Whether the argument points to an attribute's name that the handler has no opinion on. */
+static bool name_is_plain(Loop *self, uint64_t address)
+{
+	char name[PATH_SIZE];
+
+	return peek_path(self->notification.pid, address, name) >= 0 &&
+	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
+}
+
+/* Answer the notification here, if its rule allows: true, and the response is filled in. */
+static bool answer(Loop *self)
+{
+	const struct notification *call = &self->notification;
+	struct response *response = &self->response;
+	const struct rule *rule;
+	const struct who *who;
+	enum verdict verdict;
+	uint64_t value, number;
+
+	if (!self->powers)
+		return false;
+	rule = rule_of(self, call->arch, call->nr);
+	if (!rule->used)
+		return false;
+	who = who_of(self, call->pid, &number);
+	if (!who)
+		return false;
+	*response = (struct response){ .id = call->id };
+	if (rule->id >= 0) {
+		value = who->ids[rule->id];
+		response->value = rule->narrow && value > 0xFFFF ? 65534 : value;
+		return true;
+	}
+	if (rule->changes)
+		return change(self, rule, number);
+	if (rule->clear_arg >= 0) {
+		value = call->args[rule->clear_arg] & rule->word;
+		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
+			return false;
+		if (value & rule->clear_bits)
+			return false;
+	}
+	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
+		return false;
+	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
+		return false;
+	self->may = who->powers & self->powers;
+	verdict = self->may & rule->surely ? THROUGH : self->may & rule->likely ? judge_call(self, rule) : PYTHON;
+	if (verdict == THROUGH)
+		response->flags = FLAG_CONTINUE;
+	return verdict == THROUGH || verdict == ANSWERED;
+}
+
+/* ---------------------------------------------------------------- the loop as Python sees it */
+
+/*
+ * Send the response (unless there is none) and receive; answer here until a call is Python's, which every call is while
+ * there is something else to wait for (`patience`). 0, an errno, or -1: time out.
+ */
+static int converse(Loop *self, bool send, int patience)
+{
+	struct pollfd ready = { .fd = self->listener, .events = POLLIN };
+
+	for (;; send = true) {
+		/* A failure means that the task died, or was interrupted, while it waited. */
+		if (send)
+			(void)ioctl(self->listener, SEND, &self->response);
+		/* Nor may a signal lead on to RECV: it tells of a stop that nobody would look at. */
+		if (patience >= 0 && poll(&ready, 1, patience) <= 0)
+			return -1;
+		memset(&self->notification, 0, sizeof self->notification);
+		if (ioctl(self->listener, RECV, &self->notification) < 0)
+			return errno;
+		if (patience >= 0 || !answer(self))
+			return 0;
+	}
+}
+
+static PyObject *loop_exchange(Loop *self, PyObject *args)
+{
+	unsigned long long id;
+	long long value;
+	int error, patience, failure;
+	unsigned int flags;
+	const struct notification *call = &self->notification;
+
+	if (!PyArg_ParseTuple(args, "KLiIi:exchange", &id, &value, &error, &flags, &patience))
+		return NULL;
+	self->response = (struct response){ id, value, error, flags };
+	if (self->asking)
+		learn(self);
+	Py_BEGIN_ALLOW_THREADS
+	failure = converse(self, id != 0, patience);
+	Py_END_ALLOW_THREADS
+	if (failure > 0) {
+		errno = failure;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	if (failure < 0)
+		Py_RETURN_NONE;
+	return Py_BuildValue("KIIi(KKKKKK)", (unsigned long long)call->id, call->pid, call->arch, call->nr,
+			     (unsigned long long)call->args[0], (unsigned long long)call->args[1],
+			     (unsigned long long)call->args[2], (unsigned long long)call->args[3],
+			     (unsigned long long)call->args[4], (unsigned long long)call->args[5]);
+}
+
+static PyObject *loop_add_rule(Loop *self, PyObject *args)
+{
+	struct rule rule;
+	Py_buffer packed;
+
+	if (!PyArg_ParseTuple(args, "y*:add_rule", &packed))
+		return NULL;
+	if (packed.len != sizeof rule || self->rules_used == RULES / 2) {
+		PyBuffer_Release(&packed);
+		return PyErr_Format(PyExc_ValueError, "not a rule, or one too many");
+	}
+	memcpy(&rule, packed.buf, sizeof rule);
+	PyBuffer_Release(&packed);
+	*rule_of(self, rule.arch, rule.nr) = rule;
+	self->rules_used++;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_set_who(Loop *self, PyObject *args)
+{
+	unsigned int number;
+	struct who who = { .known = true }, *table;
+	size_t size;
+
+	if (!PyArg_ParseTuple(args, "IIIIIIi:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
+			      &who.powers, &who.dumpable))
+		return NULL;
+	if (number >= self->who_size) {
+		size = 2 * (size_t)number + 16;
+		table = PyMem_Realloc(self->who, size * sizeof *table);
+		if (!table)
+			return PyErr_NoMemory();
+		memset(table + self->who_size, 0, (size - self->who_size) * sizeof *table);
+		self->who = table;
+		self->who_size = size;
+	}
+	self->who[number] = who;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_set_conditions(Loop *self, PyObject *args)
+{
+	int untouched, roots_differ, store_empty, complete;
+
+	if (!PyArg_ParseTuple(args, "Ipppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty, &complete))
+		return NULL;
+	self->complete = complete;
+	self->untouched = untouched;
+	self->roots_differ = roots_differ;
+	self->store_empty = store_empty;
+	Py_RETURN_NONE;
+}
+
+static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	PyObject *keys, *carriers, *owners, *xattrs, *special;
+	unsigned int hidden_uid, hidden_gid;
+	int listener;
+	Loop *self;
+
+	(void)kwargs;
+	if (!PyArg_ParseTuple(args, "iIIO!O!OSS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
+			      &carriers, &owners, &xattrs, &special))
+		return NULL;
+	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
+		return PyErr_Format(PyExc_TypeError, "owners: a table or None");
+	self = (Loop *)type->tp_alloc(type, 0);
+	if (!self)
+		return NULL;
+	self->listener = listener;
+	self->hidden_uid = hidden_uid;
+	self->hidden_gid = hidden_gid;
+	for (int at = 0; at < TASKS; at++)
+		self->tasks[at].fd = -1;
+	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
+	self->keys = (Keys *)Py_NewRef(keys);
+	self->carriers = (Keys *)Py_NewRef(carriers);
+	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
+	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
+	self->xattrs = Py_NewRef(xattrs);
+	self->special = Py_NewRef(special);
+	if (!self->rules) {
+		Py_DECREF(self);
+		return PyErr_NoMemory();
+	}
+	return (PyObject *)self;
+}
+
+static void loop_dealloc(Loop *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	for (int at = 0; at < TASKS; at++)
+		if (self->tasks[at].fd >= 0)
+			close(self->tasks[at].fd);
+	if (self->proc >= 0)
+		close(self->proc);
+	Py_XDECREF(self->keys);
+	Py_XDECREF(self->carriers);
+	Py_XDECREF(self->owners);
+	Py_XDECREF(self->xattrs);
+	Py_XDECREF(self->special);
+	PyMem_Free(self->rules);
+	PyMem_Free(self->who);
+	type->tp_free(self);
+	Py_DECREF(type);
+}
+
+static PyMethodDef loop_methods[] = {
+	{ "exchange", (PyCFunction)loop_exchange, METH_VARARGS,
+	  "exchange(id, value, error, flags, patience): send this answer (id 0: none), then receive and answer calls until\n"
+	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
+	{ "add_rule", (PyCFunction)loop_add_rule, METH_VARARGS, "add_rule(packed): see remainroot.quick." },
+	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
+	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
+	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
+	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot loop_slots[] = {
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, owners, xattrs, special): the notify engine's conversation with the kernel." },
+	{ Py_tp_new, loop_new },
+	{ Py_tp_dealloc, loop_dealloc },
+	{ Py_tp_methods, loop_methods },
+	{ 0, NULL },
+};
+
+PyType_Spec loop_spec = { "remainroot._fast.Loop", sizeof(Loop), 0, Py_TPFLAGS_DEFAULT, loop_slots };

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Loop takes the place of the two ioctls of the notify engine. It sends the last answer, receives the next notification,
+ * and answers by itself, without the interpreter, the calls whose rule says how: almost all of them are let through to
+ * the kernel, the rest are of files whose owners are in a table. A rule comes from the call's declaration; nothing here
+ * knows a system call by name or number, nor what a fake id means. What cannot be decided with certainty is handed to
+ * Python, which decides it all over again: an answer given here is never other than Python's, only sooner.
+ *
+ * loop.c     what Python sees of it, and the conversation
+ * judge.c    calls about files
+ * changes.c  calls that change who a task is
+ */
+#ifndef REMAINROOT_LOOP_H
+#define REMAINROOT_LOOP_H
+
+#include "files.h"
+#include "kernel.h"
+
+#define TAG (UINT64_C(1) << 62) /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
+#define KEEP UINT32_MAX
+
+/* What a call fills in: Quick.form. */
+enum { NOTHING, STAT, STATX };
+
+/* How one system call may be answered here: remainroot.quick.Quick says what each field means. -1: there is no such argument. */
+struct rule {
+	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
+	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
+	int64_t buffer, form, mask, give, give_directory, changes, list, used;
+};
+
+/* What a numbered state means. */
+struct who {
+	uint32_t ids[4];
+	uint32_t powers;
+	int dumpable;
+	bool known;
+};
+
+enum { LISTED = 16 }; /* how long a list of ids may be to be remembered */
+
+/* What a call that changes a state made of one. A numbered state never changes, so this stays true. */
+struct change {
+	uint64_t number, arch, nr, args[3]; /* the question */
+	uint32_t list[LISTED];
+	uint64_t after; /* the answer */
+	int64_t value;
+	int32_t error;
+	bool known;
+};
+
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256 };
+
+typedef struct {
+	PyObject_HEAD
+	int listener;
+	struct rule *rules; /* open addressing */
+	size_t rules_used;
+	struct who *who;
+	size_t who_size;
+	/* conditions */
+	uint32_t powers; /* those that count now; 0: everything is Python's */
+	bool untouched, roots_differ, store_empty;
+	uint32_t hidden_uid, hidden_gid;
+	Keys *keys, *carriers; /* files with an override or attribute; devices (inode 0) whose files carry theirs themselves */
+	bool complete; /* what is not among the keys has none */
+	Owners *owners; /* all overrides there are, and the keys are of attributes alone; or NULL */
+	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
+	/*
+	 * A mount of procfs that only we have, so that what is kept open keeps nobody from unmounting /proc. Where none can
+	 * be had (-1) nobody there can unmount anything either: it takes the same capability, or other mounts lock it.
+	 */
+	int proc;
+	PyObject *special; /* bytes: what the names of attributes that are always Python's begin with */
+	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
+	struct {
+		pid_t tid;
+		int fd;
+	} tasks[TASKS]; /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
+	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
+	struct change changes[CHANGES];
+	struct change asked; /* what Python has been asked, to be remembered with its answer: if `asking` */
+	bool asking;
+	struct response response;
+	struct notification notification;
+	uint32_t may; /* the powers of the task whose call that is, as far as they count now */
+	char path[PATH_SIZE + 1];
+} Loop;
+
+enum verdict { PYTHON, THROUGH, IS_LINK, ANSWERED /* 0 */ };
+
+extern PyType_Spec loop_spec;
+
+/* Who `tid` is, and the number of that state; NULL where only Python can tell. */
+const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
+/* /proc/TID as an O_PATH descriptor of ours, or -1; `fresh`: not the one remembered. */
+int task_directory(Loop *self, pid_t tid, bool fresh);
+/* What is to become of a call about a file. */
+enum verdict judge_call(Loop *self, const struct rule *rule);
+/* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
+bool change(Loop *self, const struct rule *rule, uint64_t number);
+/* Remember what Python made of what it was asked; the task still waits. */
+void learn(Loop *self);
+
+#endif
