@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CREATE: Final = 1
 _REPLACE: Final = 2
 _SET_ID: Final = S_ISUID | S_ISGID
-_BARE: Final = frozenset({PROC_SUPER_MAGIC, 0x5049_5045, 0x534F_434B})
+_WITHOUT: Final = frozenset({PROC_SUPER_MAGIC, 0x5049_5045, 0x534F_434B})
 """File systems of no attributes that list them all the same: procfs, and those of pipes and sockets."""
 
 
@@ -77,9 +77,13 @@ class File:
         """OSError(EROFS) on a read-only file system, OSError(ENOTSUP) on one without attributes."""
         if self.is_read_only:
             raise OSError(EROFS, os.strerror(EROFS))
-        if fs_type(self.fd) in _BARE:
-            raise OSError(ENOTSUP, os.strerror(ENOTSUP))
+        self.demand_attributes()
         os.listxattr(self.path)
+
+    def demand_attributes(self) -> None:
+        """OSError(ENOTSUP) on a file system that has no attributes, and lists none."""
+        if fs_type(self.fd) in _WITHOUT:
+            raise OSError(ENOTSUP, os.strerror(ENOTSUP))
 
     def mode_changed(self) -> None:
         """An access list has changed the mode on disk: bring the override up to date that has a copy of it."""

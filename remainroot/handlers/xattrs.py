@@ -247,6 +247,8 @@ def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outco
         if kind == "acl":
             value = current_acl(file, attribute, value)
         if value is None:
+            if kind == "trusted":
+                file.demand_attributes()
             return Fail(ENODATA) if kind == "own" or file.placeholder else CONTINUE
         if kind == "capability" and not value:
             return Fail(EINVAL)
