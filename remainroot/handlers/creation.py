@@ -22,18 +22,17 @@ from stat import (
     S_IMODE,
     S_ISDIR,
     S_ISGID,
-    S_ISLNK,
     S_ISREG,
     S_ISUID,
-    S_IXGRP,
 )
 from struct import Struct
 
-from remainroot import acl, quick
-from remainroot.credentials import CAP_FSETID, CAP_MKNOD
+from remainroot import quick
+from remainroot.credentials import CAP_MKNOD
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
 from remainroot.handlers.opening import open_existing
 from remainroot.handlers.paths import not_permitted
+from remainroot.handlers.places import Place, place_of
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 
 _O_TMPFILE_BIT: Final = 0o20000000
 _MAX_LINKS: Final = 40
-_O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _OPEN_HOW: Final = Struct("=QQQ")
 _MOST_HOW: Final = 4096
 _KNOWN_FLAGS: Final = (
@@ -89,138 +87,9 @@ def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -
     return creds.fsuid == 0 and creds.fsgid == 0 and not hands_down
 
 
-class _Place:
-    """Where something is to be created: the directory (an O_PATH descriptor), the name, and who it will belong to."""
-
-    __slots__ = ("acl", "call", "directory", "group", "name", "owner", "set_gid")
-
-    def __init__(self, call: Call, directory: int, name: bytes) -> None:
-        self.call = call
-        self.enter(directory, name)
-
-    def enter(self, directory: int, name: bytes) -> None:
-        """It is `name` in `directory` (now ours to close)."""
-        call = self.call
-        self.directory = directory
-        self.name = name
-        st = os.fstat(directory)
-        creds = call.creds
-        self.set_gid = bool(st.st_mode & S_ISGID)
-        self.group = call.world.owner(directory, st).gid if self.set_gid else creds.fsgid
-        self.owner = Owner(creds.fsuid, self.group)
-        store = call.world.store
-        self.acl = None if store.no_attributes else store.attributes(directory, st).get(acl.DEFAULT)
-
-    @property
-    def ordinary(self) -> bool:
-        """The kernel would give it the right owner, and the right access list."""
-        owner = self.owner
-        settings = self.call.world.settings
-        shows_otherwise = settings.whole_identity or settings.unknown_is_real
-        return owner.uid == 0 and owner.gid == 0 and self.acl is None and not shows_otherwise
-
-    def leaves_to_kernel(self, mode: int) -> bool:
-        """The kernel would make a regular file of this mode as it is to be."""
-        return self.ordinary and not mode & _SET_ID and self.call.world.workable(mode) == mode
-
-    def owner_of(self, mode: int) -> Owner:
-        """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
-        kept = mode & _SET_ID and self.call.creds.capable(CAP_FSETID)
-        if kept or self.call.world.workable(mode) != mode:
-            return Owner(self.owner.uid, self.owner.gid, S_IFREG | mode)
-        return self.owner
-
-    def led_on(self) -> bool:
-        """Whether the name is a symbolic link to nothing: then go on to where it leads (open(2) creates the target)."""
-        try:
-            target = os.readlink(self.name, dir_fd=self.directory)
-            directory, name = self.call.world.files.parent(self.call.tid, AT_FDCWD, target, at=self.directory)
-        except OSError:
-            return False
-        os.close(self.directory)
-        self.enter(directory, name)
-        return True
-
-    def exists(self) -> bool:
-        try:
-            os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
-        except OSError:
-            return False
-        return True
-
-    def mode(self, mode: int) -> int:
-        """The mode of a new file that is no directory.
-
-        A stranger to the directory's group gets no set-gid program there.
-        """
-        both = S_ISGID | S_IXGRP
-        if self.set_gid and mode & both == both:
-            creds = self.call.creds
-            if not creds.in_group(self.group) and not creds.capable(CAP_FSETID):
-                mode &= ~S_ISGID
-        return mode
-
-    def make_whole(self, mode: int, owner: Owner) -> bool:
-        """Make a regular file that has its owner before it has its name, so that nothing can come between.
-
-        False where that cannot be done: no nameless files there, or something is wrong with the name.
-        """
-        fd = -1
-        try:
-            fd = os.open(f"/proc/self/fd/{self.directory}", os.O_TMPFILE | os.O_RDWR | O_CLOEXEC, mode)
-            self.record_open(fd, owner)
-            os.link(f"/proc/self/fd/{fd}", self.name, dst_dir_fd=self.directory)
-        except OSError:
-            return False
-        finally:
-            if fd >= 0:
-                os.close(fd)
-        return True
-
-    def record(self, owner: Owner) -> None:
-        """Record `owner` for what was made here; it is removed if that fails."""
-        try:
-            fd = os.open(self.name, _O_PATH_NOFOLLOW, dir_fd=self.directory)
-            try:
-                self.record_open(fd, owner)
-            finally:
-                os.close(fd)
-        except OSError:
-            self.remove()
-            raise
-
-    def remove(self) -> None:
-        """Undo the creation of what could not be recorded."""
-        try:
-            os.unlink(self.name, dir_fd=self.directory)
-        except IsADirectoryError:
-            os.rmdir(self.name, dir_fd=self.directory)
-
-    def record_open(self, fd: int, owner: Owner) -> None:
-        """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
-        store = self.call.world.store
-        st = os.fstat(fd)
-        default = self.call.world.default_owner(st)
-        if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
-            store.put(fd, st, owner)
-        if self.acl is not None and not S_ISLNK(st.st_mode):
-            store.put_attribute(fd, st, acl.ACCESS, self.acl)
-            if S_ISDIR(st.st_mode):
-                store.put_attribute(fd, st, acl.DEFAULT, self.acl)
-
-
-def _place(call: Call, dirfd: int, path: bytes) -> _Place | None:
-    """The place `path` names, or None where the kernel should answer (it says what is wrong with the path)."""
-    try:
-        directory, name = call.world.files.parent(call.tid, dirfd, path)
-    except OSError:
-        return None
-    return _Place(call, directory, name)
-
-
 def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_mode: int = 0, rdev: int = 0) -> Outcome:
     """Have `make(directory, name, mode)` create something under the task's umask, and record whose it is."""
-    place = _place(call, dirfd, path)
+    place = place_of(call, dirfd, path)
     if place is None:
         return CONTINUE
     try:
@@ -305,7 +174,7 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         return CONTINUE
     if flags & _O_TMPFILE_BIT:
         return _open_nameless(call, dirfd, path, flags, mode & _MODE_BITS)
-    place = _place(call, dirfd, path)
+    place = place_of(call, dirfd, path)
     if place is None:
         return CONTINUE
     try:
@@ -319,7 +188,7 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         os.close(place.directory)
 
 
-def _open_new(call: Call, place: _Place, flags: int, mode: int) -> Outcome:
+def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
     """Create the regular file that `place` names, open it and hand it over."""
     mask = umask_of(call.tid)
     mode = place.mode(mode)
@@ -345,7 +214,7 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
         directory = call.world.files.resolve(call.tid, dirfd, path)
     except OSError:
         return CONTINUE
-    place = _Place(call, directory, b"")
+    place = Place(call, directory, b"")
     mask = umask_of(call.tid)
     previous = os.umask(call.world.workable_umask(mask))
     try:
@@ -359,7 +228,7 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
 
 
-def _hand_over(place: _Place, fd: int, owner: Owner, flags: int) -> Outcome:
+def _hand_over(place: Place, fd: int, owner: Owner, flags: int) -> Outcome:
     try:
         place.record_open(fd, owner)
     except BaseException:
@@ -458,7 +327,7 @@ def _mknod(  # noqa: PLR0911  # each way out is one rule
         if _kernel_does_it(call, S_IMODE(mode)) if kind == S_IFREG else _kernel_does_it(call):
             return CONTINUE
     elif not call.creds.capable(CAP_MKNOD):
-        place = _place(call, dirfd, call.path(index))
+        place = place_of(call, dirfd, call.path(index))
         if place is None:
             return CONTINUE
         try:
@@ -511,7 +380,7 @@ def bind_address(call: Call, address: int, length: int) -> Outcome:
     path = data[2:].split(b"\0", 1)[0]
     if int.from_bytes(data[:2], "little") != _AF_UNIX or not path:
         return CONTINUE
-    place = _place(call, AT_FDCWD, path)
+    place = place_of(call, AT_FDCWD, path)
     if place is None:
         return CONTINUE
     if place.ordinary or place.exists():
