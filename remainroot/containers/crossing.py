@@ -112,6 +112,16 @@ class _Route(Walk):
             self.root_key = (st.st_dev, st.st_ino)
 
 
+class _Traveller(Puppet):
+    """The task that crosses over. It is let go by detaching, so a stop takes effect then unless SIGCONT came since."""
+
+    def signal(self) -> int:
+        """The stop that has just come."""
+        signo = signal.SIGSTOP if self.to_stop else 0
+        self.to_stop = False
+        return signo
+
+
 class _Order:
     """An execve to be made again in the container."""
 
@@ -260,7 +270,7 @@ class Crossing(NotifyEngine):
             if not os.WIFSTOPPED(status):
                 return
             seize.resume(tid, os.WSTOPSIG(status))
-        puppet = Puppet(tid, order.abi.audit_arch, lambda _: self._stops.get()[1], entered=False)
+        puppet = _Traveller(tid, order.abi.audit_arch, lambda _: self._stops.get()[1], entered=False)
         try:
             try:
                 result = self._cross(puppet, order)
@@ -271,8 +281,6 @@ class Crossing(NotifyEngine):
         except LostError as lost:
             if lost.status >> 16 == pt.EVENT_EXEC:
                 pt.set_signal_mask(tgid, puppet.mask)
-                if puppet.to_stop:
-                    os.kill(tgid, signal.SIGSTOP)
                 seize.detach(tgid)
 
     def _cross(self, puppet: Puppet, order: _Order) -> int:

@@ -113,9 +113,13 @@ class Puppet:
             registers[layout.ip] = self.saved[layout.ip] - registers.step
         registers.write()
         while True:
-            pt.demand(pt.SYSCALL, self.tid)
+            pt.demand(pt.SYSCALL, self.tid, 0, self.signal())
             if self._at_exit(self.wait(self.tid)):
                 return pt.exit_value()
+
+    def signal(self) -> int:
+        """The signal to go on with. A stop that came in between (`to_stop`) is taken afterwards, or here."""
+        return 0
 
     def _at_exit(self, status: int) -> bool:
         if status & 0xFF != 0x7F:

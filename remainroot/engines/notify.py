@@ -398,7 +398,7 @@ class NotifyEngine(Engine):
             if not tid:
                 return
             seized = tid in self._execs or tid in self._held
-            if seized:
+            if seized and not os.WIFCONTINUED(status):  # SIGCONT ends no stop of a tracee
                 self._stops.put((tid, status))
                 pthread_kill(serving, SIGUSR1)
             if os.WIFSTOPPED(status):

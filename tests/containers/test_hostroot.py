@@ -188,6 +188,27 @@ def test_killed_at_any_moment(busybox: int) -> None:
     assert enter("--with-host-root", busybox, "/usr/bin/python3", "-c", KILLED) == "goes on\n"
 
 
+STOPPED = """
+import os, signal, time
+for number in range(30):
+    pid = os.fork()
+    if pid == 0:
+        os.execve("/mnt/bin/sh", ["sh", "-c", "exit 9"], {})
+    end = time.monotonic() + number / 5000
+    while time.monotonic() < end:
+        pass
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.005)
+    os.kill(pid, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+print("continued")
+"""
+
+
+def test_stopped_and_continued_at_any_moment(busybox: int) -> None:
+    assert enter("--with-host-root", busybox, "/usr/bin/python3", "-c", STOPPED) == "continued\n"
+
+
 def test_from_a_thread_and_by_a_descriptor(busybox: int) -> None:
     script = """
         import os, threading
