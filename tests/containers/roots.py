@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 UID = 12345
-TIMEOUT = 60
+TIMEOUT = 180
 BUSYBOX = Path("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox")
 """Of the package busybox-static."""
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from remainroot import abi as abis
+from remainroot.containers import confine
 from tests.containers.roots import UID, as_user, box, failing, make_layout, start_box
 from tests.launching import children, is_running, until
 
@@ -200,6 +204,47 @@ def test_calls_that_are_refused(roots: Roots) -> None:
     assert box("--overlay", roots.busybox, "sh", "-c", "unshare -U true && chroot / true && echo both") == "both\n"
 
 
+CALLER = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	for (int i = 1; i + 2 < argc; i += 3) {
+		long nr = strtoul(argv[i], 0, 0), first = strtoul(argv[i + 1], 0, 0), second = strtoul(argv[i + 2], 0, 0);
+		printf("%d\n", syscall(nr, first, second, 0, 0, 0, 0) < 0 ? errno : 0);
+	}
+	return 0;
+}
+"""
+ARGUMENTS = {"unshare": [(0x1000_0000, 0)], "clone": [(0x1000_0011, 0)], "clone3": [(0, 0)],
+             "ioctl": [(0, 0x5412), (0, 0x541C)]}  # fmt: skip
+
+
+@pytest.mark.parametrize(("abi", "option"), [("x86_64", "-m64"), ("x32", "-m64"), ("i386", "-m32")])
+def test_every_dangerous_call_is_refused(roots: Roots, tmp_path: Path, abi: str, option: str) -> None:
+    [numbers] = [one.numbers for one in abis.native() if one.name == abi]
+    words, expected = [], []
+    for name in (*confine.DANGEROUS, "clone3"):
+        for first, second in ARGUMENTS.get(name, [(0, 0)]):
+            # The kernel looks at 32 bits of a request: more of them are no way around.
+            for high in (0, 1 << 32) if name == "ioctl" and option == "-m64" else (0,):
+                if name in numbers:
+                    words += [str(numbers[name]), str(first), str(second | high)]
+                    expected.append(errno.ENOSYS if name == "clone3" else errno.EPERM)
+    program = tmp_path / "caller"
+    subprocess.run(
+        ["gcc", option, "-w", "-O1", "-static", "-x", "c", "-o", str(program), "-"], input=CALLER, text=True, check=True
+    )
+    shutil.copy(program, roots.busybox / "bin/caller")
+    try:
+        out = box("--deny-syscalls", roots.busybox, "caller", *words).split()
+    finally:
+        (roots.busybox / "bin/caller").unlink()
+    assert list(map(int, out)) == expected
+
+
 # ---------------------------------------------------------------- archives
 
 
@@ -326,6 +371,22 @@ def test_a_missing_loader_is_named(roots: Roots) -> None:
         assert re.search(r"dynamic needs the loader /lib\S*ld-linux\S*, which does not exist here", text)
     finally:
         program.unlink()
+
+
+def test_a_missing_library_is_named(roots: Roots) -> None:
+    """By the loader, if there is one."""
+    elf = subprocess.run(["readelf", "-l", "/bin/true"], capture_output=True, text=True, check=True).stdout
+    loader = re.findall(r"interpreter: (/[^]]*)", elf)[0]
+    place = roots.busybox / loader.lstrip("/")
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(loader, place)
+    shutil.copy("/bin/true", roots.busybox / "bin/dynamic")
+    try:
+        out = box(roots.busybox, "dynamic", status=127, errors=True)
+        assert "error while loading shared libraries: libc.so.6" in out
+    finally:
+        shutil.rmtree(place.parent)
+        (roots.busybox / "bin/dynamic").unlink()
 
 
 def test_a_missing_interpreter_is_named(roots: Roots) -> None:
