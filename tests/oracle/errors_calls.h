@@ -166,11 +166,12 @@ static int call_open(int i)
         return 0;
     if (!(flags & O_PATH))
         say("    flags %lo cloexec %ld", sc3(__NR_fcntl, fd, F_GETFL, 0) & ~(long)0100000, sc3(__NR_fcntl, fd, F_GETFD, 0));
+    int writes = !(flags & O_PATH) && !is_error(sc3(__NR_write, fd, "x", 1));
     struct statx x;
     long r = sc5(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x);
     say("    %s %o %u:%u links %u", is_error(r) ? err_name(r) : "is", x.stx_mode, x.stx_uid, x.stx_gid, x.stx_nlink);
     sc1(__NR_close, fd);
-    return (flags & (O_CREAT | O_TRUNC)) != 0;
+    return writes || (flags & (O_CREAT | O_TRUNC)) != 0;
 }
 
 struct how { uint64_t flags, mode, resolve, more; };
