@@ -50,12 +50,12 @@ class File:
 
     def keep(self, name: str, value: bytes, flags: int) -> None:
         """Keep an attribute as setxattr(2) sets one."""
+        self.writable()
         present = name in self.kept()
         if flags & _CREATE and present:
             raise OSError(EEXIST, os.strerror(EEXIST))
         if flags & _REPLACE and not present:
             raise OSError(ENODATA, os.strerror(ENODATA))
-        self.writable()
         self.call.check()
         self.call.world.store.put_attribute(self.fd, self.st, name, value)
 

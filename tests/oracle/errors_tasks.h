@@ -225,7 +225,7 @@ static void others(int i)
     case 67: show(sc4(424, 99, 0, NULL, 0), "pidfd_send_signal(99)"); break;
     case 68: { long p = sc2(434, sc0(__NR_getpid), 0); show(sc4(424, p, 0, NULL, 1), "pidfd_send_signal(flags 1)"); show(sc4(424, p, 0, NULL, 99), "pidfd_send_signal(flags 99)"); show(sc4(424, p, 65, NULL, 0), "pidfd_send_signal(65)"); show(sc4(424, p, 0, BAD, 0), "pidfd_send_signal(BAD)"); } break;
     case 69: show(sc1(__NR_chroot, pid ? "nowhere" : (char *)NULL), "chroot(%d)", pid); break;
-    case 70: show(sc1(__NR_chroot, pid ? "f" : "d"), "chroot(%d)", pid); break;
+    case 70: if (!refusable()) show(sc1(__NR_chroot, pid ? "f" : "d"), "chroot(%d)", pid); break;
     case 71: show(sc1(__NR_unshare, pid), "unshare(%d)", pid); break;
     default: break;
     }
