@@ -84,6 +84,7 @@ class Front:
         """Pass signals to CMD and end as CMD ends."""
         while True:
             info = signal.sigwaitinfo(EVERY_SIGNAL)
+            known = self.command >= 0  # when the signal came; it may have come before CMD was there, and be read after
             self.receive()
             signo = info.si_signo
             if signo == signal.SIGCHLD:
@@ -91,7 +92,7 @@ class Front:
             elif self.status >= 0:
                 if signo not in _HARMLESS:
                     leave(self.status)
-            elif self.is_for_command(signo, info.si_code, info.si_pid):
+            elif self.is_for_command(signo, info.si_code, info.si_pid, known=known):
                 self.forward(signo)
 
     # -- the supervisor
@@ -147,8 +148,11 @@ class Front:
 
     # -- signals
 
-    def is_for_command(self, signo: int, code: int, sender: int) -> bool:
-        """Whether CMD has not got this signal yet: `code` says how it was sent, `sender` by whom."""
+    def is_for_command(self, signo: int, code: int, sender: int, *, known: bool) -> bool:
+        """Whether CMD has not got this signal yet: `code` says how it was sent, `sender` by whom.
+
+        `known`: we knew of CMD when it came.
+        """
         if code <= 0:  # by a process
             if self.is_ours(sender):
                 return False
@@ -158,7 +162,7 @@ class Front:
         # A hang-up of the terminal is told to the session's leader alone, and that would be CMD if we were
         # not here. While CMD is not known it may have been forked after the terminal's signal, or it has the
         # signal pending: twice is once then.
-        return signo not in _FROM_TERMINAL or self.command < 0 or (self.leader and signo in _HANG_UP)
+        return signo not in _FROM_TERMINAL or not known or (self.leader and signo in _HANG_UP)
 
     def is_ours(self, pid: int) -> bool:
         """Whether `pid` is the supervisor or of CMD's tree, all of which descends from it."""
