@@ -82,3 +82,16 @@ def state(pid: int) -> str:
 def is_running(pid: int) -> bool:
     """Whether process `pid` exists and is no zombie."""
     return state(pid) not in {"", "Z", "X"}
+
+
+def running_with(mark: str) -> list[int]:
+    """The pids of the running processes that have `mark` in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "cmdline").read_bytes() and is_running(int(entry.name)):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found

@@ -19,7 +19,7 @@ import pytest
 from remainroot import abi as abis
 from remainroot.containers import confine
 from tests.containers.roots import UID, as_user, box, failing, make_layout, start_box
-from tests.launching import children, is_running, until
+from tests.launching import children, is_running, running_with, until
 
 if TYPE_CHECKING:
     from tests.containers.roots import Roots
@@ -315,21 +315,9 @@ def test_pid_1_reaps(roots: Roots) -> None:
     assert box(roots.busybox, "sh", "-c", script, status=1) == "0\n"
 
 
-def _left(mark: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if mark.encode() in (entry / "cmdline").read_bytes() and is_running(int(entry.name)):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
 def test_what_cmd_leaves_behind_ends_with_it(roots: Roots) -> None:
     box(roots.busybox, "sh", "-c", "setsid sleep 87651 >/dev/null 2>&1 & sleep 0.2")
-    until(lambda: not _left("87651"), 5)
+    until(lambda: not running_with("87651"), 5)
 
 
 @pytest.mark.parametrize("victim", ["front", "supervisor", "init"])
@@ -345,9 +333,9 @@ def test_nothing_is_left_after_a_kill(roots: Roots, victim: str, engine: str) ->
     os.kill({"front": process.pid, "supervisor": supervisor, "init": init}[victim], signal.SIGKILL)
     process.wait(20)
     process.stdout.close()
-    until(lambda: not _left(mark) and not is_running(supervisor) and not is_running(init), 10)
+    until(lambda: not running_with(mark) and not is_running(supervisor) and not is_running(init), 10)
     time.sleep(0.1)
-    assert not _left(mark)
+    assert not running_with(mark)
 
 
 def test_the_terminal_is_cmds(roots: Roots) -> None:
