@@ -1,13 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The compiled half; everything else is in pyproject.toml. Without a compiler the package is installed without it."""
+"""The compiled half, and what a start reads instead of all declarations; everything else is in pyproject.toml.
+
+Without a compiler the package is installed without the compiled half.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildPrepared(build_py):
+    """The modules, and what `remainroot.engines.prepared` makes of them: not for a source tree, where they change."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            code = "import sys; sys.path.insert(0, sys.argv[1]); from remainroot.engines import prepared; "
+            code += "prepared.write(sys.argv[1] + '/remainroot/engines')"
+            subprocess.run([sys.executable, "-I", "-c", code, self.build_lib], check=True)
+
 
 setup(
+    cmdclass={"build_py": BuildPrepared},
     ext_modules=[
         Extension(
             "remainroot._fast",

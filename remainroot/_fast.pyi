@@ -21,16 +21,15 @@ class Loop:
         hidden_uid: int,
         hidden_gid: int,
         keys: Keys,
-        carriers: Keys,
         owners: Owners | None,
-        xattrs: bytes,
+        carried: bool,
         special: bytes,
         /,
     ) -> Self: ...
     def exchange(
         self, current: int, value: int, error: int, flags: int, patience: int, /
     ) -> tuple[int, int, int, int, tuple[int, int, int, int, int, int]] | None: ...
-    def add_rule(self, packed: bytes, /) -> None: ...
+    def add_rules(self, packed: bytes, /) -> None: ...
     def set_who(self, number: int, uid: int, euid: int, gid: int, egid: int, powers: int, dumpable: int, /) -> None: ...
     def set_conditions(
         self, powers: int, untouched: bool, roots_differ: bool, store_empty: bool, keys_complete: bool, /

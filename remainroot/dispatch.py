@@ -12,6 +12,7 @@ from errno import ESRCH
 
 from remainroot import abi as abis
 from remainroot.kernel import read_memory, read_string, write_memory
+from remainroot.outcomes import CONTINUE, DONE, Continue, Exec, Fail, InstallFd, Outcome, Replace, Return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,80 +28,8 @@ if TYPE_CHECKING:
     Handler = Callable[["Call"], "Outcome"]
     Guard = Callable[["Call"], None]
 
-
-# ---------------------------------------------------------------- outcomes
-
-
-class Continue:
-    """The kernel answers: the call runs as the task made it."""
-
-    __slots__ = ()
-
-
-class Return:
-    """The call does not run; it succeeds with `value`."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: int = 0) -> None:
-        self.value = value
-
-
-class Fail:
-    """The call does not run; it fails with `errno` (a positive number)."""
-
-    __slots__ = ("errno",)
-
-    def __init__(self, errno: int) -> None:
-        self.errno = errno
-
-
-class InstallFd:
-    """The call does not run; the task gets a duplicate of the supervisor's `fd` and its number as the result.
-
-    The engine closes `fd` afterwards, whatever happened.
-    """
-
-    __slots__ = ("cloexec", "fd")
-
-    def __init__(self, fd: int, *, cloexec: bool) -> None:
-        self.fd = fd
-        self.cloexec = cloexec
-
-
-class Replace:
-    """The call does not run; it succeeds with `value`, and the task's descriptor `number` is now one of our `fd`.
-
-    `cloexec` is the new descriptor's close-on-exec flag. The engine closes `fd` afterwards, whatever happened. Where
-    the exchange fails the task keeps its descriptor, and the call succeeds all the same.
-    """
-
-    __slots__ = ("cloexec", "fd", "number", "value")
-
-    def __init__(self, number: int, fd: int, *, cloexec: bool, value: int = 0) -> None:
-        self.number = number
-        self.fd = fd
-        self.cloexec = cloexec
-        self.value = value
-
-
-class Exec:
-    """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
-
-    The engine then calls `World.executed`, before the new program's first instruction.
-    """
-
-    __slots__ = ("secure", "state")
-
-    def __init__(self, state: State, *, secure: bool) -> None:
-        self.state = state
-        self.secure = secure
-
-
-Outcome = Continue | Return | Fail | InstallFd | Replace | Exec
-
-CONTINUE: Final = Continue()
-DONE: Final = Return(0)
+__all__ = ["CONTINUE", "DONE", "Continue", "Exec", "Fail", "InstallFd", "Outcome", "Replace", "Return"]
+"""What handlers find here besides what is defined here: the outcomes."""
 
 
 # ---------------------------------------------------------------- conditions the filter can test
@@ -187,7 +116,7 @@ ALWAYS: Final[tuple[When, ...]] = ()
 """No condition: for `when` and `blind`."""
 
 SYSCALLS: Final[dict[str, Syscall]] = {}
-"""Every declared syscall by kernel name; filled when `remainroot.handlers` is imported."""
+"""Every declared syscall by kernel name; filled when `remainroot.handlers` is imported (`declare`)."""
 
 
 def handles(
@@ -294,6 +223,12 @@ class Row:
         return meets(self.when, args)
 
 
+def declare(*, strict: bool = False) -> None:
+    """Import all declarations; `strict`: the guards, too. By name, for they stand on top of this module."""
+    for name in ("handlers", *(("handlers.strict", "handlers.strict_names") if strict else ())):
+        __import__(f"remainroot.{name}")
+
+
 _TABLES: Final[dict[bool, dict[int, dict[int, Row]]]] = {}
 
 
@@ -305,7 +240,8 @@ def build_table(*, strict: bool = False) -> dict[int, dict[int, Row]]:
     table = _TABLES.get(strict)
     if table is not None:
         return table
-    table = _TABLES[strict] = {}
+    declare(strict=strict)
+    table = {}
     declared = SYSCALLS | {name: _guarded(name) for name in GUARDS} if strict else SYSCALLS
     for abi in abis.native():
         rows = table.setdefault(abi.audit_arch, {})
@@ -313,6 +249,7 @@ def build_table(*, strict: bool = False) -> dict[int, dict[int, Row]]:
             nr = abi.numbers.get(name)
             if nr is not None:
                 rows[nr] = Row(abi, nr, syscall)
+    _TABLES[strict] = table
     return table
 
 

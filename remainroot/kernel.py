@@ -159,6 +159,9 @@ def fs_type(fd: int) -> int:
 
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_SET_CHILD_SUBREAPER: Final = 36
+PR_REMAINROOT: Final = 0x52524F54
+"""A question of our own: "does a remainroot answer for me?". No kernel knows the option."""
+REMAINROOT_ANSWER: Final = 0x0DD1
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:

@@ -110,7 +110,6 @@ def launch(
 
 def _without_supervisor() -> None:
     """Have a filter say that what would fail has succeeded; nobody stays to remember it."""
-    import remainroot.handlers  # noqa: F401  # declares every syscall
     from remainroot.engines import kernel_only
 
     try:

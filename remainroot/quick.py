@@ -12,7 +12,7 @@ resource limit as `remainroot.tasks` does, and `Quick` names the powers that let
 - `surely`: with one of these, at once;
 - `likely`: with one of these, if the file that the call names is one that everybody sees as it is. Of a file that is
   seen otherwise the loop may say so itself (`buffer`, `form`), and it may change its owner (`give`), where the store
-  keeps owners in a table that the loop can read.
+  keeps owners in a table that the loop can read, or on the files.
 
 Conditions of the whole world (an override of a directory's group exists, a file is about to be born) take powers away
 from everybody.
@@ -93,9 +93,12 @@ class Quick:
     A call that does nothing but change the task's state, by its first `changes` arguments (ids; or their number, and
     `list_of_ids` is the argument with the address of the list), does to equal states the same each time: the loop
     remembers what the handler made of it.
+
+    `results`: the call ends a signal handler, and at the stack pointer and so much, by the ABI's name, lies what the
+    call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
     """
 
-    __slots__ = ("_answer", "_fields")
+    __slots__ = ("_answer", "_fields", "_results")
 
     def __init__(
         self,
@@ -124,12 +127,14 @@ class Quick:
         give_directory: int = 0,
         changes: int = 0,
         list_of_ids: int = _NONE,
+        results: dict[str, int] | None = None,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too),
             *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid, name),
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
+        self._results = results or {}
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -137,10 +142,11 @@ class Quick:
         if form == STAT and row.abi.bits != 64:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
-                          row.short_ids, *self._fields, buffer, form, *rest, 1)  # fmt: skip
+                          row.short_ids, *self._fields, buffer, form, *rest,
+                          self._results.get(row.abi.name, _NONE), 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=31q")
+_RULE: Final = Struct("=32q")
 
 
 def stat(
@@ -222,6 +228,11 @@ def change_ids(count: int, list_of_ids: int = _NONE) -> Quick:
     return Quick(changes=count, list_of_ids=list_of_ids)
 
 
+def end_of_handler(**results: int) -> Quick:
+    """A return from a signal handler; `results`: see Quick."""
+    return Quick(results=results)
+
+
 def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """The execution of a file."""
     known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
@@ -260,25 +271,18 @@ def powers(state: State, *, strict: bool = False) -> int:
 class Loop:
     """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
 
-    def __init__(self, world: World, listener: int, rows: dict[int, dict[int, Row]]) -> None:
+    def __init__(self, world: World, listener: int, rules: bytes) -> None:
+        """`rules`: as `pack_rules` makes them."""
         self._world = world
         hidden = [OTHERS if number < 0 else number for number in world.hidden_ids]
         store = world.store
-        keys, carriers = compiled.Keys(), compiled.Keys()
-        self._complete = store.watched_by(keys, carriers)
-        names = b""
-        if store.xattrs:
-            from remainroot.store.xattr import ATTRIBUTES
-
-            names = b"".join(name.encode() + b"\0" for name in (*store.xattrs, ATTRIBUTES))
-        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, carriers, store.table, names, SPECIAL_NAME)
+        keys = compiled.Keys()
+        self._complete = store.watched_by(keys)
+        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME)
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
-        for table in rows.values():
-            for row in table.values():
-                if row.quick is not None:
-                    self._loop.add_rule(row.quick.pack(row))
+        self._loop.add_rules(rules)
         self.refresh()
 
     def refresh(self) -> None:
@@ -326,7 +330,11 @@ class Loop:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:
             valid &= ~CREATES_ANYWHERE
-        if world.store.table is None or world.store.empty or not world.store.no_attributes:
+        if world.store.carried:
+            writable = not world.store.keeps_modes
+        else:
+            writable = world.store.table is not None and not world.store.empty and world.store.no_attributes
+        if not writable:
             valid &= ~(GIVES | GIVES_DIRECTORIES)
         if not world.store.group_directories:
             valid &= ~GIVES_DIRECTORIES
@@ -339,6 +347,13 @@ class Loop:
 
 OTHERS: Final = 0xFFFF_FFFF
 """No file's id."""
+
+
+def pack_rules(table: dict[int, dict[int, Row]]) -> bytes:
+    """The rules of these rows, one after the other, for the loop."""
+    return b"".join(
+        row.quick.pack(row) for rows in table.values() for row in rows.values() if row.quick is not None
+    )
 
 
 def usable(world: World) -> bool:

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import gc
 import os
+from time import sleep
 
-import remainroot.handlers  # noqa: F401  # declares every syscall
-from remainroot.credentials import ROOT, user
-from remainroot.dispatch import CONTINUE, Call, Fail, build_table
+from remainroot.credentials import user
 from remainroot.errors import RemainrootError
-from remainroot.handlers.process_control import PR_REMAINROOT, REMAINROOT_ANSWER
-from remainroot.kernel import prctl
+from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER, prctl
+from remainroot.outcomes import CONTINUE, Fail
 from remainroot.store.choice import open_store
-from remainroot.tasks import State
+from remainroot.tasks import PLAIN, State
 from remainroot.world import World
 
 TYPE_CHECKING = False
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, NoReturn
 
-    from remainroot.dispatch import Outcome
+    from remainroot.dispatch import Call, Row
     from remainroot.engines.base import Answer, Engine, Watcher
+    from remainroot.outcomes import Outcome
     from remainroot.settings import Settings
     from remainroot.store.base import Store
 
 ENGINES: Final = ("notify", "trace", "ptrace")
 """The engines `auto` tries, in this order."""
+_SHORT: Final = 0.05
+"""How long a short CMD runs, in seconds."""
 
 
 def joined() -> bool:
@@ -116,16 +119,34 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.world = World(settings, make_store(settings))
-        if settings.strict:
-            from remainroot.handlers import strict, strict_names  # noqa: F401  # declare the guards
-        self.table = build_table(strict=settings.strict)
+        self.table: dict[int, dict[int, Row]] = {}
+        """Empty until `load`."""
+        self.call: Call
+
+    def load(self) -> None:
+        """Import the handlers: when the first call is theirs, or a moment after CMD was started, and only once.
+
+        A short CMD has all its calls answered by the compiled loop. A long one might replace our own files.
+        """
+        from remainroot.dispatch import Call, build_table
+
         self.call = Call(self.world)
+        self.table = build_table(strict=self.settings.strict)
+        gc.freeze()
+
+    def load_soon(self) -> None:
+        """For a thread of its own: `load`, once CMD is no short one any more."""
+        sleep(_SHORT)
+        if not self.table:
+            self.load()
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
         """The outcome of one call.
 
         Whatever a handler raises, the task is answered: an OSError is the call's errno, else EIO.
         """
+        if not self.table:
+            self.load()
         try:
             row = self.table[arch][nr]
         except KeyError:
@@ -167,6 +188,7 @@ class Supervisor:
         """`answer`, wrapped in what was asked for: each call logged, counted and timed. Nothing where nothing was."""
         if not (self.settings.trace_calls or self.settings.stats or self.settings.log is not None):
             return self.answer
+        self.load()
         from remainroot.observe import Observer
 
         self.observer = Observer(self)
@@ -176,9 +198,9 @@ class Supervisor:
         """What CMD starts as: root, or the user given by --user."""
         settings = self.settings
         if settings.uid == 0 and settings.gid == 0 and not settings.groups:
-            return State(ROOT)
+            return PLAIN
         if settings.uid == 0:
-            return State(ROOT.setgroups(settings.groups).setresgid(settings.gid, settings.gid, settings.gid))
+            return State(PLAIN.creds.setgroups(settings.groups).setresgid(settings.gid, settings.gid, settings.gid))
         return State(user(settings.uid, settings.gid, settings.groups))
 
 
@@ -230,6 +252,8 @@ def supervise(
     started(pid)
     gc.freeze()
     gc.enable()
+    if not supervisor.table:
+        _thread.start_new_thread(supervisor.load_soon, ())
     engine.run()
     world = supervisor.world
     if world.births.pending:

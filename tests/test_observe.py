@@ -52,6 +52,7 @@ def observer(*, trace: bool = False, stats: bool = False, log: Log | None = None
     settings = Settings()
     settings.trace_calls, settings.stats, settings.log = trace, stats, log
     supervisor = Answering(settings)
+    supervisor.load()
     return Observer(supervisor), supervisor
 
 

@@ -89,6 +89,7 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
     supervisor.world.files.roots_differ = True
     supervisor.world.filters = 1
     inner = supervisor.answerer()
+    supervisor.load()
 
     def answer(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
         row = supervisor.table.get(arch, {}).get(nr)

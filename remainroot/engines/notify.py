@@ -20,9 +20,8 @@ from select import POLLIN, poll
 from struct import Struct
 
 from remainroot import quick
-from remainroot.dispatch import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return, build_table
+from remainroot.engines import prepared
 from remainroot.engines.base import Engine
-from remainroot.engines.filter import RET_USER_NOTIF, assemble, program
 from remainroot.kernel import (
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
@@ -32,6 +31,7 @@ from remainroot.kernel import (
     pidfd_getfd,
     read_memory,
 )
+from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from remainroot.engines.base import Answer, Watcher
+    from remainroot.engines.prepared import Prepared
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
@@ -82,9 +83,9 @@ def _listen(code: bytes) -> int:
 
 def _take_listener(pid: int, word: bytes) -> int:
     """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
-    from remainroot.engines import trial
-
     if word[:1] != b"L":
+        from remainroot.engines import trial
+
         number = int(word[1:] or b"0")
         raise OSError(number, trial.no_listener(number))
     try:
@@ -94,10 +95,14 @@ def _take_listener(pid: int, word: bytes) -> int:
         finally:
             os.close(pidfd)
     except OSError as error:
+        from remainroot.engines import trial
+
         raise OSError(error.errno, trial.no_duplicate(error)) from None
     try:
         read_memory(pid, address_of(word), 1)  # it has the same memory as we, up to here
     except OSError as error:
+        from remainroot.engines import trial
+
         os.close(listener)
         raise OSError(error.errno, trial.no_memory(error)) from None
     return listener
@@ -158,12 +163,14 @@ class NotifyEngine(Engine):
         """Readable when a task has been seized."""
         self._response = bytearray(RESP.size)
         self._current = 0
+        self._known: Prepared | None = None
 
     # -- start
 
     @staticmethod
     def unavailable() -> str | None:
         """Try: load a filter for getppid on a child, receive its call, let it continue, answer another."""
+        from remainroot.engines.filter import assemble
         from remainroot.engines.trial import try_notify
 
         return try_notify(assemble, _listen)
@@ -212,7 +219,12 @@ class NotifyEngine(Engine):
 
     def _filter(self) -> bytes:
         """The program that sends calls here."""
-        return program(RET_USER_NOTIF, strict=self.world.settings.strict)
+        return self._prepared().notify
+
+    def _prepared(self) -> Prepared:
+        if self._known is None:
+            self._known = prepared.get(strict=self.world.settings.strict)
+        return self._known
 
     # -- service
 
@@ -225,8 +237,7 @@ class NotifyEngine(Engine):
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         in_c = self.uses_quick and quick.usable(self.world)
-        rows = build_table(strict=self.world.settings.strict)
-        loop = quick.Loop(self.world, self._listener, rows) if in_c else None
+        loop = quick.Loop(self.world, self._listener, self._prepared().rules) if in_c else None
         exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
         current = value = error = flags = 0
         while True:

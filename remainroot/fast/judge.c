@@ -13,13 +13,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* A file: what `name` is below our descriptor `at`, or `at` itself where `name` is empty. */
-struct place {
-	int at;
-	const char *name;
-	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
-};
-
 static int status_of(const struct place *place, struct status *status)
 {
 	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
@@ -65,42 +58,18 @@ static bool on_proc(Loop *self, const struct place *place, const struct status *
 	return proc;
 }
 
-/* Whether the file has none of the extended attributes that the store writes overrides in. */
-static bool no_xattr(Loop *self, const struct place *place)
-{
-	const char *wanted = PyBytes_AS_STRING(self->xattrs), *end = wanted + PyBytes_GET_SIZE(self->xattrs), *name, *want;
-	char path[PATH_SIZE + 64], names[1024];
-	ssize_t got;
-
-	/* listxattrat (Linux 6.13) refuses O_PATH descriptors, but not names below them. */
-	got = -1;
-	errno = ENOSYS;
-	if (*place->name)
-		got = syscall(SYS_listxattrat, place->at, place->name, place->flags, names, sizeof names);
-	if (got < 0 && errno == ENOSYS) {
-		snprintf(path, sizeof path, *place->name ? "/proc/self/fd/%d/%s" : "/proc/self/fd/%d", place->at, place->name);
-		got = place->flags ? llistxattr(path, names, sizeof names) : listxattr(path, names, sizeof names);
-	}
-	if (got < 0)
-		return false;
-	for (name = names; name < names + got; name += strlen(name) + 1)
-		for (want = wanted; want < end; want += strlen(want) + 1)
-			if (strncmp(name, want, strlen(want)) == 0)
-				return false;
-	return true;
-}
-
 /* Whether the store knows nothing of this file, for certain. */
 static bool no_override(Loop *self, const struct place *place, const struct status *status)
 {
 	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
+	uint32_t ids[2];
 
 	if (self->store_empty)
 		return true;
 	if (self->owners)
 		return !owners_find(self->owners, dev, status->ino) && !keys_hold(self->keys, dev, status->ino);
-	if ((S_ISREG(status->mode) || S_ISDIR(status->mode)) && status->uid == 0 && keys_hold(self->carriers, dev, 0))
-		return no_xattr(self, place);
+	if (self->carried)
+		return carried_owner(self, place, status, ids) == NONE;
 	return self->complete && !keys_hold(self->keys, dev, status->ino);
 }
 
@@ -125,7 +94,7 @@ static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
 	return now == 0 && (id == KEEP || id == 0);
 }
 
-/* Who a file belongs to, as everybody sees it, and whether the table says so. */
+/* Who a file belongs to, as everybody sees it, and whether the table, or the file itself, says so. */
 struct owner {
 	uint64_t rdev;
 	uint32_t uid, gid, mode;
@@ -157,12 +126,23 @@ static bool owner_of(Loop *self, const struct place *place, const struct status 
 {
 	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	const struct entry *entry = NULL;
+	enum carried carried;
+	uint32_t ids[2];
 
 	owner->uid = status->uid == self->hidden_uid ? 0 : status->uid;
 	owner->gid = status->gid == self->hidden_gid ? 0 : status->gid;
 	owner->mode = status->mode;
 	owner->rdev = gnu_dev_makedev(status->rdev_major, status->rdev_minor);
 	owner->kept = false;
+	if (self->carried) {
+		carried = carried_owner(self, place, status, ids);
+		owner->kept = carried == CARRIED;
+		if (owner->kept && ids[0] != KEEP)
+			owner->uid = ids[0];
+		if (owner->kept && ids[1] != KEEP)
+			owner->gid = ids[1];
+		return carried != UNCERTAIN;
+	}
 	if (self->owners && !self->store_empty)
 		entry = owners_find(self->owners, dev, status->ino);
 	if (!entry)
@@ -245,6 +225,7 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 	struct place place = { fd, "", 0 };
 	struct identity identity;
 	struct owner owner;
+	bool is_own;
 	char link[32];
 	struct stat st;
 
@@ -259,7 +240,7 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 	}
 	if (!owner_of(self, &place, status, &owner, &identity) || owner.mode != status->mode)
 		return PYTHON;
-	if (!owner.kept && !identity_of(fd, "", 0, &identity))
+	if (self->owners && !owner.kept && !identity_of(fd, "", 0, &identity))
 		return PYTHON;
 	entry.dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	entry.uid = uid == KEEP ? owner.uid : uid;
@@ -267,8 +248,11 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 	/* The real change of nothing: what cannot be changed refuses it, and ctime moves. */
 	if (fchownat(fd, "", KEEP, KEEP, AT_EMPTY_PATH) < 0)
 		return PYTHON;
-	if (entry.uid == (status->uid == self->hidden_uid ? 0 : status->uid) &&
-	    entry.gid == (status->gid == self->hidden_gid ? 0 : status->gid))
+	is_own = entry.uid == (status->uid == self->hidden_uid ? 0 : status->uid) &&
+		 entry.gid == (status->gid == self->hidden_gid ? 0 : status->gid);
+	if (!self->owners)
+		return carry_owner(fd, entry.uid, entry.gid, is_own) ? ANSWERED : PYTHON;
+	if (is_own)
 		owners_remove(self->owners, entry.dev, entry.ino);
 	else if (!owners_put(self->owners, &entry, &identity))
 		return PYTHON;
@@ -278,7 +262,7 @@ static enum verdict give(Loop *self, const struct rule *rule, int fd, const stru
 /* Whether the call changes owners that we can keep. */
 static bool gives(Loop *self, const struct rule *rule)
 {
-	return rule->give && self->owners && !self->store_empty;
+	return rule->give && (self->owners ? !self->store_empty : self->carried);
 }
 
 /* Whether it gives the file to somebody else than root. */

@@ -52,10 +52,14 @@ static bool answer(Loop *self)
 	enum verdict verdict;
 	uint64_t value, number;
 
-	if (!self->powers)
-		return false;
 	rule = rule_of(self, call->arch, call->nr);
 	if (!rule->used)
+		return false;
+	if (rule->result >= 0) {
+		*response = (struct response){ .id = call->id, .flags = FLAG_CONTINUE };
+		return nothing_interrupted(self, rule);
+	}
+	if (!self->powers)
 		return false;
 	who = who_of(self, call->pid, &number);
 	if (!who)
@@ -139,21 +143,25 @@ static PyObject *loop_exchange(Loop *self, PyObject *args)
 			     (unsigned long long)call->args[4], (unsigned long long)call->args[5]);
 }
 
-static PyObject *loop_add_rule(Loop *self, PyObject *args)
+static PyObject *loop_add_rules(Loop *self, PyObject *args)
 {
 	struct rule rule;
 	Py_buffer packed;
+	size_t count;
 
-	if (!PyArg_ParseTuple(args, "y*:add_rule", &packed))
+	if (!PyArg_ParseTuple(args, "y*:add_rules", &packed))
 		return NULL;
-	if (packed.len != sizeof rule || self->rules_used == RULES / 2) {
+	count = packed.len / sizeof rule;
+	if (packed.len % sizeof rule || self->rules_used + count > RULES / 2) {
 		PyBuffer_Release(&packed);
-		return PyErr_Format(PyExc_ValueError, "not a rule, or one too many");
+		return PyErr_Format(PyExc_ValueError, "not rules, or too many");
 	}
-	memcpy(&rule, packed.buf, sizeof rule);
+	for (size_t at = 0; at < count; at++) {
+		memcpy(&rule, (const char *)packed.buf + at * sizeof rule, sizeof rule);
+		*rule_of(self, rule.arch, rule.nr) = rule;
+	}
+	self->rules_used += count;
 	PyBuffer_Release(&packed);
-	*rule_of(self, rule.arch, rule.nr) = rule;
-	self->rules_used++;
 	Py_RETURN_NONE;
 }
 
@@ -194,14 +202,14 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	PyObject *keys, *carriers, *owners, *xattrs, *special;
+	PyObject *keys, *owners, *special;
 	unsigned int hidden_uid, hidden_gid;
-	int listener;
+	int listener, carried;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iIIO!O!OSS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, keys_type,
-			      &carriers, &owners, &xattrs, &special))
+	if (!PyArg_ParseTuple(args, "iIIO!OpS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, &owners,
+			      &carried, &special))
 		return NULL;
 	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
 		return PyErr_Format(PyExc_TypeError, "owners: a table or None");
@@ -215,10 +223,9 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		self->tasks[at].fd = -1;
 	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
 	self->keys = (Keys *)Py_NewRef(keys);
-	self->carriers = (Keys *)Py_NewRef(carriers);
 	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
 	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
-	self->xattrs = Py_NewRef(xattrs);
+	self->carried = carried;
 	self->special = Py_NewRef(special);
 	if (!self->rules) {
 		Py_DECREF(self);
@@ -237,9 +244,7 @@ static void loop_dealloc(Loop *self)
 	if (self->proc >= 0)
 		close(self->proc);
 	Py_XDECREF(self->keys);
-	Py_XDECREF(self->carriers);
 	Py_XDECREF(self->owners);
-	Py_XDECREF(self->xattrs);
 	Py_XDECREF(self->special);
 	PyMem_Free(self->rules);
 	PyMem_Free(self->who);
@@ -251,7 +256,7 @@ static PyMethodDef loop_methods[] = {
 	{ "exchange", (PyCFunction)loop_exchange, METH_VARARGS,
 	  "exchange(id, value, error, flags, patience): send this answer (id 0: none), then receive and answer calls until\n"
 	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
-	{ "add_rule", (PyCFunction)loop_add_rule, METH_VARARGS, "add_rule(packed): see remainroot.quick." },
+	{ "add_rules", (PyCFunction)loop_add_rules, METH_VARARGS, "add_rules(packed): see remainroot.quick." },
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
@@ -260,7 +265,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, carriers, owners, xattrs, special): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, owners, carried, special): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

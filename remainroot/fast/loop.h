@@ -8,7 +8,9 @@
  *
  * loop.c     what Python sees of it, and the conversation
  * judge.c    calls about files
+ * carried.c  owners that files carry themselves
  * changes.c  calls that change who a task is
+ * handlers.c the ends of signal handlers
  */
 #ifndef REMAINROOT_LOOP_H
 #define REMAINROOT_LOOP_H
@@ -19,6 +21,13 @@
 #define TAG (UINT64_C(1) << 62) /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 #define KEEP UINT32_MAX
 
+/* A file: what `name` is below our descriptor `at`, or `at` itself where `name` is empty. */
+struct place {
+	int at;
+	const char *name;
+	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
+};
+
 /* What a call fills in: Quick.form. */
 enum { NOTHING, STAT, STATX };
 
@@ -26,7 +35,7 @@ enum { NOTHING, STAT, STATX };
 struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
-	int64_t buffer, form, mask, give, give_directory, changes, list, used;
+	int64_t buffer, form, mask, give, give_directory, changes, list, result, used;
 };
 
 /* What a numbered state means. */
@@ -49,7 +58,13 @@ struct change {
 	bool known;
 };
 
-enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256 };
+/* Whether the files of a device can carry their owners. */
+struct device {
+	uint64_t dev;
+	bool known, carries;
+};
+
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32 };
 
 typedef struct {
 	PyObject_HEAD
@@ -62,10 +77,10 @@ typedef struct {
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	bool untouched, roots_differ, store_empty;
 	uint32_t hidden_uid, hidden_gid;
-	Keys *keys, *carriers; /* files with an override or attribute; devices (inode 0) whose files carry theirs themselves */
+	Keys *keys; /* files with an override or attribute */
 	bool complete; /* what is not among the keys has none */
 	Owners *owners; /* all overrides there are, and the keys are of attributes alone; or NULL */
-	PyObject *xattrs; /* bytes: what the names of those attributes begin with, each with its NUL */
+	bool carried; /* files of ours have theirs in an attribute or have none, where there can be attributes */
 	/*
 	 * A mount of procfs that only we have, so that what is kept open keeps nobody from unmounting /proc. Where none can
 	 * be had (-1) nobody there can unmount anything either: it takes the same capability, or other mounts lock it.
@@ -78,6 +93,7 @@ typedef struct {
 		int fd;
 	} tasks[TASKS]; /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
+	struct device devices[DEVICES];
 	struct change changes[CHANGES];
 	struct change asked; /* what Python has been asked, to be remembered with its answer: if `asking` */
 	bool asking;
@@ -97,6 +113,13 @@ const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 int task_directory(Loop *self, pid_t tid, bool fresh);
 /* What is to become of a call about a file. */
 enum verdict judge_call(Loop *self, const struct rule *rule);
+/* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */
+bool nothing_interrupted(Loop *self, const struct rule *rule);
+/* The owner that a file's attribute says, if it has one (an id may be KEEP), or that it has none, for certain. */
+enum carried { UNCERTAIN, NONE, CARRIED };
+enum carried carried_owner(Loop *self, const struct place *place, const struct status *status, uint32_t ids[2]);
+/* Write it on the file behind `fd`; `is_own`: it is the one that the file shows without. False if that is refused. */
+bool carry_owner(int fd, uint32_t uid, uint32_t gid, bool is_own);
 /* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
 bool change(Loop *self, const struct rule *rule, uint64_t number);
 /* Remember what Python made of what it was asked; the task still waits. */

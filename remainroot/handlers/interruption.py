@@ -19,6 +19,7 @@ import os
 from errno import EAGAIN, EINTR
 from stat import S_ISFIFO
 
+from remainroot import quick
 from remainroot.dispatch import CONTINUE, build_table, handles
 from remainroot.handlers.paths import Unresolved, find
 from remainroot.kernel import AT_FDCWD, read_string
@@ -73,7 +74,12 @@ _FRAMES: Final = {
 }
 
 
-@handles("rt_sigreturn", "sigreturn")
+def _results(name: str) -> quick.Quick:
+    return quick.end_of_handler(**{abi: frame.result for (abi, call), frame in _FRAMES.items() if call == name})
+
+
+@handles("rt_sigreturn", quick=_results("rt_sigreturn"))
+@handles("sigreturn", quick=_results("sigreturn"))
 def sigreturn(call: Call) -> Outcome:
     """sigreturn(2): back from a signal handler, to where the signal came."""
     frame = _FRAMES.get((call.abi.name, call.name))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from errno import EINVAL
 
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, equals, handles
+from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER
 from remainroot.tasks import DEFAULT_SLACK
 
 TYPE_CHECKING = False
@@ -23,9 +24,6 @@ PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
 PR_CAP_AMBIENT: Final = 47
 _AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER, _AMBIENT_CLEAR_ALL = 1, 2, 3, 4
 
-PR_REMAINROOT: Final = 0x52524F54
-"""A question of our own: "does a remainroot answer for me?". No kernel knows the option."""
-REMAINROOT_ANSWER: Final = 0x0DD1
 _PRCTL_OPTIONS: Final = (
     PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP,
     PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_GET_TIMERSLACK, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT,

@@ -87,6 +87,10 @@ class Store:
     xattrs: tuple[str, ...] = ()
     """The extended attributes that owners are written in, on the files that can carry them."""
 
+    carried = False
+    """A regular file or directory of root's, where there are user attributes, has its owner in `xattrs` or has none:
+    the compiled loop looks itself, and writes one where it is `user.rootlesscontainers` alone (not `keeps_modes`)."""
+
     table: Owners | None = None
     """All overrides, where they are in a table that the compiled loop reads and writes by itself."""
 
@@ -128,16 +132,13 @@ class Store:
         self.placeholders = True
         self.no_attributes = False
 
-    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+    def watched_by(self, keys: Keys) -> bool:
         """Tell the compiled loop (`remainroot.quick`) which files it need not ask about; called before it runs.
 
         From now on `note` puts each file that gets an override or an attribute into `keys` (overrides in a `table` are
-        found there). True is the promise that no file has one that is not there. Else (others write to the same store)
-        the store may put `(device, 0)` into `carriers` when it knows that a regular file or directory of ours there has
-        an override only in the attributes `xattrs`.
+        found there). True is the promise that no file has one that is not there; else others write to the same store.
         """
         self._keys = keys
-        del carriers
         return False
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:

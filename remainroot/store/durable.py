@@ -21,8 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from remainroot._fast import Keys
-
 _XATTR_REPLACE: Final = 2
 _REFUSED: Final = (EOPNOTSUPP, EPERM, EACCES)
 SYSTEM_DIRECTORY: Final = "/var/lib/remainroot"
@@ -72,7 +70,7 @@ class DurableStore(Store):
         self.keeps_modes = self.xattr.keeps_modes
         self._uid = os.geteuid()
         self._always_both = always_both
-        self._carriers: Keys | None = None
+        self.carried = self._uid == 0 and not always_both
         self.carrying: dict[int, bool] = {}
         """By device number: whether its file system knows user attributes."""
 
@@ -91,18 +89,9 @@ class DurableStore(Store):
                 if error.errno not in (ENODATA, EOPNOTSUPP, EROFS):
                     return False
                 known = self.carrying[st.st_dev] = error.errno != EOPNOTSUPP
-                if known and self._carriers is not None:
-                    self._carriers.add(st.st_dev, 0)
             else:
                 known = True
         return known
-
-    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
-        """As in Store: the devices in `carrying` are the carriers."""
-        super().watched_by(keys, carriers)
-        if not self._always_both:
-            self._carriers = carriers
-        return False
 
     # -- owners
 

@@ -140,11 +140,11 @@ class FakerootStore(MemoryStore):
         """Save again: what outlived CMD may have changed something."""
         self.save()
 
-    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+    def watched_by(self, keys: Keys) -> bool:
         """As in Store: what was loaded counts."""
         for dev, ino in self._loaded:
             keys.add(dev, ino)
-        return super().watched_by(keys, carriers)
+        return super().watched_by(keys)
 
     # -- owners
 

@@ -27,9 +27,9 @@ class MemoryStore(Store):
         self._same: dict[Owner, Owner] = {}
         self._attributes: dict[Key, tuple[dict[str, bytes], bytes]] = {}
 
-    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+    def watched_by(self, keys: Keys) -> bool:
         """As in Store: no other writes here."""
-        super().watched_by(keys, carriers)
+        super().watched_by(keys)
         for dev, ino in (*self._owners, *self._attributes):
             keys.add(dev, ino)
         return True
@@ -98,9 +98,9 @@ class TableStore(MemoryStore):
         self._table: Owners = compiled.Owners()
         self.table = self._table
 
-    def watched_by(self, keys: Keys, carriers: Keys) -> bool:
+    def watched_by(self, keys: Keys) -> bool:
         """As in Store: the keys are of files with attributes alone."""
-        return super().watched_by(keys, carriers)
+        return super().watched_by(keys)
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:
         """The override, if it was recorded for this very file."""

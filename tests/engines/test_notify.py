@@ -22,8 +22,8 @@ import pytest
 from remainroot import abi as abis
 from remainroot import kernel
 from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Replace, Return
-from remainroot.engines import notify
-from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, assemble
+from remainroot.engines import notify, prepared
+from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF, assemble
 from remainroot.settings import Settings
 from remainroot.tasks import PLAIN
 
@@ -105,7 +105,9 @@ class Run:
                 recorder = Recorder(events_end)
                 rules: dict[int, tuple[When, ...]] = dict.fromkeys(names, ())
                 # This test's filter in the place of the one for all that is declared.
-                vars(notify)["program"] = lambda action, *_, **__: assemble({ABI.audit_arch: rules}, action)
+                code = assemble({ABI.audit_arch: rules}, RET_USER_NOTIF)
+                wanted = prepared.Prepared(code, prepared.get(strict=False).rules, b"")
+                vars(prepared)["get"] = lambda **_: wanted
 
                 def answer(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
                     assert arch == ABI.audit_arch

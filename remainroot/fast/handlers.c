@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The ends of signal handlers: remainroot.handlers.interruption, where there is nothing to mend. */
+#define _GNU_SOURCE
+#include "loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The stack pointer of the task that waits for us, from /proc/TID/syscall: its last word but one. */
+static bool stack_pointer(Loop *self, uint64_t *pointer)
+{
+	char text[256], *last;
+	ssize_t got = -1;
+	int fd = -1;
+
+	for (int fresh = 0; fresh < 2 && fd < 0; fresh++)
+		fd = openat(task_directory(self, self->notification.pid, fresh), "syscall", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (got <= 0)
+		return false;
+	text[got] = 0;
+	last = strrchr(text, ' ');
+	if (!last)
+		return false; /* "running": it has not come to rest */
+	*last = 0;
+	last = strrchr(text, ' ');
+	if (!last)
+		return false;
+	*pointer = strtoull(last + 1, NULL, 16);
+	return true;
+}
+
+bool nothing_interrupted(Loop *self, const struct rule *rule)
+{
+	uint64_t pointer, result = 0;
+	ssize_t size = rule->word == -1 ? 8 : 4; /* a 64-bit ABI's words are not masked */
+
+	return stack_pointer(self, &pointer) &&
+	       peek(self->notification.pid, pointer + rule->result, &result, size) == size &&
+	       result != ((uint64_t)-EINTR & (uint64_t)rule->word);
+}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What may become of a caught call: a closed set, which every engine delivers."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.tasks import State
+
+
+class Continue:
+    """The kernel answers: the call runs as the task made it."""
+
+    __slots__ = ()
+
+
+class Return:
+    """The call does not run; it succeeds with `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+
+class Fail:
+    """The call does not run; it fails with `errno` (a positive number)."""
+
+    __slots__ = ("errno",)
+
+    def __init__(self, errno: int) -> None:
+        self.errno = errno
+
+
+class InstallFd:
+    """The call does not run; the task gets a duplicate of the supervisor's `fd` and its number as the result.
+
+    The engine closes `fd` afterwards, whatever happened.
+    """
+
+    __slots__ = ("cloexec", "fd")
+
+    def __init__(self, fd: int, *, cloexec: bool) -> None:
+        self.fd = fd
+        self.cloexec = cloexec
+
+
+class Replace:
+    """The call does not run; it succeeds with `value`, and the task's descriptor `number` is now one of our `fd`.
+
+    `cloexec` is the new descriptor's close-on-exec flag. The engine closes `fd` afterwards, whatever happened. Where
+    the exchange fails the task keeps its descriptor, and the call succeeds all the same.
+    """
+
+    __slots__ = ("cloexec", "fd", "number", "value")
+
+    def __init__(self, number: int, fd: int, *, cloexec: bool, value: int = 0) -> None:
+        self.number = number
+        self.fd = fd
+        self.cloexec = cloexec
+        self.value = value
+
+
+class Exec:
+    """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
+
+    The engine then calls `World.executed`, before the new program's first instruction.
+    """
+
+    __slots__ = ("secure", "state")
+
+    def __init__(self, state: State, *, secure: bool) -> None:
+        self.state = state
+        self.secure = secure
+
+
+Outcome = Continue | Return | Fail | InstallFd | Replace | Exec
+
+CONTINUE: Final = Continue()
+DONE: Final = Return(0)
