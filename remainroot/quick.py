@@ -62,6 +62,8 @@ GIVES_DIRECTORIES: Final = 1 << 13
 """Give files away, with nothing to heed but the table of owners (DIRECTORIES: since one may have a fake group)."""
 REACHES: Final = 1 << 14
 """Be told by the kernel what may be done with a file."""
+LIMITED: Final = 1 << 15
+"""Be told by the kernel what its resource limits are."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -78,7 +80,7 @@ class Quick:
 
     `id`: the call asks for one of (uid, euid, gid, egid), and this is its index. `surely`, `likely`: see the module.
     `clear`: (argument, bits), `indirect` if the argument points to the value, and `clear_too`, another: where one of
-    the bits is set, the call is the handler's.
+    the bits is set, the call is the handler's; `unless`: (argument, value), where the argument, an int, has the value.
 
     The file: `path`, `dirfd`, `flags` are arguments (AT_*; others than `known` are the handler's), `fixed` the flags
     of a call that takes none; `parent`: what counts is the directory the file is in. What makes a file the handler's:
@@ -109,6 +111,7 @@ class Quick:
         clear: tuple[int, int] = (_NONE, 0),
         indirect: bool = False,
         clear_too: tuple[int, int] = (_NONE, 0),
+        unless: tuple[int, int] = (_NONE, 0),
         path: int = _NONE,
         dirfd: int = _NONE,
         flags: int = _NONE,
@@ -130,7 +133,7 @@ class Quick:
         results: dict[str, int] | None = None,
     ) -> None:
         self._fields = (
-            *(id, surely, likely, *clear, indirect, *clear_too),
+            *(id, surely, likely, *clear, indirect, *clear_too, *unless),
             *(path, dirfd, flags, known, fixed, parent, modes, owner, uid, gid, name),
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
@@ -146,7 +149,7 @@ class Quick:
                           self._results.get(row.abi.name, _NONE), 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=32q")
+_RULE: Final = Struct("=34q")
 
 
 def stat(
@@ -213,6 +216,14 @@ TRUNCATE: Final = Quick(surely=CHMODS_ANY)
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 
 
+_ALL_BITS: Final = -1
+
+
+def own_limits(new: int, resource: int, hidden: int, pid: int = _NONE) -> Quick:
+    """A call that asks for a limit of the task itself, and not for the one that is `hidden`; all are arguments."""
+    return Quick(surely=LIMITED, clear=(new, _ALL_BITS), clear_too=(pid, _ALL_BITS), unless=(resource, hidden))
+
+
 def fork(flags: int = _NONE, bits: int = 0, *, indirect: bool = False) -> Quick:
     """A call that makes a task; with one of `bits` in the argument `flags`, something else too."""
     return Quick(surely=FORKS, clear=(flags, bits), indirect=indirect)
@@ -261,6 +272,8 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
+    if not state.pretences:
+        found |= LIMITED
     if creds == ROOT:
         found |= REACHES
         if state.dumpable == 1:

@@ -158,6 +158,9 @@ def test_what_needs_no_knowledge_is_not_handed_over(bench: Bench, tmp_path: Path
         lambda: os.chown(plain, 0, -1),
         lambda: os.getxattr(plain, "system.posix_acl_access"),
         lambda: os.listxattr(plain),
+        lambda: os.stat("/proc/filesystems"),
+        lambda: os.stat("/proc/sys/kernel"),
+        lambda: resource.getrlimit(resource.RLIMIT_AS),
     ]
     assert bench.run(*steps) == [[] for _ in steps]
 
@@ -176,6 +179,10 @@ def test_what_needs_it_is(bench: Bench, tmp_path: Path) -> None:
         "newfstatat of a link": lambda: os.stat("link"),
         "newfstatat through the kernel": lambda: os.stat(f"/proc/self/fd/{fd}"),
         "newfstatat of procfs": lambda: os.stat("/proc/self/status"),
+        "newfstatat of a process": lambda: os.stat("/proc/1"),
+        "prlimit64 of what is ours": lambda: resource.getrlimit(15),  # RLIMIT_RTTIME
+        "prlimit64 to change": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+        "prlimit64 of another": lambda: resource.prlimit(1, resource.RLIMIT_AS),
         "fstat": lambda: libc.syscall(5, fd, ctypes.create_string_buffer(256)),
         "chown": lambda: os.chown(other, 1, 0),
         "fchown": lambda: os.fchown(fd, 0, 0),

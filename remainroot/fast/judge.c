@@ -294,12 +294,31 @@ static enum verdict take(Loop *self, const struct rule *rule, const struct place
 	return verdict;
 }
 
+/* Whether a file of procfs is a task's, or may be: the name of one of its directories begins with a digit. */
+static bool is_of_task(const struct place *place)
+{
+	char link[64], name[PATH_SIZE];
+	int fd = hold(place);
+	ssize_t length = -1;
+
+	if (fd >= 0) {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		length = readlink(link, name, sizeof name);
+		if (fd != place->at)
+			close(fd);
+	}
+	for (ssize_t at = 1; at < length; at++)
+		if (name[at - 1] == '/' && name[at] >= '0' && name[at] <= '9')
+			return true;
+	return length < 0 || length == sizeof name;
+}
+
 /* A file that is seen as it is, and whose set-id bits the rule does not mind, is the kernel's to answer about. */
 static enum verdict judge(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
 {
 	const uint64_t *args = self->notification.args;
 
-	if (status->mode & rule->modes || on_proc(self, place, status))
+	if (status->mode & rule->modes || (on_proc(self, place, status) && is_of_task(place)))
 		return PYTHON;
 	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
 		return take(self, rule, place, status);

@@ -81,6 +81,8 @@ static bool answer(Loop *self)
 	}
 	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
 		return false;
+	if (rule->unless_arg >= 0 && (uint32_t)call->args[rule->unless_arg] == (uint32_t)rule->unless_value)
+		return false;
 	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
 		return false;
 	self->may = who->powers & self->powers;

@@ -34,6 +34,7 @@ enum { NOTHING, STAT, STATX };
 /* How one system call may be answered here: remainroot.quick.Quick says what each field means. -1: there is no such argument. */
 struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
+	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result, used;
 };

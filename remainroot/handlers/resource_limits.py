@@ -11,6 +11,7 @@ from __future__ import annotations
 from errno import EINVAL, EPERM
 from struct import Struct
 
+from remainroot import quick
 from remainroot.credentials import CAP_SYS_RESOURCE
 from remainroot.dispatch import CONTINUE, DONE, Fail, differs, equals, handles
 from remainroot.handlers.peers import affects, supervisors_pid
@@ -97,7 +98,7 @@ def _most_files() -> int:
         return int(file.read())
 
 
-@handles("prlimit64", when=_ASKED)
+@handles("prlimit64", when=_ASKED, quick=quick.own_limits(2, resource=1, hidden=RLIMIT_RTTIME, pid=0))
 def prlimit64(call: Call) -> Outcome:
     """prlimit(2): the new limit is read first, the old one written last.
 
