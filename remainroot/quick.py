@@ -64,6 +64,10 @@ REACHES: Final = 1 << 14
 """Be told by the kernel what may be done with a file."""
 LIMITED: Final = 1 << 15
 """Be told by the kernel what its resource limits are."""
+WRITES: Final = 1 << 16
+"""Write to any file that is there, and leave its set-id bits as they are."""
+PLAIN_PEER: Final = 1 << 17
+"""Connect sockets as what the other side takes everybody for."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -98,9 +102,12 @@ class Quick:
 
     `results`: the call ends a signal handler, and at the stack pointer and so much, by the ABI's name, lies what the
     call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
+
+    An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once; with one
+    of `looks`, if the store keeps no set-id bits of the file.
     """
 
-    __slots__ = ("_answer", "_fields", "_results")
+    __slots__ = ("_answer", "_fields", "_opening", "_results")
 
     def __init__(
         self,
@@ -131,6 +138,9 @@ class Quick:
         changes: int = 0,
         list_of_ids: int = _NONE,
         results: dict[str, int] | None = None,
+        open_flags: int = _NONE,
+        looks: int = 0,
+        opens: int = 0,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -138,6 +148,7 @@ class Quick:
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
+        self._opening = (open_flags, looks, opens)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -146,10 +157,10 @@ class Quick:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
-                          self._results.get(row.abi.name, _NONE), 1)  # fmt: skip
+                          self._results.get(row.abi.name, _NONE), *self._opening, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=34q")
+_RULE: Final = Struct("=37q")
 
 
 def stat(
@@ -181,12 +192,16 @@ def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) 
 
 
 def create(
-    path: int, dirfd: int = _NONE, clear: tuple[int, int] = (_NONE, 0), clear_too: tuple[int, int] = (_NONE, 0)
+    path: int,
+    dirfd: int = _NONE,
+    clear: tuple[int, int] = (_NONE, 0),
+    clear_too: tuple[int, int] = (_NONE, 0),
+    open_flags: int = _NONE,
 ) -> Quick:
-    """A call that may make a file, in a directory without the set-gid bit."""
+    """A call that may make a file, in a directory without the set-gid bit; with `open_flags` it may open one."""
     return Quick(
         surely=CREATES_ANYWHERE | CONFINED, likely=CREATES, clear=clear, clear_too=clear_too,
-        path=path, dirfd=dirfd, parent=True, modes=S_ISGID, owner=True,
+        path=path, dirfd=dirfd, parent=True, modes=S_ISGID, owner=True, open_flags=open_flags, looks=SEES, opens=WRITES,
     )  # fmt: skip
 
 
@@ -214,6 +229,7 @@ REACH: Final = Quick(surely=REACHES)
 TRUNCATE: Final = Quick(surely=CHMODS_ANY)
 """A call that may take set-id bits away, which with CHMODS_ANY nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
+MEET: Final = Quick(surely=PLAIN_PEER)
 
 
 _ALL_BITS: Final = -1
@@ -265,13 +281,15 @@ def powers(state: State, *, strict: bool = False) -> int:
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
-        found |= CHMODS | CHMODS_ANY
+        found |= CHMODS | CHMODS_ANY | WRITES
     if state.confined:
         found |= CONFINED
     elif creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
+    if creds.is_plain_peer:
+        found |= PLAIN_PEER
     if not state.pretences:
         found |= LIMITED
     if creds == ROOT:

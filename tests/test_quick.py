@@ -9,6 +9,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -23,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remainroot import handlers, kernel, quick
-from remainroot.credentials import ROOT
+from remainroot.credentials import ROOT, user
 from remainroot.dispatch import SYSCALLS, Call, Fail, Return, build_table
 from remainroot.engines.filter import RET_USER_NOTIF, program
 from remainroot.settings import Settings
@@ -36,7 +37,7 @@ from remainroot.tasks import State
 from remainroot.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 assert handlers.__all__  # its import declares the syscalls
 TOP = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ class Bench:
                 call = loop.exchange(current, value, error, flags, -1)
                 assert call is not None
                 current, tid, _, nr, args = call
-                assert tid == pid
+                assert os.path.exists(f"/proc/{pid}/task/{tid}")
                 flags, value, error = 1, 0, 0
                 if self.names[nr] == MARK:
                     flags = 0
@@ -339,6 +340,91 @@ def test_files_are_given_away_without_us(table: Bench, tmp_path: Path) -> None:
     assert [line[4:6] for line in seen()] == [(42, 1)] * 3 + [(7, 8)] * 3 + [(3, 4)] * 3
     assert table.world.store.table is not None
     assert len(table.world.store.table) == 3  # not first, which is root's again
+
+
+def drop(world: World, *, uid: int = 33) -> None:
+    """The children to come are this user's."""
+    world.tasks.untouched = False
+    resource.setrlimit(15, ((1 << 62) + world.tasks._number(State(user(uid, uid, ()))), resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def plain_again() -> Iterator[None]:
+    before = resource.getrlimit(15)
+    yield
+    resource.setrlimit(15, before)
+
+
+@pytest.mark.parametrize("kind", ["table", "carried"])
+def test_users_open_what_is_there_without_us(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """But files whose set-id bits the store keeps: a user's write is to end them."""
+    bench: Bench = request.getfixturevalue(kind)
+    request.getfixturevalue("plain_again")
+    for name in ("plain", "owned", "set-id", "link-target"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("link-target")
+    (tmp_path / "dangling").symlink_to("absent")
+    override(bench.world, tmp_path / "owned", Owner(33, 33))
+    override(bench.world, tmp_path / "set-id", Owner(33, 33, stat.S_IFREG | 0o4755))
+    os.chdir(tmp_path)
+    drop(bench.world)
+    quiet = [
+        lambda: os.open("plain", os.O_RDWR),
+        lambda: os.open("owned", os.O_WRONLY | os.O_TRUNC),
+        lambda: os.open(tmp_path / "link", os.O_RDWR),
+        lambda: os.open("absent", os.O_WRONLY),
+        lambda: libc.open(b"plain", os.O_RDWR, 0o4755),
+    ]
+    heard = [
+        lambda: os.open("set-id", os.O_RDWR),
+        lambda: os.open("set-id", os.O_RDONLY | os.O_TRUNC),
+        lambda: os.open("plain", os.O_RDONLY | os.O_NOATIME),
+        lambda: os.open("plain", os.O_RDWR | os.O_CREAT),
+        lambda: os.open("dangling", os.O_RDWR),
+        lambda: os.open("/proc/self/comm", os.O_WRONLY),
+    ]
+    assert bench.run(*quiet, *heard) == [[]] * len(quiet) + [["openat"]] * len(heard)
+
+
+def test_root_opens_anything_without_us(carried: Bench, tmp_path: Path) -> None:
+    (tmp_path / "set-id").touch()
+    override(carried.world, tmp_path / "set-id", Owner(33, 33, stat.S_IFREG | 0o4755))
+    carried.world.tasks.untouched = False
+    assert carried.run(lambda: os.open(tmp_path / "set-id", os.O_RDWR)) == [[]]
+
+
+def test_own_descriptors_by_their_names_in_proc(bench: Bench, tmp_path: Path) -> None:
+    """How libraries change the mode of what may be a link: chmod("/proc/self/fd/N")."""
+    plain, owned = tmp_path / "plain", tmp_path / "owned"
+    plain.touch()
+    owned.touch()
+    override(bench.world, owned, Owner(42, 43))
+    first, second = os.open(plain, os.O_PATH), os.open(owned, os.O_PATH)
+
+    def in_thread() -> None:
+        thread = threading.Thread(target=os.stat, args=(f"/proc/self/fd/{first}",))
+        thread.start()
+        thread.join()
+
+    found = bench.run(
+        lambda: os.chmod(f"/proc/self/fd/{first}", 0o600),
+        lambda: os.stat(f"/proc/self/fd/{first}"),
+        lambda: os.stat("/proc/self/fd/999"),
+        lambda: os.stat(f"/proc/self/fd/{second}"),
+        lambda: os.stat("/proc/self/fd/1x"),
+        in_thread,
+    )
+    assert found == [[], [], [], ["newfstatat"], ["newfstatat"], ["newfstatat"]]
+    assert stat.S_IMODE(plain.stat().st_mode) == 0o600
+
+
+def test_connections_of_plain_root_are_not_noted(bench: Bench, plain_again: None) -> None:
+    del plain_again
+    steps = [socket.socketpair, lambda: socket.socket(socket.AF_UNIX).connect("/nowhere")]
+    bench.world.tasks.untouched = False
+    assert bench.run(*steps) == [[], []]
+    drop(bench.world)
+    assert bench.run(*steps) == [["socketpair"], ["connect"]]
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ static bool same_question(const struct change *one, const struct change *other)
 	return memcmp(one, other, offsetof(struct change, after)) == 0;
 }
 
-/* Whether the task is all of its process: then nobody else's state is at stake. */
-static bool is_alone(Loop *self, pid_t tid)
+bool is_alone(Loop *self, pid_t tid)
 {
 	struct stat st;
 	int fd = task_directory(self, tid, false);

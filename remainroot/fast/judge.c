@@ -313,12 +313,25 @@ static bool is_of_task(const struct place *place)
 	return length < 0 || length == sizeof name;
 }
 
+/* Whether the store may keep one of these bits for the file. */
+static bool keeps_modes(Loop *self, const struct place *place, const struct status *status, uint32_t bits)
+{
+	struct identity identity;
+	struct owner owner;
+
+	return !owner_of(self, place, status, &owner, &identity) || (owner.kept && owner.mode & bits);
+}
+
 /* A file that is seen as it is, and whose set-id bits the rule does not mind, is the kernel's to answer about. */
 static enum verdict judge(Loop *self, const struct rule *rule, const struct place *place, const struct status *status)
 {
 	const uint64_t *args = self->notification.args;
 
-	if (status->mode & rule->modes || (on_proc(self, place, status) && is_of_task(place)))
+	if (on_proc(self, place, status) && is_of_task(place))
+		return PYTHON;
+	if (rule->opens && !rule->parent)
+		return keeps_modes(self, place, status, rule->modes) ? PYTHON : THROUGH;
+	if (status->mode & rule->modes)
 		return PYTHON;
 	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
 		return take(self, rule, place, status);
@@ -421,6 +434,50 @@ static int open_own(Loop *self, const char *link)
 	return fd;
 }
 
+/* The number N, if the path is /proc/self/fd/N; else -1. */
+static int own_descriptor(const char *path)
+{
+	static const char before[] = "/proc/self/fd/";
+	const char *digit = path + sizeof before - 1;
+	int number = 0;
+
+	if (strncmp(path, before, sizeof before - 1) != 0 || !*digit || strlen(digit) > 9)
+		return -1;
+	for (; *digit; digit++) {
+		if (*digit < '0' || *digit > '9')
+			return -1;
+		number = 10 * number + *digit - '0';
+	}
+	return number;
+}
+
+/* Whether the task's /proc is procfs, and numbers processes as we do: then its "self" is the task's process. */
+static bool has_our_proc(Loop *self)
+{
+	struct how how = { O_PATH | O_DIRECTORY | O_CLOEXEC, 0, NO_MAGICLINKS };
+	int base = AT_FDCWD, fd;
+	char own[16], link[16];
+	ssize_t length = -1;
+	struct statfs fs;
+
+	if (self->roots_differ) {
+		how.resolve |= IN_ROOT;
+		base = open_own(self, "root");
+		if (base < 0)
+			return false;
+	}
+	fd = syscall(SYS_openat2, base, "/proc", &how, sizeof how);
+	if (base >= 0)
+		close(base);
+	if (fd < 0)
+		return false;
+	snprintf(own, sizeof own, "%d", getpid());
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_MAGIC)
+		length = readlinkat(fd, "self", link, sizeof link);
+	close(fd);
+	return length == (ssize_t)strlen(own) && memcmp(link, own, length) == 0;
+}
+
 /* As `judge`, of what `path` names: tracee.Files.resolve, for those paths that one call to the kernel resolves. */
 static enum verdict judge_path(Loop *self, const struct rule *rule, const char *own, char *path, bool follow)
 {
@@ -428,8 +485,12 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 	bool absolute = *path == '/';
 	char name[PATH_SIZE + 64];
 	enum verdict verdict;
-	int base = AT_FDCWD, fd;
+	int base = AT_FDCWD, fd = own_descriptor(path);
 
+	if (follow && fd >= 0 && is_alone(self, self->notification.pid) && has_our_proc(self)) {
+		snprintf(name, sizeof name, "fd/%d", fd);
+		return judge_below(self, rule, name, 0, true);
+	}
 	if (!absolute && !strchr(path, '/') && strcmp(path, "..") != 0) {
 		snprintf(name, sizeof name, "%s/%s", own, path);
 		verdict = judge_below(self, rule, name, AT_SYMLINK_NOFOLLOW, follow);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
@@ -42,6 +43,27 @@ static bool name_is_plain(Loop *self, uint64_t address)
 	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
 }
 
+/* Whether this is an open that creates nothing. */
+static bool opens_what_is_there(const struct rule *rule, const uint64_t *args)
+{
+	return rule->open_flags >= 0 && !(args[rule->open_flags] & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
+}
+
+/* What is to become of it: it may be a write that ends set-id bits (handlers.opening). */
+static enum verdict judge_opening(Loop *self, const struct rule *rule)
+{
+	struct rule opening = *rule;
+
+	if (self->may & rule->opens)
+		return THROUGH;
+	if (!(self->may & rule->looks) || self->notification.args[rule->open_flags] & (O_NOATIME | O_NOFOLLOW | O_PATH))
+		return PYTHON;
+	opening.parent = opening.owner = 0;
+	opening.modes = S_ISUID | S_ISGID;
+	opening.flags = -1;
+	return judge_call(self, &opening);
+}
+
 /* Answer the notification here, if its rule allows: true, and the response is filled in. */
 static bool answer(Loop *self)
 {
@@ -72,6 +94,11 @@ static bool answer(Loop *self)
 	}
 	if (rule->changes)
 		return change(self, rule, number);
+	self->may = who->powers & self->powers;
+	if (opens_what_is_there(rule, call->args)) {
+		response->flags = FLAG_CONTINUE;
+		return judge_opening(self, rule) == THROUGH;
+	}
 	if (rule->clear_arg >= 0) {
 		value = call->args[rule->clear_arg] & rule->word;
 		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
@@ -85,7 +112,6 @@ static bool answer(Loop *self)
 		return false;
 	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
 		return false;
-	self->may = who->powers & self->powers;
 	verdict = self->may & rule->surely ? THROUGH : self->may & rule->likely ? judge_call(self, rule) : PYTHON;
 	if (verdict == THROUGH)
 		response->flags = FLAG_CONTINUE;

@@ -36,7 +36,8 @@ struct rule {
 	int64_t arch, nr, word, narrow, id, surely, likely, clear_arg, clear_bits, clear_indirect, clear_too_arg, clear_too_bits;
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
-	int64_t buffer, form, mask, give, give_directory, changes, list, result, used;
+	int64_t buffer, form, mask, give, give_directory, changes, list, result;
+	int64_t open_flags, looks, opens, used;
 };
 
 /* What a numbered state means. */
@@ -112,6 +113,8 @@ extern PyType_Spec loop_spec;
 const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 /* /proc/TID as an O_PATH descriptor of ours, or -1; `fresh`: not the one remembered. */
 int task_directory(Loop *self, pid_t tid, bool fresh);
+/* Whether the task has no other threads. */
+bool is_alone(Loop *self, pid_t tid);
 /* What is to become of a call about a file. */
 enum verdict judge_call(Loop *self, const struct rule *rule);
 /* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */

@@ -125,7 +125,8 @@ _OPEN_BITS: Final = (os.O_CREAT, _O_TMPFILE_BIT, os.O_WRONLY, os.O_RDWR, os.O_TR
 
 def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
     """An open without set-id bits; O_TMPFILE names the directory itself, and is not quick."""
-    return quick.create(path=path, dirfd=dirfd, clear=(mode, _SET_ID), clear_too=(flags, _O_TMPFILE_BIT))
+    clear, clear_too = (mode, _SET_ID), (flags, _O_TMPFILE_BIT)
+    return quick.create(path=path, dirfd=dirfd, clear=clear, clear_too=clear_too, open_flags=flags)
 
 
 @handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0))

@@ -10,6 +10,7 @@ import os
 from errno import EINVAL, ERANGE
 from struct import Struct, pack
 
+from remainroot import quick
 from remainroot.connections import CONNECT, LISTEN, PAIR
 from remainroot.dispatch import CONTINUE, DONE, Fail, equals, handles
 from remainroot.handlers import messages
@@ -54,8 +55,7 @@ def _is_nobody(call: Call) -> bool:
     """Whether what this task does need not be noted."""
     if call.world.tasks.untouched:
         return True
-    creds = call.creds
-    return creds.euid == 0 and creds.egid == 0 and not creds.groups and creds.uid == 0 and creds.gid == 0
+    return call.creds.is_plain_peer
 
 
 def _connect(call: Call, fd: int, address: int) -> Outcome:
@@ -92,19 +92,19 @@ def _socketpair(call: Call) -> Outcome:
     return CONTINUE
 
 
-@handles("connect")
+@handles("connect", quick=quick.MEET)
 def connect(call: Call) -> Outcome:
     """connect(2) of a unix socket: the listener's side will ask who it was."""
     return _connect(call, call.signed(0), call.ptr(1))
 
 
-@handles("listen")
+@handles("listen", quick=quick.MEET)
 def listen(call: Call) -> Outcome:
     """listen(2) on a unix socket: who connects will ask who it was."""
     return _listen(call, call.signed(0))
 
 
-@handles("socketpair", when=equals(0, _AF_UNIX))
+@handles("socketpair", when=equals(0, _AF_UNIX), quick=quick.MEET)
 def socketpair(call: Call) -> Outcome:
     """socketpair(2): both ends are the caller's."""
     return _socketpair(call)
