@@ -59,7 +59,7 @@ if compiled is not None and not TYPE_CHECKING:
 else:
     from remainroot.libc import address_of, open_path, read_memory, read_string, syscall, write_memory
 
-__all__ = ["address_of", "open_path", "read_memory", "read_string", "write_memory"]
+__all__ = ["address_of", "open_path", "read_memory", "read_string", "syscall", "write_memory"]
 
 _buffer: Final = bytearray(256)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from remainroot.ipc import Objects
     from remainroot.settings import Settings
     from remainroot.store.base import Store
     from remainroot.tasks import State
@@ -66,6 +67,8 @@ class World:
         """The filter needed no_new_privs: the real value says nothing about the task's."""
         self.names: dict[tuple[int, int], bytes] = {}
         """Host and domain names that were set where the kernel refused: by UTS namespace and field of uname(2)."""
+        self.ipc: Objects | None = None
+        """The System V IPC objects that are not the user's; None while no task has done anything with one."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What procfs says of a task: /proc/PID/{status,limits,uid_map,gid_map,setgroups} (proc(5), user_namespaces(7)).
+"""What procfs says: /proc/PID/{status,limits,uid_map,gid_map,setgroups}, /proc/sysvipc (proc(5), user_namespaces(7)).
 
 Reading a file is not caught, that would cost every program too much. But the readers of text (stdio, Python, Go, Perl,
 cat, grep) ask for a file's status before they read it, and that call is. When it is made of a freshly opened file of
@@ -152,6 +152,8 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
     """
     path = os.readlink(b"/proc/self/fd/%d" % fd)
     parts = path.split(b"/")
+    if parts[-2] == b"sysvipc":
+        return _ipc_objects(call, path, number)
     view = _VIEWS.get(parts[-1])
     if view is None:
         return None
@@ -165,6 +167,21 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
     except (OSError, ValueError, IndexError):
         return None  # the task ended: so does the file's text
     return None if shown == text else (_in_memory(path, shown), cloexec)
+
+
+def _ipc_objects(call: Call, path: bytes, number: int) -> tuple[int, bool] | None:
+    """The same for the tables of System V IPC; those of the task's IPC namespace, which is whose it opened."""
+    from remainroot.handlers.sysv import table
+    from remainroot.ipc import inside
+
+    kind = path[path.rindex(b"/") + 1 :]
+    try:
+        fresh, cloexec = _fresh(call.tid, number)
+        text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
+        shown = table(call, kind.decode(), text)
+    except (OSError, ValueError, KeyError):
+        return None
+    return (_in_memory(path, shown), cloexec) if fresh and shown != text else None
 
 
 def _in_memory(name: bytes, text: bytes) -> int:

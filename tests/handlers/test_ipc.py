@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""System V IPC objects of root and of users, as real root and real users have them."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.compiling import FIXTURES, abis, program
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+
+OWN_NAMESPACE = ["unshare", "--ipc"]
+
+
+def printed(*command: str, abi: str) -> list[str]:
+    """What the program prints, in an IPC namespace where nobody else has objects."""
+    done = subprocess.run(
+        [*OWN_NAMESPACE, *command, str(program(FIXTURES / "ipc_objects.c", abi))],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment(),
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("abi", abis())
+@pytest.mark.parametrize("engine", ENGINES)
+def test_as_real_root(engine: str, abi: str) -> None:
+    expected = printed(abi=abi)
+    assert len(expected) > 300
+    assert printed(*PLACE, *REMAINROOT[:-1], engine, "--", abi=abi) == expected
+
+
+@pytest.mark.oracle
+def test_in_another_namespace_than_the_supervisor() -> None:
+    assert printed(*PLACE, *REMAINROOT, "--", *OWN_NAMESPACE, abi="") == printed(abi="")
+
+
+@pytest.mark.oracle
+def test_without_the_shim_it_is_not_so() -> None:
+    assert printed(*PLACE, abi="") != printed(abi="")
