@@ -7,8 +7,10 @@ modules that are imported when the first such call comes.
 
 from __future__ import annotations
 
+import os
+
 from remainroot.credentials import CAP_IPC_OWNER
-from remainroot.dispatch import CONTINUE, When, equals, handles
+from remainroot.dispatch import CONTINUE, When, equals, handles, has_bits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,3 +103,15 @@ def _control(call: Call, kind: str, number: int, command: int, buffer: int) -> O
     from remainroot.handlers.sysv import control
 
     return control(call, kind, number, command, buffer)
+
+
+@handles("mq_open", when=has_bits(1, os.O_CREAT))
+def mq_open(call: Call) -> Outcome:
+    """mq_open(2) to create: a new queue belongs to the caller."""
+    creds, world = call.creds, call.world
+    mode = call.unsigned(2) & 0o777
+    if creds.fsuid == 0 and creds.fsgid == 0 and world.workable(mode) == mode:
+        return CONTINUE
+    from remainroot.handlers.queues import create
+
+    return create(call, call.unsigned(1), mode)

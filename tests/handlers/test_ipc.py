@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""System V IPC objects of root and of users, as real root and real users have them."""
+"""System V IPC objects and message queues of root and of users, as real root and real users have them."""
 
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,30 @@ def test_in_another_namespace_than_the_supervisor() -> None:
 @pytest.mark.oracle
 def test_without_the_shim_it_is_not_so() -> None:
     assert printed(*PLACE, abi="") != printed(abi="")
+
+
+MOUNTING = 'mount -t mqueue none "$0" && exec "$@"'
+
+
+def queues(place: str, inner: list[str], outer: list[str], abi: str) -> list[str]:
+    """What queues.c prints under `inner`, in namespaces of its own, all of it under `outer`."""
+    space = [*OWN_NAMESPACE, "--mount", "sh", "-c", MOUNTING, place]
+    done = subprocess.run(
+        [*outer, *space, *inner, str(program(FIXTURES / "queues.c", abi)), place],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("abi", abis())
+@pytest.mark.parametrize("engine", ENGINES)
+def test_queues_as_real_root(engine: str, abi: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # pytest's own keeps users out
+        expected = queues(place, [], [], abi)
+        assert len(expected) == 18
+        shim = [*PLACE, *REMAINROOT[:-1], engine, "--"]
+        assert queues(place, shim, [], abi) == expected
+        assert queues(place, [], shim, abi) == expected
