@@ -173,6 +173,24 @@ def guards(*names: str) -> Callable[[Guard], Guard]:
     return declare
 
 
+OTHERWISE: Final[dict[str, tuple[Handler, int, int]]] = {}
+"""What answers calls that are caught for their guard alone, and their arguments with a path and a descriptor."""
+
+
+def otherwise(name: str, *, path: int, dirfd: int = -1) -> Callable[[Handler], Handler]:
+    """Declare what answers calls of the syscall `name` that its handler is not for, where `--strict` catches them.
+
+    It is for files on procfs only: of others it has nothing to say but CONTINUE, and need not be asked. `path` and
+    `dirfd` are the arguments that say which file.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        OTHERWISE[name] = handler, path, dirfd
+        return handler
+
+    return declare
+
+
 def _guarded(name: str) -> Syscall:
     """The syscall as it is declared, behind its guard."""
     from remainroot.permissions import is_powerful
@@ -180,6 +198,7 @@ def _guarded(name: str) -> Syscall:
 
     guard = GUARDS[name]
     syscall = SYSCALLS.get(name)
+    rest, path, dirfd = OTHERWISE.get(name, (None, -1, -1))
     if syscall is None:
         quick: Quick | None = unguarded()
     elif not syscall.when:
@@ -189,7 +208,8 @@ def _guarded(name: str) -> Syscall:
         bits = 0
         for test in syscall.when:
             bits |= test.value
-        quick = unguarded(syscall.when[0].arg, bits) if tests == {(syscall.when[0].arg, "eq", True)} else None
+        argument = syscall.when[0].arg
+        quick = unguarded(argument, bits, path, dirfd) if tests == {(argument, "eq", True)} else None
 
     def handler(call: Call) -> Outcome:
         if not call.world.tasks.untouched and not is_powerful(call.creds):
@@ -199,7 +219,9 @@ def _guarded(name: str) -> Syscall:
                 return Fail(refusal.errno)
             except OSError:
                 pass
-        return syscall.handler(call) if syscall is not None and syscall.passes(call.args) else CONTINUE
+        if syscall is not None and syscall.passes(call.args):
+            return syscall.handler(call)
+        return CONTINUE if rest is None else rest(call)
 
     return Syscall(name, handler, (), quick, None)
 

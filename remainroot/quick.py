@@ -218,9 +218,14 @@ def attributes(
     )
 
 
-def unguarded(argument: int = _NONE, bits: int = 0) -> Quick:
-    """A call that only `--strict` catches, and a handler if one of `bits` is set in the argument."""
-    return Quick(surely=UNGUARDED, clear=(argument, bits))
+def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: int = _NONE) -> Quick:
+    """A call that only `--strict` catches, and a handler if one of `bits` is set in the argument.
+
+    With a `path` it is the handler's too if that names a file on procfs.
+    """
+    if path == _NONE:
+        return Quick(surely=UNGUARDED, clear=(argument, bits))
+    return Quick(likely=UNGUARDED, clear=(argument, bits), path=path, dirfd=dirfd)
 
 
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)

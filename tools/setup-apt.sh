@@ -8,7 +8,7 @@ common="python3 python3-venv python3-dev gcc libc6-dev libseccomp2 util-linux mm
 case "${1-}" in
 demo) wanted=$common ;;
 test)
-	wanted="$common bubblewrap podman runc make procps strace attr acl libcap2-bin busybox-static"
+	wanted="$common bubblewrap podman runc make procps lsof iproute2 strace attr acl libcap2-bin busybox-static"
 	# What the tests of packaging and of stores run.
 	wanted="$wanted fakeroot dpkg-dev debhelper rpm squashfs-tools libarchive-tools cpio rsync zip unzip git e2fsprogs"
 	wanted="$wanted umoci fuse-overlayfs gosu devscripts debootstrap gdb htop zsh zstd ncurses-bin"

@@ -16,9 +16,10 @@ from struct import Struct
 
 from remainroot import permissions
 from remainroot.credentials import CAP_SYS_CHROOT
-from remainroot.dispatch import Refused, guards
+from remainroot.dispatch import Refused, guards, otherwise
 from remainroot.handlers.peers import supervisors_pid
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
+from remainroot.handlers.views import opened
 from remainroot.kernel import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -32,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from remainroot.dispatch import Call
+    from remainroot.dispatch import Call, Outcome
     from remainroot.handlers.searching import File
 
 _O_TMPFILE: Final = 0o20000000 | os.O_DIRECTORY
@@ -122,6 +123,18 @@ def openat2(searcher: Searcher) -> None:
 def creat(searcher: Searcher) -> None:
     """As `open` with O_CREAT | O_WRONLY | O_TRUNC."""
     _open(searcher, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+
+
+@otherwise("open", path=0)
+def read(call: Call) -> Outcome:
+    """open(2) to read: what procfs says of tasks is true from the start."""
+    return opened(call, AT_FDCWD, 0, call.unsigned(1))
+
+
+@otherwise("openat", dirfd=0, path=1)
+def read_at(call: Call) -> Outcome:
+    """As `read`, relative to a descriptor."""
+    return opened(call, call.signed(0), 1, call.unsigned(2))
 
 
 def _open(searcher: Searcher, dirfd: int, index: int, flags: int) -> None:

@@ -4,15 +4,18 @@
 Reading a file is not caught, that would cost every program too much. But the readers of text (stdio, Python, Go, Perl,
 cat, grep) ask for a file's status before they read it, and that call is. When it is made of a freshly opened file of
 procfs whose text would tell another story than ours, the task's descriptor is exchanged for one of a file in memory
-that holds the text as real root would read it.
+that holds the text as real root would read it. With `--strict`, which catches every open, it is that from the start.
 """
 
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
+from remainroot.dispatch import CONTINUE, InstallFd
+from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import supervisors_pid
-from remainroot.kernel import O_CLOEXEC, O_PATH, RLIM_INFINITY
+from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, RLIM_INFINITY
 from remainroot.tasks import RLIMIT_RTTIME
 
 TYPE_CHECKING = False
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from remainroot.dispatch import Call
+    from remainroot.dispatch import Call, Outcome
     from remainroot.tasks import State
     from remainroot.world import World
 
@@ -151,37 +154,63 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
     A descriptor for it (the caller's to close) and its close-on-exec flag, or None where the file itself is right.
     """
     path = os.readlink(b"/proc/self/fd/%d" % fd)
-    parts = path.split(b"/")
-    if parts[-2] == b"sysvipc":
-        return _ipc_objects(call, path, number)
-    view = _VIEWS.get(parts[-1])
-    if view is None:
+    shown = _shown(call, fd, st, path)
+    if shown is None:
         return None
     try:
         fresh, cloexec = _fresh(call.tid, number)
-        tid = _task_of(call, st, parts)
-        if not fresh or not tid or not call.world.tasks.supervises(tid):
+    except (OSError, ValueError, IndexError):
+        return None  # the task ended
+    return (_in_memory(path, shown), cloexec) if fresh else None
+
+
+def opened(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
+    """An open to read, of the path that is argument `index`: the text itself, if it is one that is not right.
+
+    Only where every open is caught. The file in memory shows its own status.
+    """
+    if flags & (os.O_ACCMODE | O_PATH | os.O_DIRECTORY):
+        return CONTINUE
+    try:
+        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        files = call.world.files
+        if st.st_size or not S_ISREG(st.st_mode) or not files.on_proc(st) or not files.note_device(fd, st):
+            return CONTINUE
+        path = os.readlink(b"/proc/self/fd/%d" % fd)
+        shown = _shown(call, fd, st, path)
+    finally:
+        os.close(fd)
+    return CONTINUE if shown is None else InstallFd(_in_memory(path, shown), cloexec=bool(flags & O_CLOEXEC))
+
+
+def _shown(call: Call, fd: int, st: os.stat_result, path: bytes) -> bytes | None:
+    """The text that the task is to read in the procfs file `fd`; None if it is the one that is there."""
+    parts = path.split(b"/")
+    try:
+        if parts[-2] == b"sysvipc":
+            return _ipc_objects(call, parts[-1])
+        view = _VIEWS.get(parts[-1])
+        tid = 0 if view is None else _task_of(call, st, parts)
+        if view is None or not tid or not call.world.tasks.supervises(tid):
             return None
         text = _read(b"/proc/self/fd/%d" % fd, _USUAL)
         shown = view(call.world, tid, text)
     except (OSError, ValueError, IndexError):
         return None  # the task ended: so does the file's text
-    return None if shown == text else (_in_memory(path, shown), cloexec)
+    return None if shown == text else shown
 
 
-def _ipc_objects(call: Call, path: bytes, number: int) -> tuple[int, bool] | None:
-    """The same for the tables of System V IPC; those of the task's IPC namespace, which is whose it opened."""
+def _ipc_objects(call: Call, kind: bytes) -> bytes | None:
+    """A table of System V IPC; that of the task's IPC namespace, for it has opened it."""
     from remainroot.handlers.sysv import table
     from remainroot.ipc import inside
 
-    kind = path[path.rindex(b"/") + 1 :]
-    try:
-        fresh, cloexec = _fresh(call.tid, number)
-        text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
-        shown = table(call, kind.decode(), text)
-    except (OSError, ValueError, KeyError):
-        return None
-    return (_in_memory(path, shown), cloexec) if fresh and shown != text else None
+    text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
+    shown = table(call, kind.decode(), text)
+    return None if shown == text else shown
 
 
 def _in_memory(name: bytes, text: bytes) -> int:
