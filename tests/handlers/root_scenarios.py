@@ -354,6 +354,40 @@ def named_sender() -> None:
         print(data, [UCRED.unpack(value)[1:] for *_, value in ancillary], flags, address.removeprefix(place))
 
 
+# ---------------------------------------------------------------- signals
+
+
+def queued_signals() -> None:
+    """sigqueue(3) names its sender itself: sigwaitinfo(2), signalfd(2)."""
+    import signal
+
+    numbers = (signal.SIGRTMIN, signal.SIGRTMIN + 1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    mask = struct.pack("=Q", 1 << (numbers[1] - 1))
+    fd = LIBC.signalfd(-1, mask, 0)
+    me = os.getpid()
+
+    os.setresuid(33, 0, 0)
+
+    def sender() -> None:
+        os.setresgid(34, 34, 34)
+        os.setresuid(33, 42, 42)
+        print([LIBC.sigqueue(me, number, None) for number in numbers])
+
+    print(in_child(sender))
+    info = signal.sigwaitinfo(numbers[:1])
+    print(info.si_uid, info.si_code)
+    told = os.read(fd, 128)
+    signo, _, code, _, uid = struct.unpack_from("=IiiII", told)
+    print(signo - numbers[1], code, uid)
+
+    def stranger() -> None:
+        drop(44, 33)
+        print([LIBC.sigqueue(me, number, None) for number in numbers], errno.errorcode[ctypes.get_errno()])
+
+    print(in_child(stranger))
+
+
 # ---------------------------------------------------------------- privileges
 
 
