@@ -22,6 +22,9 @@ else:
 ENGINES: Final = ("auto", "notify", "trace", "ptrace", "kernel")
 LEVELS: Final = ("full", "none")
 
+PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "realtime", "rlimit", "syslog")
+"""Privileged calls that only seem to succeed, as `--refuse` names them; doc/PRIVILEGED.md says what each is."""
+
 
 class Option:
     """One option: its name, its value's ("" for a flag), its line of help, its values (empty: any)."""
@@ -45,6 +48,7 @@ OPTIONS: Final = (
     Option("--unknown-is-real", "", "(-u) files that nobody gave an owner belong to you, not to root"),
     Option("--strict", "", "a user other than root is refused the files that a real one would be refused"),
     Option("--fake-time", "", "setting a clock seems to succeed; no clock changes"),
+    Option("--refuse", "NAME,...", "what would only seem to succeed is refused as the kernel does: nice, mlock, ..."),
     Option("--fd-base", "FD", "(-b) for fakeroot's sake; nothing here needs it"),
     Option("--log", "LEVEL", "log to standard error: debug, info or warning", log.LEVELS),
     Option("--log-format", "FORMAT", "console (default) or json", log.FORMATS),
@@ -57,8 +61,8 @@ OPTIONS: Final = (
 )
 
 NEEDS_SUPERVISOR: Final = (
-    "--user", "--store", "--load", "--save", "--unknown-is-real", "--fake-time", "--trace-calls", "--stats", "--log",
-    "--log-format", "--log-file",
+    "--user", "--store", "--load", "--save", "--unknown-is-real", "--fake-time", "--refuse", "--trace-calls", "--stats",
+    "--log", "--log-format", "--log-file",
 )  # fmt: skip
 """Options that mean nothing where no supervisor remembers anything."""
 
@@ -175,6 +179,15 @@ def _number(text: str) -> int:
     return value
 
 
+def parse_refused(text: str) -> frozenset[str]:
+    """The pretences that `NAME[,NAME]...` means."""
+    names = text.split(",")
+    for name in names:
+        if name not in PRETENCES:
+            raise RemainrootError(f"option --refuse takes some of {', '.join(PRETENCES)}, with commas; not {name!r}")
+    return frozenset(names)
+
+
 def settings_of(given: dict[str, str]) -> Settings:
     """Settings from parsed options; opens the log if one was asked for."""
     from remainroot.settings import Settings
@@ -199,6 +212,8 @@ def settings_of(given: dict[str, str]) -> Settings:
         raise RemainrootError("options --load and --save keep owners in memory: they exclude --store")
     settings.strict = "--strict" in given
     settings.fake_time = "--fake-time" in given
+    if "--refuse" in given:
+        settings.refused = parse_refused(given["--refuse"])
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

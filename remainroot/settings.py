@@ -15,6 +15,7 @@ class Settings:
     `remainroot.log.make` makes it, or None. `load` and `save` are files as fakeroot has them, or "". `outer` are the
     user's ids outside of the user namespace that was made, None where we were in one before. `unknown_is_real`: what
     nobody gave an owner belongs to `outer`. `strict`: who lacks a capability is refused what it would allow.
+    `refused`: privileged calls (`cli.PRETENCES`) that are not to seem to succeed where the kernel refuses them.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Settings:
         "load",
         "log",
         "outer",
+        "refused",
         "save",
         "stats",
         "store",
@@ -46,6 +48,7 @@ class Settings:
         self.save = ""
         self.outer: tuple[int, int] | None = None
         self.unknown_is_real = False
+        self.refused: frozenset[str] = frozenset()
         self.log: Any = None
         self.trace_calls = False
         self.stats = False

@@ -59,6 +59,20 @@ def test_bad_options(arguments: list[str], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["", "nice,", "nise", "nice mlock", "NICE", "nice,,mlock"])
+def test_bad_pretences_are_one_line_and_125(value: str) -> None:
+    result = remainroot("--refuse", value, "--", "echo", "ran")
+    assert (result.returncode, result.stdout) == (125, "")
+    message = r"remainroot: option --refuse takes some of flags, .*, syslog, with commas; not '.*'\n"
+    assert re.fullmatch(message, result.stderr)
+
+
+def test_pretences() -> None:
+    assert cli.parse_refused("nice,mlock,nice") == {"nice", "mlock"}
+    assert cli.settings_of({"--refuse": "syslog"}).refused == {"syslog"}
+    assert cli.settings_of({}).refused == frozenset()
+
+
 def test_bad_option_is_one_line_and_125() -> None:
     result = remainroot("--no-such", "echo", "ran")
     assert result.returncode == 125

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remainroot.cli import OPTIONS
+from remainroot.cli import OPTIONS, PRETENCES
 from remainroot.containers import agent, box, enter
 
 TOP = Path(__file__).parent.parent
@@ -41,6 +41,23 @@ EVERY_OPTION = {option.name for option in OPTIONS} | {
 def test_the_manual_explains_each_option(option: str) -> None:
     """`Fl -name` in mdoc(7); what all subcommands share is named in one line."""
     assert re.search(rf"(Fl|,) {option.removeprefix('-')}\b", text_of(TOP / "doc/remainroot.1"))
+
+
+def test_each_pretence_has_its_switch_in_the_table() -> None:
+    """What seems to succeed can be refused by name, and nothing else has a name."""
+    lines = [line for line in text_of(TOP / "doc/PRIVILEGED.md").split("## Mounts")[0].splitlines() if line[:1] == "|"]
+    calls = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert len(calls) > 15
+    assert sorted(row[2].strip("`") for row in calls if row[2].startswith("`")) == sorted(PRETENCES)
+    for row in calls:
+        assert row[2].startswith(("`", "(off)")) == ("succeeds" in row[1] or "empty log" in row[1]), row[0]
+
+
+@pytest.mark.parametrize("name", PRETENCES)
+def test_readme_and_manual_name_each_pretence(name: str) -> None:
+    (line,) = (line for line in text_of(TOP / "README.md").splitlines() if line.startswith("| `--refuse"))
+    assert f"`{name}`" in line
+    assert re.search(rf"^\.Cm {name}\b", text_of(TOP / "doc/remainroot.1"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

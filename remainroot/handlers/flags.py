@@ -137,7 +137,8 @@ def _change(file: File, form: _Form, old: bytes, new: bytes, write: Callable[[by
         return CONTINUE  # EROFS; what real root set, it keeps
     if not file.may_change():
         return Fail(EPERM)
-    if wanted != kept | own and not call.creds.capable(CAP_LINUX_IMMUTABLE):
+    may = call.creds.capable(CAP_LINUX_IMMUTABLE) and "flags" not in call.world.settings.refused
+    if wanted != kept | own and not may:
         return Fail(EPERM)
     if not kept and wanted == own:
         return CONTINUE

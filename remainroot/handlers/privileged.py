@@ -8,11 +8,12 @@ succeed here: remembered if it can be asked back.
 from __future__ import annotations
 
 import os
-from errno import EINVAL, EPERM
+from errno import EFAULT, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from stat import S_ISBLK, S_ISDIR, S_ISREG
 
 from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.kernel import RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
+from remainroot.kernel import AT_FDCWD, PAGE, RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def _uts(tid: int) -> int:
 def _name(call: Call, field: int) -> Outcome:
     if not call.creds.capable(CAP_SYS_ADMIN):
         return Fail(EPERM)
-    if _kernel_lets_name(call.tid):
+    if "hostname" in call.world.settings.refused or _kernel_lets_name(call.tid):
         return CONTINUE
     size = call.signed(1)
     if not 0 <= size <= _NAME_MAX:
@@ -107,11 +108,15 @@ def _may_lock(call: Call, more: int) -> bool:
     return int(status_field(call.tid, b"VmLck").split()[0]) * 1024 + more <= limit
 
 
+def _pretends_to_lock(call: Call) -> bool:
+    return call.creds.capable(CAP_IPC_LOCK) and "mlock" not in call.world.settings.refused
+
+
 @handles("mlockall")
 def mlockall(call: Call) -> Outcome:
     """mlockall(2) under a limit: nothing is locked, for with MCL_FUTURE the limit would make mmap(2) fail."""
     flags = call.unsigned(0)
-    if not flags or flags & ~7 or flags == 4 or not call.creds.capable(CAP_IPC_LOCK):
+    if not flags or flags & ~7 or flags == 4 or not _pretends_to_lock(call):
         return CONTINUE
     return CONTINUE if prlimit(call.tid, RLIMIT_MEMLOCK)[0] == RLIM_INFINITY else DONE
 
@@ -119,7 +124,7 @@ def mlockall(call: Call) -> Outcome:
 @handles("mlock", "mlock2")
 def mlock(call: Call) -> Outcome:
     """mlock(2) beyond RLIMIT_MEMLOCK: nothing is locked."""
-    if not call.creds.capable(CAP_IPC_LOCK) or _may_lock(call, call.ptr(1) + 8192):
+    if not _pretends_to_lock(call) or _may_lock(call, call.ptr(1) + 8192):
         return CONTINUE
     return DONE
 
@@ -135,7 +140,8 @@ _SILENT: Final = (0, 1, 5, 6, 7, 8)
 def syslog(call: Call) -> Outcome:
     """syslog(2): where the log may not be read it is empty, and there are no consoles to set."""
     action = call.signed(0)
-    if not call.creds.capable(CAP_SYSLOG) and not call.creds.capable(CAP_SYS_ADMIN):
+    capable = call.creds.capable(CAP_SYSLOG) or call.creds.capable(CAP_SYS_ADMIN)
+    if not capable or "syslog" in call.world.settings.refused:
         return CONTINUE
     if action in (3, 10) and _log_is_open():
         return CONTINUE
@@ -153,6 +159,50 @@ def _log_is_open() -> bool:
             return file.read().strip() == b"0"
     except OSError:
         return False
+
+
+# ---------------------------------------------------------------- swap areas
+
+_SWAP_FLAGS: Final = 0x7FFFF
+_PATH_ERRORS: Final = (EFAULT, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR)
+_SIGNATURES: Final = (b"SWAP-SPACE", b"SWAPSPACE2")
+
+
+def _whats_wrong(call: Call) -> int:
+    """What is wrong with the file that is to be a swap area, as an errno; 0: nothing."""
+    try:
+        path = call.path(0)
+        fd = call.world.files.resolve(call.tid, AT_FDCWD, path)
+    except OSError as error:
+        return error.errno if error.errno in _PATH_ERRORS else 0
+    try:
+        st = os.fstat(fd)
+        if S_ISDIR(st.st_mode):
+            return EISDIR
+        if not S_ISREG(st.st_mode):
+            return 0 if S_ISBLK(st.st_mode) else EINVAL
+        if call.name == "swapoff":
+            return EINVAL if _is_no_swap(path) else 0
+        with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+            return 0 if file.read(PAGE)[-len(_SIGNATURES[0]) :] in _SIGNATURES else EINVAL
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+
+
+def _is_no_swap(path: bytes) -> bool:
+    with open("/proc/swaps", "rb") as file:
+        return os.path.basename(path) not in file.read()
+
+
+@handles("swapon", "swapoff")
+def swap(call: Call) -> Outcome:
+    """swapon(2), swapoff(2): what is wrong with the file is said as to real root; a right one is refused with EPERM."""
+    if not call.creds.capable(CAP_SYS_ADMIN) or (call.name == "swapon" and call.unsigned(1) & ~_SWAP_FLAGS):
+        return CONTINUE
+    wrong = _whats_wrong(call)
+    return Fail(wrong) if wrong else CONTINUE
 
 
 # ---------------------------------------------------------------- clocks

@@ -84,7 +84,8 @@ def _change(call: Call, tid: int, resource: int, limit: Limit) -> Outcome:
     if resource == RLIMIT_RTTIME:
         tasks.set(tid, state.replace(rttime=(_python(soft), _python(hard))))
         return DONE
-    if resource == RLIMIT_NOFILE and hard > _most_files():
+    too_many = resource == RLIMIT_NOFILE and hard > _most_files()
+    if too_many or (hard > real and "rlimit" in call.world.settings.refused):
         return Fail(EPERM)
     call.check()
     prlimit(tid, resource, (_python(min(soft, real)), _python(min(hard, real))))

@@ -105,6 +105,8 @@ def _is_lower(call: Call, tid: int, wanted: int) -> bool:
 
 
 def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
+    if "nice" in call.world.settings.refused:
+        return CONTINUE
     value = _nice(wanted)
     before = call.world.tasks.state(tid).pretended(_NICE)
     if not call.creds.capable(CAP_SYS_NICE):
@@ -143,7 +145,7 @@ def _set_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
     """Real-time policies are remembered where the kernel refuses them, any other ends that."""
     plain = policy & ~_RESET_ON_FORK
     if plain in _REAL_TIME:
-        if not call.creds.capable(CAP_SYS_NICE):
+        if not call.creds.capable(CAP_SYS_NICE) or "realtime" in call.world.settings.refused:
             return CONTINUE
         if not 1 <= priority <= 99:
             return Fail(EINVAL)
@@ -251,12 +253,12 @@ def ioprio_set(call: Call) -> Outcome:
         return outcome
     if not tid:
         return Fail(ESRCH) if real_time else CONTINUE
-    if not real_time:
-        if not call.world.tasks.untouched:
-            _remember(call, tid, _IO, None)
-        return CONTINUE
-    _remember(call, tid, _IO, (value, 0))
-    return DONE
+    if real_time and "ioprio" not in call.world.settings.refused:
+        _remember(call, tid, _IO, (value, 0))
+        return DONE
+    if not call.world.tasks.untouched:
+        _remember(call, tid, _IO, None)
+    return CONTINUE
 
 
 @handles("ioprio_get")

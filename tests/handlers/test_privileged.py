@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from remainroot.cli import PRETENCES
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot
 
@@ -82,3 +85,125 @@ def test_clocks_are_set_in_words_on_demand_only() -> None:
 def test_the_log_is_empty_or_the_real_one() -> None:
     done = remainroot("--", "dmesg")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+HARMLESS = """
+import ctypes, errno, os, resource, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+
+def check(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+def immutable():
+    with open("file", "w") as file:
+        check(libc.ioctl(file.fileno(), 0x40086602, ctypes.byref(ctypes.c_long(0x10))))
+
+memory = ctypes.create_string_buffer(1 << 20)
+calls = {
+    "flags": immutable,
+    "hostname": lambda: socket.sethostname("name"),
+    "ioprio": lambda: check(libc.syscall(251, 1, 0, 1 << 13)),
+    "mlock": lambda: check(libc.mlock(memory, len(memory))),
+    "nice": lambda: os.setpriority(os.PRIO_PROCESS, 0, -5),
+    "realtime": lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)),
+    "rlimit": lambda: resource.prlimit(0, resource.RLIMIT_NOFILE, (512, 2048)),
+    "syslog": lambda: check(libc.klogctl(5, None, 0)),
+}
+for name, call in calls.items():
+    try:
+        call()
+        print(name, "done")
+    except OSError as error:
+        print(name, errno.errorcode[error.errno])
+"""
+
+
+def _harmless(tmp_path: Path, *prefix: str) -> dict[str, str]:
+    lower = ["prlimit", "--nofile=512:1024", "--memlock=65536:65536", "--nice=0", "--rtprio=0", "--"]
+    done = subprocess.run(
+        [*lower, *PLACE, *prefix, PYTHON, "-c", HARMLESS],
+        capture_output=True, text=True, check=False, env=environment(), timeout=TIMEOUT, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_refused_fails_as_without_us(engine: str, tmp_path: Path) -> None:
+    shim = [*REMAINROOT[:-1], engine, "--store", "memory"]
+    bare = _harmless(tmp_path)
+    assert sorted(bare) == sorted(PRETENCES)
+    assert "done" not in bare.values()
+    assert set(_harmless(tmp_path, *shim, "--").values()) == {"done"}
+    assert _harmless(tmp_path, *shim, "--refuse", ",".join(PRETENCES), "--") == bare
+
+
+@pytest.mark.parametrize("name", PRETENCES)
+def test_each_is_refused_alone(name: str, tmp_path: Path) -> None:
+    found = _harmless(tmp_path, *REMAINROOT, "--store", "memory", f"--refuse={name}", "--")
+    assert [other for other, result in found.items() if result != "done"] == [name]
+
+
+SWAP = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+os.mkdir("directory"), os.mkfifo("fifo"), os.symlink("loop", "loop")
+open("file", "w").write("x" * 10000)
+def attempt(call, path, *more):
+    result = getattr(libc, call)(path, *more)
+    print(call, path, *more, errno.errorcode[ctypes.get_errno()] if result else "done")
+for path in (b"missing", b"directory", b"fifo", b"file", b"file/x", b"loop", b"", b"/dev/null", b"x" * 5000, None):
+    attempt("swapon", path, 0)
+    attempt("swapoff", path)
+attempt("swapon", b"missing", 1 << 30)
+os.setuid(33)
+attempt("swapon", b"missing", 0)
+attempt("swapoff", b"missing")
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_swap_areas(engine: str) -> None:
+    printed = []
+    for prefix in ([], [*PLACE, *REMAINROOT[:-1], engine, "--"]):
+        with tempfile.TemporaryDirectory() as place:
+            Path(place).chmod(0o755)
+            done = subprocess.run(
+                [*prefix, PYTHON, "-c", SWAP],
+                capture_output=True, text=True, check=False, env=environment(), timeout=TIMEOUT, cwd=place,
+            )  # fmt: skip
+        assert done.stderr == ""
+        printed.append(done.stdout)
+    assert printed[0].count("EINVAL") > 5
+    assert printed[1] == printed[0]
+
+
+MOUNTS = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for kind in sys.argv[2:]:
+    result = libc.mount(b"none", sys.argv[1].encode(), kind.encode(), 0, None)
+    print(kind, "done" if result == 0 else errno.errorcode[ctypes.get_errno()])
+    if result == 0:
+        libc.umount2(sys.argv[1].encode(), 2)
+"""
+
+
+def test_mounts_are_refused_as_the_table_says(tmp_path: Path) -> None:
+    """All that the machine's kernel knows, but for binfmt_misc, which a user namespace can have since Linux 6.7."""
+    known = {line.split()[-1] for line in Path("/proc/filesystems").read_text("ascii").splitlines()}
+    table = Path(__file__).parents[2].joinpath("doc/PRIVILEGED.md").read_text("utf-8").split("## Mounts")[1]
+    expected = {}
+    for line in table.splitlines():
+        kinds, *rest = [cell.strip() for cell in line.strip("|").split("|")]
+        for kind in kinds.split(";")[0].split(", "):
+            if kind in known - {"binfmt_misc", "overlay"}:
+                expected[kind] = "done" if rest[0] == "works" else "EPERM"
+    assert {"tmpfs", "proc", "sysfs", "devtmpfs"} <= expected.keys()
+    for space in ([], ["unshare", "--mount"]):
+        done = remainroot("--", *space, PYTHON, "-c", MOUNTS, str(tmp_path), *expected)
+        assert done.stderr == ""
+        found = dict(line.split() for line in done.stdout.splitlines())
+        assert found == (expected if space else dict.fromkeys(expected, "EPERM"))
