@@ -434,11 +434,14 @@ class Credentials:
             and self.gid == target.gid == target.egid == target.sgid
         ) or self.capable(CAP_SYS_RESOURCE)
 
-    def exec(self, *, uid: int = KEEP, gid: int = KEEP, file_caps: FileCaps | None = None) -> ExecResult:
+    def exec(
+        self, *, uid: int = KEEP, gid: int = KEEP, file_caps: FileCaps | None = None, watched: bool = False
+    ) -> ExecResult:
         """execve(2) of a file set-user-id `uid`, set-group-id `gid` (group-executable too), with `file_caps`.
 
         Leave out what the file does not have, and all three on a nosuid mount. For a script they are those of
-        the interpreter. EPERM where the file insists on capabilities that cannot be granted.
+        the interpreter. `watched`: the task has a tracer without CAP_SYS_PTRACE. EPERM where the file insists on
+        capabilities that cannot be granted.
         """
         # execve(2): the set-id bits are ignored under no_new_privs.
         euid = self.euid if uid == KEEP or self.no_new_privs else uid
@@ -464,9 +467,10 @@ class Credentials:
 
         # Before 2025 the kernel took an effective id unlike the real one for a changed one.
         id_changed = euid != self.euid or not self.in_group(egid)
-        if self.no_new_privs and (id_changed or permitted & ~self.permitted):
+        if (self.no_new_privs or watched) and (id_changed or permitted & ~self.permitted):
             # PR_SET_NO_NEW_PRIVS(2const): nothing that could not have been done without the execve.
-            euid, egid = self.uid, self.gid
+            if self.no_new_privs or not self.effective & _SETUID:
+                euid, egid = self.uid, self.gid
             permitted &= self.permitted
 
         # A set-id program, and one with file capabilities, starts without ambient ones.

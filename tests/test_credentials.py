@@ -364,6 +364,18 @@ def test_set_group_id_of_a_group_one_is_in_is_secure_too() -> None:
     assert WWW.exec(gid=4).secure
 
 
+def test_a_weak_tracer_lets_a_program_give_nothing() -> None:
+    """execve(2), ptrace(2): as under no_new_privs, but for ids with CAP_SETUID."""
+    assert WWW.exec(uid=0, watched=True).creds == WWW
+    assert not WWW.exec(uid=0, watched=True).creds.permitted
+    assert WWW.exec(watched=True) == WWW.exec()
+    able = WWW.replace(effective=1 << c.CAP_SETUID, permitted=1 << c.CAP_SETUID)
+    creds = able.exec(uid=0, watched=True).creds
+    assert (uids(creds), creds.permitted) == ((33, 0, 0, 0), 1 << c.CAP_SETUID)
+    both = able.set_no_new_privs().exec(uid=0, watched=True).creds
+    assert (uids(both), both.permitted) == ((33, 33, 33, 33), 0)
+
+
 def test_saved_and_file_system_ids_follow_the_effective_ones() -> None:
     creds, secure = MIXED.replace(fsuid=3).exec()
     assert (uids(creds), gids(creds), secure) == ((1, 2, 2, 2), (11, 12, 12, 12), True)

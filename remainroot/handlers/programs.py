@@ -7,19 +7,21 @@ import os
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick
-from remainroot.credentials import KEEP, ROOT, parse_file_caps
+from remainroot.credentials import CAP_SYS_PTRACE, KEEP, ROOT, parse_file_caps
 from remainroot.dispatch import CONTINUE, Exec, handles
 from remainroot.handlers.paths import Unresolved, find, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.tasks import SUID_DUMPABLE
+from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from remainroot.credentials import FileCaps
+    from remainroot.credentials import Credentials, FileCaps
     from remainroot.dispatch import Call, Outcome
 
+_LEGIBLE: Final = 0o444
 _SET_ID: Final = S_ISUID | S_ISGID
 _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
@@ -52,19 +54,23 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         fd, st = _program(call, fd, st)
         uid = gid = KEEP
         file_caps = None
-        if S_ISREG(st.st_mode) and not os.fstatvfs(fd).f_flag & os.ST_NOSUID:
-            owner = world.owner(fd, st)
+        owner = world.owner(fd, st)
+        legible = owner.mode & _LEGIBLE == _LEGIBLE or _may_read(call, fd)
+        if S_ISREG(st.st_mode) and not os.fstatvfs(fd).f_flag & os.ST_NOSUID and not _in_memory(fd, st):
             if owner.mode & S_ISUID:
                 uid = owner.uid
             if owner.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
                 gid = owner.gid
             file_caps = _file_caps(call, fd, st)
         creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps)
+        if _gains(state.creds, creds) and _is_watched(call):
+            creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps, watched=True)
     finally:
         os.close(fd)
-    # First as what the task was before, then as for any change of credentials (prctl(2), PR_SET_DUMPABLE).
+    # First as what the task was before, then as for any change of credentials (prctl(2), PR_SET_DUMPABLE). Who may not
+    # read a program may not read its memory.
     before = state.creds
-    dumpable = 1 if before.euid == before.uid and before.egid == before.gid else SUID_DUMPABLE
+    dumpable = 1 if legible and before.euid == before.uid and before.egid == before.gid else SUID_DUMPABLE
     after = state.replace(dumpable=dumpable).with_creds(creds)
     real = (world.real_uid, world.real_uid, world.real_gid, world.real_gid)
     told = (creds.uid, creds.euid, creds.gid, creds.egid)
@@ -96,6 +102,30 @@ def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_resu
         os.close(fd)
         fd = found
     return fd, st
+
+
+def _gains(before: Credentials, after: Credentials) -> bool:
+    return (before.euid, before.egid) != (after.euid, after.egid) or bool(after.permitted & ~before.permitted)
+
+
+def _is_watched(call: Call) -> bool:
+    """Whether a task of ours traces the caller that has not CAP_SYS_PTRACE (now, not when it began)."""
+    tracer = int(status_field(call.tid, b"TracerPid"))
+    if tracer in (0, os.getpid()) or not call.world.tasks.supervises(tracer):
+        return False
+    return not call.world.tasks.state(tracer).creds.capable(CAP_SYS_PTRACE)
+
+
+def _may_read(call: Call, fd: int) -> bool:
+    from remainroot.handlers.searching import File, Searcher
+    from remainroot.permissions import READ
+
+    return Searcher(call).permits(File(fd), READ)
+
+
+def _in_memory(fd: int, st: os.stat_result) -> bool:
+    """Whether it is a file of memfd_create(2): on no mount of the task's, so that it cannot give it privileges."""
+    return not st.st_nlink and os.readlink(b"/proc/self/fd/%d" % fd).startswith(b"/memfd:")
 
 
 def _file_caps(call: Call, fd: int, st: os.stat_result) -> FileCaps | None:

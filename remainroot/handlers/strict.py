@@ -337,10 +337,18 @@ def execve(searcher: Searcher) -> None:
 @searches("execveat")
 def execveat(searcher: Searcher) -> None:
     """As `execve`, relative to a descriptor, which may be the program."""
-    _execute(searcher, searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(4)))
+    call = searcher.call
+    file = searcher.find_at(call.signed(0), 1, call.unsigned(4))
+    _execute(searcher, file, hidden=not call.path(1).startswith(b"/") and _closes_on_exec(call))
 
 
-def _execute(searcher: Searcher, file: File) -> None:
+def _closes_on_exec(call: Call) -> bool:
+    with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
+        return any(line.startswith(b"flags:") and int(line[6:], 8) & os.O_CLOEXEC for line in file)
+
+
+def _execute(searcher: Searcher, file: File, *, hidden: bool = False) -> None:
+    """The program may be executed; `hidden`: no interpreter would find a script that is named so (ENOENT)."""
     for _ in range(_MAX_INTERPRETERS):
         if not S_ISREG(file.st.st_mode):
             return  # EACCES, ELOOP
@@ -348,7 +356,7 @@ def _execute(searcher: Searcher, file: File) -> None:
         with open(f"/proc/self/fd/{file.fd}", "rb", buffering=0) as program:
             line = program.read(_SHEBANG).split(b"\n", 1)[0]
         words = line[2:].split()
-        if not line.startswith(b"#!") or not words:
+        if not line.startswith(b"#!") or not words or hidden:
             return
         file = searcher.find(AT_FDCWD, words[0])
 

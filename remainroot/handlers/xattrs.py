@@ -163,8 +163,13 @@ def _set(call: Call, locate: Locate, name: int, rest: tuple[int, int, int]) -> O
 
 
 def _set_capability(file: File, value: bytes, flags: int) -> Outcome:
-    """On the file if the kernel lets us; else kept: no CAP_SETFCAP (bubblewrap), or not even a user namespace."""
-    if value and parse_file_caps(value) is None:
+    """On the file if the kernel lets us, else kept.
+
+    It does not without CAP_SETFCAP (bubblewrap) or a user namespace, and those for another namespace's root, an id that
+    ours does not map, it takes for malformed.
+    """
+    caps = parse_file_caps(value) if value else None
+    if value and caps is None:
         return Fail(EINVAL)
     file.demand_unflagged()
     if value and not file.call.creds.capable(CAP_SETFCAP):
@@ -173,7 +178,8 @@ def _set_capability(file: File, value: bytes, flags: int) -> Outcome:
         try:
             os.setxattr(file.path, _CAPABILITY, value, flags)
         except OSError as error:
-            if error.errno != EPERM:
+            for_others = caps is not None and caps.rootid and error.errno == EINVAL
+            if error.errno != EPERM and not for_others:
                 raise
         else:
             file.drop(_CAPABILITY)

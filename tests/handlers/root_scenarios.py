@@ -388,6 +388,37 @@ def queued_signals() -> None:
     print(in_child(stranger))
 
 
+# ---------------------------------------------------------------- programs
+
+
+def traced_programs() -> None:
+    """A set-id program gives nothing to a task whose tracer could not have it: ptrace(2), execve(2)."""
+    import shutil
+
+    for name, uid, mode in (("plain", 0, 0o755), ("root", 0, 0o4755), ("other", 42, 0o6755)):
+        shutil.copy("/usr/bin/id", name)
+        os.chown(name, uid, 43)
+        os.chmod(name, mode)
+    for path in ("plain", "root", "other"):
+        for tracer in (0, 1000):
+
+            def trace(path: str = path, tracer: int = tracer) -> None:
+                os.setgroups([])
+                os.setresgid(1000, 1000, 1000)
+                os.setresuid(tracer, tracer, tracer)
+                sys.stdout.flush()
+                pid = os.fork()
+                if pid == 0:
+                    LIBC.ptrace(0, 0, None, None)  # PTRACE_TRACEME
+                    os.execv(path, [path])
+                _, status = os.waitpid(pid, 0)
+                print(path, tracer, os.WSTOPSIG(status) if os.WIFSTOPPED(status) else status, flush=True)
+                LIBC.ptrace(17, pid, None, None)  # PTRACE_DETACH
+                os.waitpid(pid, 0)
+
+            print(in_child(trace))
+
+
 # ---------------------------------------------------------------- privileges
 
 

@@ -21,6 +21,14 @@ def test_as_real_root(engine: str, scenario: str) -> None:
 
 
 @pytest.mark.oracle
+def test_traced_programs_as_real_root() -> None:
+    """With the other engines a task has its tracer already."""
+    expected = as_real_root("traced_programs")
+    assert len(expected) == 18
+    assert under("notify", "traced_programs") == expected
+
+
+@pytest.mark.oracle
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_shim_it_is_not_so(scenario: str) -> None:
     assert bare(scenario) != as_real_root(scenario)

@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz")
     made.add_argument("--seeds", type=seeds, default=range(10), metavar="A:B")
     made.add_argument("--variant", action="append", choices=tuple(runner.VARIANTS))
-    made.add_argument("--mode", action="append", choices=runner.FILE_MODES, help="who acts on files; default all")
+    modes = (*runner.FILE_MODES, *runner.EXEC_MODES)
+    made.add_argument("--mode", action="append", choices=modes, help="who acts on files; what programs may be executed")
     made.add_argument("--base", action="append", help="a directory of the filesystem to use; default /tmp")
     made.add_argument("--runs", type=int, default=1, help="filefuzz: with how many supervisors, one after the other")
     made.add_argument("--store", action="append", help="repeatable; each case has a database of its own")
@@ -54,6 +55,9 @@ def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
             modes = args.mode or (runner.FILE_MODES if program == "filefuzz" else runner.FLAG_MODES)
             for mode, base in product(modes, args.base or ["/tmp"]):
                 yield runner.Case(program, seed, variant, mode=mode, base=base, runs=args.runs)
+        elif program == "execfuzz":
+            for mode, base in product(args.mode or runner.EXEC_MODES[:1], args.base or ["/tmp"]):
+                yield runner.Case(program, seed, variant, mode=mode, base=base)
         elif program == "errors":
             yield runner.Case(program, seed, variant, mode="lax", base=(args.base or ["/tmp"])[0])
         else:

@@ -21,7 +21,7 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "filefuzz", "flagfuzz", "errors", "probe")
+PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "errors", "probe")
 ON_FILES = ("filefuzz", "flagfuzz")
 VARIANTS: dict[str, list[str]] = {
     "native": [],
@@ -37,6 +37,11 @@ READ_ONLY = [
     'mount --bind "$0/src" "$0/ro" && mount -o remount,bind,ro "$0/ro" && exec "$@"',
 ]  # fmt: skip
 """errors: with a directory of the work directory, which is the next word, mounted read-only."""
+NO_SET_ID = [
+    "unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o nosuid,mode=755 none "$0/nosuid" && exec "$@"',
+]  # fmt: skip
+"""execfuzz: with a directory of the work directory, which is the next word, on a mount without set-id bits."""
+EXEC_MODES = ("open", "strict")
 SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
 
 
@@ -51,13 +56,13 @@ class Case:
     program: str
     seed: int
     variant: str = "native"
-    mode: str = "root"  # filefuzz, flagfuzz: who acts; errors: what is expected, "lax" or "strict"
+    mode: str = "root"  # filefuzz, flagfuzz: who acts; execfuzz: EXEC_MODES; errors: "lax" or "strict" is expected
     base: str = "/tmp"  # the same: the filesystem
     runs: int = 1  # filefuzz: in how many runs, one after the other, each with a supervisor of its own
     extras: bool = False  # credfuzz: also compare /proc/self/status
 
     def __str__(self) -> str:
-        on_files = self.program in (*ON_FILES, "errors")
+        on_files = self.program in (*ON_FILES, "errors", "execfuzz")
         tail = f" {self.mode} {self.base}" if on_files else " x" if self.extras else ""
         tail += f" in {self.runs} runs" if self.runs > 1 else ""
         return f"{self.program} seed {self.seed} {self.variant}{tail}"
@@ -178,6 +183,9 @@ class Oracle:
         elif case.program == "errors":
             make_read_only_part(work)
             argv = [*READ_ONLY, work, *argv, str(case.seed), work, self._mask, case.mode]
+        elif case.program == "execfuzz":
+            os.mkdir(os.path.join(work, "nosuid"))
+            argv = [*NO_SET_ID, work, *argv, str(case.seed), work, self._mask, case.mode]
         elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
         else:

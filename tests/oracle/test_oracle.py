@@ -28,6 +28,11 @@ FILES = [
     runner.Case("filefuzz", 600, mode="root", base="/dev/shm"),
     runner.Case("filefuzz", 601, mode="mixed", base="/dev/shm"),
 ]
+EXECUTIONS = [
+    *(runner.Case("execfuzz", seed, mode="open") for seed in range(800, 802)),
+    runner.Case("execfuzz", 810, "m32", mode="open"),
+    runner.Case("execfuzz", 811, "static", mode="open"),
+]
 FLAGS = [
     *(runner.Case("flagfuzz", 700 + i, mode=mode) for i, mode in enumerate(runner.FLAG_MODES)),
     runner.Case("flagfuzz", 710, "m32", base="/dev/shm"),
@@ -52,6 +57,20 @@ def oracle() -> Iterator[runner.Oracle]:
 @pytest.mark.parametrize("case", CREDENTIALS, ids=str)
 def test_credentials_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
     report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("engine", runner.ENGINES)
+@pytest.mark.parametrize("case", EXECUTIONS, ids=str)
+def test_executions_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("seed", [820, 821, 822])
+def test_strict_executions_as_real_root(oracle: runner.Oracle, seed: int) -> None:
+    case = runner.Case("execfuzz", seed, mode="strict")
+    report = runner.difference(case, "notify", oracle.run_oracle(case), oracle.run_under("notify", case, ("--strict",)))
     assert report is None, report
 
 
@@ -107,7 +126,7 @@ def test_real_root_passes_every_fact(oracle: runner.Oracle, variant: str) -> Non
     assert result.status == 0
 
 
-@pytest.mark.parametrize("case", [CREDENTIALS[0], CREDENTIALS[6], *FILES[:5]], ids=str)
+@pytest.mark.parametrize("case", [CREDENTIALS[0], CREDENTIALS[6], *FILES[:5], EXECUTIONS[0]], ids=str)
 def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> None:
     want, again = oracle.run_oracle(case), oracle.run_oracle(case)
     assert want.status == 0
@@ -115,7 +134,7 @@ def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> 
     assert runner.difference(case, "oracle", want, again) is None
 
 
-@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0], FLAGS[0]], ids=str)
+@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0], FLAGS[0], EXECUTIONS[0]], ids=str)
 def test_without_the_shim_the_comparison_fails(oracle: runner.Oracle, case: runner.Case) -> None:
     report = runner.difference(case, "nothing", oracle.run_oracle(case), oracle.run_bare(case))
     assert report is not None
