@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from remainroot.settings import Settings
     from remainroot.store.base import Store
     from remainroot.tasks import State
+    from remainroot.written import Written
 
 OVERFLOW_ID: Final = 65534
 """What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
@@ -69,6 +70,8 @@ class World:
         """Host and domain names that were set where the kernel refused: by UTS namespace and field of uname(2)."""
         self.ipc: Objects | None = None
         """The System V IPC objects that are not the user's; None while no task has done anything with one."""
+        self.written: Written | None = None
+        """The login uids that were set; None while nobody has opened such a file to write."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

@@ -167,6 +167,10 @@ def _open(  # noqa: PLR0911  # each way out is one rule
 ) -> Outcome:
     if flags & O_PATH:
         return CONTINUE
+    if call.world.settings.strict and flags & os.O_ACCMODE:
+        found = _login_uid(call, dirfd, index, flags)
+        if found is not None:
+            return found
     if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call, mode):
         return open_existing(call, dirfd, index, flags)
     try:
@@ -187,6 +191,18 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         return open_existing(call, dirfd, index, flags)
     finally:
         os.close(place.directory)
+
+
+def _login_uid(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
+    try:
+        name = call.path(index).rpartition(b"/")[2]
+    except OSError:
+        return None
+    if name != b"loginuid":
+        return None
+    from remainroot.handlers.login import open_to_write
+
+    return open_to_write(call, dirfd, index, flags)
 
 
 def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:

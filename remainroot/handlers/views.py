@@ -107,12 +107,21 @@ def _setgroups(world: World, tid: int, text: bytes) -> bytes:
     return b"allow\n" if _in_our_namespace(tid) else text
 
 
+def _login_uid(world: World, tid: int, text: bytes) -> bytes:
+    if world.written is None:
+        return text
+    from remainroot.handlers.login import shown
+
+    return shown(world, tid, text)
+
+
 _VIEWS: Final[dict[bytes, View]] = {
     b"status": _status,
     b"limits": _limits,
     b"uid_map": _id_map,
     b"gid_map": _id_map,
     b"setgroups": _setgroups,
+    b"loginuid": _login_uid,
 }
 
 

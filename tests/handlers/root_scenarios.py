@@ -160,6 +160,41 @@ def realtime_limit() -> None:
         print([line for line in file if "realtime" in line])
 
 
+def login_uid(path: str = "/proc/self/loginuid") -> None:
+    """As pam_loginuid(8) sets it. Only for a process that ends soon: it cannot be undone without privileges."""
+
+    def told(path: str = path) -> bytes:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(fd, 99)
+        finally:
+            os.close(fd)
+
+    def change(uid: int) -> None:
+        fd = os.open(path, os.O_NOFOLLOW | os.O_RDWR)
+        os.read(fd, 99)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.ftruncate(fd, 0)
+        print(os.write(fd, b"%d" % uid))
+        os.close(fd)
+
+    change(33)
+    print(told(), subprocess.run(["cat", path], capture_output=True, check=True).stdout)
+
+    def child() -> None:
+        print(told())
+        change(44)
+        print(told(), told(f"/proc/{os.getppid()}/loginuid"))
+        drop(33, 33)
+        attempt("user", lambda: os.open(path, os.O_RDWR))
+        print(told())
+
+    print(in_child(child), told())
+    with open(path, "w", encoding="ascii") as file:
+        file.write("55")
+    print(told())
+
+
 # ---------------------------------------------------------------- peers
 
 

@@ -35,9 +35,9 @@ def as_real_root(scenario: str) -> list[str]:
     return _printed(["unshare", "--uts"], scenario)
 
 
-def under(engine: str, scenario: str) -> list[str]:
+def under(engine: str, scenario: str, *options: str) -> list[str]:
     """In a user namespace with one mapping, under remainroot."""
-    return _printed([*PLACE, *REMAINROOT[:-1], engine, "--"], scenario)
+    return _printed([*PLACE, *REMAINROOT[:-1], engine, *options, "--"], scenario)
 
 
 def bare(scenario: str) -> list[str]:

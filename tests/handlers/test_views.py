@@ -21,6 +21,14 @@ def test_as_real_root(engine: str, scenario: str) -> None:
 
 
 @pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_login_uid_with_strict(engine: str) -> None:
+    expected = as_real_root("login_uid")
+    assert "b'33'" in expected[1]
+    assert under(engine, "login_uid", "--strict") == expected
+
+
+@pytest.mark.oracle
 def test_traced_programs_as_real_root() -> None:
     """With the other engines a task has its tracer already."""
     expected = as_real_root("traced_programs")
