@@ -45,6 +45,10 @@ _QBYTES_AT: Final = 88
 _BUFFER: Final = 128
 
 
+class Elsewhere(Exception):  # noqa: N818  # no error: the kernel will answer
+    """The task's IPC namespace is one that we cannot enter."""
+
+
 class Permissions:
     """Whose an object is, who made it, what others may do with it. `cpid`: the process that made a segment, or 0."""
 
@@ -118,7 +122,7 @@ def namespace(tid: int) -> int:
 def inside(tid: int, body: Callable[[], T]) -> T:
     """What `body` returns, or the OSError it raises, in the IPC namespace of `tid`.
 
-    A thread of ours goes there if it is another one than ours, for there may be no way back.
+    A thread of ours goes there if it is another one than ours, for there may be no way back. Elsewhere: it cannot.
     """
     if namespace(tid) == namespace(os.getpid()):
         return body()
@@ -127,17 +131,13 @@ def inside(tid: int, body: Callable[[], T]) -> T:
     done = _thread.allocate_lock()
     done.acquire()
     results: list[T] = []
-    errors: list[OSError] = []
+    errors: list[Exception] = []
 
     def go() -> None:
         try:
-            fd = os.open(f"/proc/{tid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                syscall(_SYS_SETNS, fd, _CLONE_NEWIPC)
-            finally:
-                os.close(fd)
+            _enter(tid)
             results.append(body())
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # raised again where it belongs
             errors.append(error)
         finally:
             done.release()
@@ -147,6 +147,17 @@ def inside(tid: int, body: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _enter(tid: int) -> None:
+    try:
+        fd = os.open(f"/proc/{tid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscall(_SYS_SETNS, fd, _CLONE_NEWIPC)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Elsewhere from error
 
 
 def _number(name: str) -> int:

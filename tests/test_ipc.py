@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from remainroot import ipc
 from remainroot.credentials import user
+from tests.launching import environment, until
 
 if TYPE_CHECKING:
     import pytest
@@ -40,3 +44,18 @@ def test_who_may_do_what() -> None:
             for shift in (0, 3, 6):
                 assert permissions.allows(creds, wanted << shift) == (not wanted & ~bits), (uid, gid, wanted, shift)
     assert permissions.allows(user(9, 9, (44,)), 0o400)
+
+
+def test_a_namespace_that_cannot_be_entered() -> None:
+    with subprocess.Popen(["unshare", "--ipc", "sleep", "60"]) as other:
+        try:
+            until(lambda: ipc.namespace(other.pid) != ipc.namespace(os.getpid()))
+            assert ipc.inside(other.pid, lambda: ipc.namespace(threading.get_native_id())) == ipc.namespace(other.pid)
+            refused = subprocess.run(
+                ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c",
+                 f"from remainroot import ipc; ipc.inside({other.pid}, lambda: 0)"],
+                capture_output=True, text=True, check=False, env=environment(),
+            )  # fmt: skip
+            assert refused.stderr.rstrip().splitlines()[-1] == "remainroot.ipc.Elsewhere"
+        finally:
+            other.kill()

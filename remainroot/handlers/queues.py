@@ -45,6 +45,8 @@ def create(call: Call, flags: int, mode: int) -> Outcome:
 
     try:
         fd = ipc.inside(call.tid, make)
+    except ipc.Elsewhere:
+        return CONTINUE
     except OSError as error:
         if error.errno == EEXIST:
             return CONTINUE

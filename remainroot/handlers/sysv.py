@@ -56,7 +56,10 @@ def shown(world: World, space: int, kind: str, number: int, real: Permissions) -
 
 def get(call: Call, kind: str, key: int, size: int, flags: int) -> Outcome:
     """Look an object up, or make one that belongs to the caller's effective ids."""
-    return ipc.inside(call.tid, lambda: _get(call, kind, key, size, flags))
+    try:
+        return ipc.inside(call.tid, lambda: _get(call, kind, key, size, flags))
+    except ipc.Elsewhere:
+        return CONTINUE
 
 
 def _get(call: Call, kind: str, key: int, size: int, flags: int) -> Outcome:
@@ -101,7 +104,10 @@ def _found(call: Call, kind: str, number: int, flags: int) -> Outcome:
 
 def control(call: Call, kind: str, number: int, command: int, buffer: int) -> Outcome:
     """One command of an object (in `_COMMANDS` of the declarations); `number` is its identifier, or its index."""
-    return ipc.inside(call.tid, lambda: _control(call, kind, number, command, buffer))
+    try:
+        return ipc.inside(call.tid, lambda: _control(call, kind, number, command, buffer))
+    except ipc.Elsewhere:
+        return CONTINUE
 
 
 def _control(call: Call, kind: str, number: int, command: int, buffer: int) -> Outcome:

@@ -215,9 +215,12 @@ def _shown(call: Call, fd: int, st: os.stat_result, path: bytes) -> bytes | None
 def _ipc_objects(call: Call, kind: bytes) -> bytes | None:
     """A table of System V IPC; that of the task's IPC namespace, for it has opened it."""
     from remainroot.handlers.sysv import table
-    from remainroot.ipc import inside
+    from remainroot.ipc import Elsewhere, inside
 
-    text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
+    try:
+        text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
+    except Elsewhere:
+        return None
     shown = table(call, kind.decode(), text)
     return None if shown == text else shown
 
