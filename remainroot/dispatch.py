@@ -247,7 +247,7 @@ class Row:
 
 def declare(*, strict: bool = False) -> None:
     """Import all declarations; `strict`: the guards, too. By name, for they stand on top of this module."""
-    for name in ("handlers", *(("handlers.strict", "handlers.strict_names") if strict else ())):
+    for name in ("handlers", *(("handlers.strict", "handlers.strict_ipc", "handlers.strict_names") if strict else ())):
         __import__(f"remainroot.{name}")
 
 

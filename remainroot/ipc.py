@@ -32,7 +32,7 @@ MSG, SEM, SHM = "msg", "sem", "shm"
 IPC_PRIVATE: Final = 0
 IPC_CREAT, IPC_EXCL = 0o1000, 0o2000
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
-OWNERS: Final = 0o600
+OWNERS: Final = 0o700
 """What of a mode the kernel always gets to see."""
 _CLONE_NEWIPC: Final = 0x0800_0000
 _SYS_SETNS: Final = 268 if os.uname().machine == "aarch64" else 308

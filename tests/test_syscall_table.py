@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import remainroot.handlers.strict
+import remainroot.handlers.strict_ipc
 import remainroot.handlers.strict_names  # noqa: F401  # declares every syscall and every guard
 from remainroot.dispatch import GUARDS, SYSCALLS
 

@@ -34,7 +34,7 @@ preadv readlink readlinkat getdents getdents64 init_module finit_module delete_m
 perf_event_open userfaultfd mbind set_mempolicy setsid setpgid getpriority pidfd_open pidfd_getfd file_getattr
 file_setattr statmount listmount inotify_add_watch landlock_restrict_self sigreturn rt_sigreturn statfs fstatfs
 statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise listen socketpair setsockopt
-uname sched_getscheduler sched_getparam ioprio_get
+uname sched_getscheduler sched_getparam ioprio_get msgsnd msgrcv semop semtimedop semtimedop_time64 shmat mq_unlink
 """.split()  # noqa: SIM905  # a list of strings is five times as long
 
 ARCHES = {"x86_64": "X86_64", "i386": "X86", "x32": "X32", "aarch64": "AARCH64", "arm": "ARM"}
@@ -46,7 +46,8 @@ NEW = {  # newer than some released libseccomp: the same number on every machine
 I386_DIRECT = {  # libseccomp names only their socketcall(2) and ipc(2) forms
     "socket": 359, "socketpair": 360, "bind": 361, "connect": 362, "listen": 363, "accept4": 364, "getsockopt": 365,
     "setsockopt": 366, "sendmsg": 370, "recvmsg": 372, "sendmmsg": 345, "recvmmsg": 337, "semget": 393,
-    "semctl": 394, "shmget": 395, "shmctl": 396, "msgget": 399, "msgctl": 402,
+    "semctl": 394, "shmget": 395, "shmctl": 396, "shmat": 397, "msgget": 399, "msgsnd": 400, "msgrcv": 401,
+    "msgctl": 402,
 }
 
 

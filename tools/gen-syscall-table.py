@@ -16,6 +16,7 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 import remainroot.handlers.strict  # noqa: E402
+import remainroot.handlers.strict_ipc  # noqa: E402
 import remainroot.handlers.strict_names  # noqa: E402, F401  # declares every syscall and every guard
 from remainroot import abi as abis  # noqa: E402
 from remainroot.dispatch import GUARDS, INT, SYSCALLS  # noqa: E402

@@ -36,5 +36,6 @@ NUMBERS: dict[str, int] = {
     "landlock_restrict_self": 446, "rt_sigreturn": 139, "statfs": 43, "fstatfs": 44,
     "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "process_madvise": 440, "listen": 201,
     "socketpair": 199, "setsockopt": 208, "uname": 160, "sched_getscheduler": 120, "sched_getparam": 121,
-    "ioprio_get": 31,
+    "ioprio_get": 31, "msgsnd": 189, "msgrcv": 188, "semop": 193, "semtimedop": 192, "shmat": 196,
+    "mq_unlink": 181,
 }

@@ -45,4 +45,6 @@ NUMBERS: dict[str, int] = {
     "statfs": 99, "fstatfs": 100, "statfs64": 266, "fstatfs64": 267, "process_vm_readv": 376,
     "process_vm_writev": 377, "kcmp": 378, "process_madvise": 440, "listen": 284, "socketpair": 288,
     "setsockopt": 294, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 315,
+    "msgsnd": 301, "msgrcv": 302, "semop": 298, "semtimedop": 312, "semtimedop_time64": 420, "shmat": 305,
+    "mq_unlink": 275,
 }

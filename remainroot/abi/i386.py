@@ -47,4 +47,5 @@ NUMBERS: dict[str, int] = {
     "statfs64": 268, "fstatfs64": 269, "iopl": 110, "ioperm": 101, "process_vm_readv": 347,
     "process_vm_writev": 348, "kcmp": 349, "process_madvise": 440, "listen": 363, "socketpair": 360,
     "setsockopt": 366, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
+    "msgsnd": 400, "msgrcv": 401, "semtimedop_time64": 420, "shmat": 397, "mq_unlink": 278,
 }

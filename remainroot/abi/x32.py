@@ -40,4 +40,5 @@ NUMBERS: dict[str, int] = {
     "rt_sigreturn": 513, "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 539,
     "process_vm_writev": 540, "kcmp": 312, "process_madvise": 440, "listen": 50, "socketpair": 53,
     "setsockopt": 541, "uname": 63, "sched_getscheduler": 145, "sched_getparam": 143, "ioprio_get": 252,
+    "msgsnd": 69, "msgrcv": 70, "semop": 65, "semtimedop": 220, "shmat": 30, "mq_unlink": 241,
 }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _INTERRUPTIBLE: Final = frozenset(
     (
         "connect", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg", "accept", "accept4", "socketcall", "waitid", "ioctl",
-        "fcntl",
+        "fcntl", "semop", "semtimedop", "semtimedop_time64", "msgsnd", "msgrcv", "ipc",
     )
 )  # fmt: skip
 """Declared calls that may block by themselves: EINTR can be the kernel's own answer."""

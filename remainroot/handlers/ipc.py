@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from remainroot.credentials import CAP_IPC_OWNER
-from remainroot.dispatch import CONTINUE, When, equals, handles, has_bits
+from remainroot.dispatch import CONTINUE, INT, When, handles, has_bits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ _IPC_64: Final = 0x100
 _COMMANDS: Final = {"msg": (0, 1, 2, 11, 13), "sem": (0, 1, 2, 18, 20), "shm": (0, 1, 2, 11, 12, 13, 15)}
 """IPC_RMID, IPC_SET, IPC_STAT, then STAT and STAT_ANY by index; SHM_LOCK, SHM_UNLOCK."""
 _MULTIPLEXED: Final = {2: "sem", 3: "sem", 13: "msg", 14: "msg", 23: "shm", 24: "shm"}
-
-
-def _commands(kind: str, argument: int) -> tuple[When, ...]:
-    commands = _COMMANDS[kind]
-    return equals(argument, *commands, *(command | _IPC_64 for command in commands))
 
 
 @handles("msgget")
@@ -48,19 +43,19 @@ def shmget(call: Call) -> Outcome:
     return _get(call, "shm", call.signed(0), call.ptr(1), call.unsigned(2))
 
 
-@handles("msgctl", when=_commands("msg", 1))
+@handles("msgctl")
 def msgctl(call: Call) -> Outcome:
     """msgctl(2): whose the queue is, and who may change or remove it."""
     return _control(call, "msg", call.signed(0), call.signed(1) & ~_IPC_64, call.ptr(2))
 
 
-@handles("semctl", when=_commands("sem", 2))
+@handles("semctl", when=tuple(When(2, "eq", command, INT & ~_IPC_64) for command in _COMMANDS["sem"]))
 def semctl(call: Call) -> Outcome:
-    """semctl(2), as msgctl."""
+    """semctl(2), as msgctl; getting and setting values is not caught."""
     return _control(call, "sem", call.signed(0), call.signed(2) & ~_IPC_64, call.ptr(3))
 
 
-@handles("shmctl", when=_commands("shm", 1))
+@handles("shmctl")
 def shmctl(call: Call) -> Outcome:
     """shmctl(2), as msgctl; and who may lock the segment."""
     return _control(call, "shm", call.signed(0), call.signed(1) & ~_IPC_64, call.ptr(2))
@@ -100,6 +95,8 @@ def _get(call: Call, kind: str, key: int, size: int, flags: int) -> Outcome:
 
 
 def _control(call: Call, kind: str, number: int, command: int, buffer: int) -> Outcome:
+    if command not in _COMMANDS[kind]:
+        return CONTINUE
     from remainroot.handlers.sysv import control
 
     return control(call, kind, number, command, buffer)

@@ -15,10 +15,10 @@ from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
 OWN_NAMESPACE = ["unshare", "--ipc"]
 
 
-def printed(*command: str, abi: str) -> list[str]:
+def printed(*command: str, abi: str, name: str = "ipc_objects.c") -> list[str]:
     """What the program prints, in an IPC namespace where nobody else has objects."""
     done = subprocess.run(
-        [*OWN_NAMESPACE, *command, str(program(FIXTURES / "ipc_objects.c", abi))],
+        [*OWN_NAMESPACE, *command, str(program(FIXTURES / name, abi))],
         capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment(),
     )  # fmt: skip
     assert done.stderr == ""
@@ -69,3 +69,11 @@ def test_queues_as_real_root(engine: str, abi: str) -> None:
         shim = [*PLACE, *REMAINROOT[:-1], engine, "--"]
         assert queues(place, shim, [], abi) == expected
         assert queues(place, [], shim, abi) == expected
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("engine", "abi"), [("notify", "i386"), ("notify", "x86_64"), ("trace", "x86_64")])
+def test_strictly_as_real_users(engine: str, abi: str) -> None:
+    expected = printed(abi=abi, name="ipc_users.c")
+    assert len(expected) == 84
+    assert printed(*PLACE, *REMAINROOT[:-1], engine, "--strict", "--", abi=abi, name="ipc_users.c") == expected
