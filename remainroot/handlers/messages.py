@@ -5,8 +5,9 @@ Sent: the kernel takes no id that the namespace does not map, so the ids in the 
 real ones before the kernel reads it, and what the task claimed is noted. A peer outside sees the real ones.
 
 Received: the kernel fills in the sender's real ids. Where the sender is known by others, the message is received here
-on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials and
-nothing else. A message that carries descriptors is left to the kernel too: they must not be lost.
+on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials
+and, at most, the time of its arrival (SO_TIMESTAMP: syslog daemons ask for it). A message that carries descriptors is
+left to the kernel: they must not be lost.
 """
 
 from __future__ import annotations
@@ -29,13 +30,19 @@ if TYPE_CHECKING:
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
-    Received = tuple[bytes, "Ancillary", int, str | bytes | None]
+    Received = tuple[bytes, bytes, int, str | bytes | None]
     Ancillary = list[tuple[int, int, bytes]]
 
 _AF_UNIX: Final = 1
 _SOL_SOCKET: Final = 1
 _SO_PASSCRED: Final = 16
 _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 1, 2, 4
+_SCM_TIMESTAMP, _SCM_TIMESTAMPNS, _SCM_TIMESTAMP_NEW, _SCM_TIMESTAMPNS_NEW = 29, 35, 63, 64
+_COPIED: Final = {
+    4: (_SCM_CREDENTIALS, _SCM_TIMESTAMP_NEW, _SCM_TIMESTAMPNS_NEW),
+    8: (_SCM_CREDENTIALS, _SCM_TIMESTAMP_NEW, _SCM_TIMESTAMPNS_NEW, _SCM_TIMESTAMP, _SCM_TIMESTAMPNS),
+}
+"""What a message may bring that is received on a task's behalf, by the size of its long: ours has 8 bytes."""
 _MSG_OOB, _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_WAITALL, _MSG_ERRQUEUE = 0x1, 0x2, 0x20, 0x40, 0x100, 0x2000
 _MSG_CTRUNC: Final = 0x8
 _MSG_CMSG_CLOEXEC: Final = 0x4000_0000
@@ -71,7 +78,11 @@ class _Header:
     @property
     def room_for_credentials(self) -> bool:
         """Whether a control message with credentials fits."""
-        return bool(self.control) and bool(self.control_size >= self.word + 8 + _UCRED.size)
+        return self.has_room(self.word + 8 + _UCRED.size)
+
+    def has_room(self, size: int) -> bool:
+        """Whether control messages of so many bytes fit."""
+        return bool(self.control) and bool(self.control_size >= size)
 
     def parts(self, call: Call) -> list[tuple[int, int]]:
         """The (address, size) of each part of the message."""
@@ -196,14 +207,13 @@ def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable
     except OSError:
         return CONTINUE
     try:
-        received = _take(call, own, sum(size for _, size in parts), flags)
+        received = _take(call, own, header, sum(size for _, size in parts), flags)
     finally:
         own.close()
     if received is None:
         return CONTINUE
-    data, ancillary, told, name = received
+    data, control, told, name = received
     _scatter(call, parts, data)
-    control = header.pack(ancillary)
     call.write(header.control, control)
     sockaddr = _address(name)
     if header.name:
@@ -214,30 +224,37 @@ def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable
     return Return(len(data))
 
 
-def _take(call: Call, own: socket, size: int, flags: int) -> Received | None:
+def _take(call: Call, own: socket, header: _Header, size: int, flags: int) -> Received | None:
     """Receive the next message, if it is there and we are to tell the task who sent it."""
     if size > _MOST_DATA or own.family != _AF_UNIX or not own.getsockopt(_SOL_SOCKET, _SO_PASSCRED):
         return None
     text, ancillary = _look(own)
+    if any(level != _SOL_SOCKET or kind not in _COPIED[header.word] for level, kind, _ in ancillary):
+        return None
     shown = _exchange(call, text, ancillary, take=not flags & _MSG_PEEK)
     if shown is None:
+        return None
+    control = header.pack(shown)
+    if not header.has_room(len(control)):
         return None
     try:
         data, _, told, name = own.recvmsg(size, 4096, flags | _MSG_DONTWAIT)
     except OSError:
         return None
-    return data, shown, told, name
+    return data, control, told, name
 
 
 def _exchange(call: Call, text: bytes, ancillary: Ancillary, *, take: bool) -> Ancillary | None:
     """The control messages with the sender's ids as the task is to see them; None where the kernel's are right."""
-    if len(ancillary) != 1 or ancillary[0][:2] != (_SOL_SOCKET, _SCM_CREDENTIALS):
+    sent = [data for _, kind, data in ancillary if kind == _SCM_CREDENTIALS]
+    if not sent:
         return None
-    pid, uid, gid = _UCRED.unpack(ancillary[0][2])
+    pid, uid, gid = _UCRED.unpack(sent[0])
     ids = _sender(call, pid, text, take=take) if pid > 0 else None
     if ids is None or ids == (uid, gid):
         return None
-    return [(_SOL_SOCKET, _SCM_CREDENTIALS, _UCRED.pack(pid_for(call, pid), *ids))]
+    told = _UCRED.pack(pid_for(call, pid), *ids)
+    return [(level, kind, told if kind == _SCM_CREDENTIALS else data) for level, kind, data in ancillary]
 
 
 def _scatter(call: Call, parts: list[tuple[int, int]], data: bytes) -> None:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -374,6 +375,27 @@ def implicit() -> None:
     print(told(right, 8))
     os.close(let_go)
     os.waitpid(pid, 0)
+
+
+def stamped() -> None:
+    """The time of arrival comes with the credentials, in the kernel's order, and so little room that one is cut off."""
+    for option in (29, 35, 63, 64):  # SO_TIMESTAMP, SO_TIMESTAMPNS, and both with 64 bits
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        right.setsockopt(socket.SOL_SOCKET, option, 1)
+        attempt("claims", functools.partial(claim, left, 33, 44))
+        before = time.time()
+        data, ancillary, flags, _ = right.recvmsg(100, 200)
+        for _, kind, value in ancillary:
+            if kind == SCM_CREDENTIALS:
+                print(UCRED.unpack(value)[1:])
+            else:
+                seconds, _ = struct.unpack("qq", value)
+                print(kind, abs(seconds - before) < 100)
+        print(data, flags & ~socket.MSG_CMSG_CLOEXEC)
+        attempt("claims", functools.partial(claim, left, 33, 44))
+        _, ancillary, flags, _ = right.recvmsg(100, socket.CMSG_SPACE(16))
+        print([kind for _, kind, _ in ancillary], flags & ~socket.MSG_CMSG_CLOEXEC)
 
 
 def named_sender() -> None:

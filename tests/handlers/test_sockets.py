@@ -17,7 +17,9 @@ from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCENARIOS = ("pairs", "connections", "others", "messages", "implicit", "named_sender", "queued_signals")
+SCENARIOS = (
+    "pairs", "connections", "others", "messages", "implicit", "stamped", "named_sender", "queued_signals",
+)  # fmt: skip
 
 
 @pytest.mark.oracle
