@@ -399,9 +399,14 @@ class Result:
         return "\n".join(self.log.splitlines()[-lines:])
 
 
-def run_in(place: Place, script: str, *, engine: str | None = None, options: Sequence[str] = ()) -> Result:
-    """Run a shell script in a fresh root of this place, under remainroot if an engine is named."""
-    truth = place.argv is real_root
+def run_in(
+    place: Place, script: str, *, engine: str | None = None, options: Sequence[str] = (), truth: bool = False
+) -> Result:
+    """Run a shell script in a fresh root of this place, under remainroot if an engine is named.
+
+    The root is real root's for the truth, the unprivileged user's otherwise.
+    """
+    truth = truth or place.argv is real_root
     with room(place.image, owner=0 if truth else UID) as where:
         shim = [f"{where.site}/bin/remainroot", "--engine", engine, *options, "--"] if engine else []
         result = run(place.argv(where, script, shim), where.top)

@@ -1,0 +1,22 @@
+# What: atd runs jobs as whom they belong to
+# Packages: at procps
+
+a_user alice
+service atd start
+echo 'id >/tmp/job-root' | at now
+runuser -u alice -- sh -c 'cd; echo "id >/tmp/job-alice; pwd >>/tmp/job-alice" | at now'
+eventually test -s /tmp/job-root
+eventually test -s /tmp/job-alice
+sleep 1
+cat /tmp/job-root /tmp/job-alice
+owners /tmp/job-*
+echo true | runuser -u alice -- at tomorrow
+runuser -u alice -- atq | awk '{print $NF}'
+atq | awk '{print $NF}'
+runuser -u games -- atq | wc -l
+owners /var/spool/cron/atjobs /usr/bin/at
+stat -c '%U:%G %a' /var/spool/cron/atjobs/[a-z]*
+processes atd
+runuser -u alice -- sh -c 'atrm $(atq | cut -f 1)'
+atq
+service atd stop

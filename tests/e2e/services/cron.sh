@@ -1,0 +1,20 @@
+# What: cron runs jobs of root, of a user's crontab and of /etc/cron.d, each as whom it belongs to
+# Packages: cron procps
+
+a_user alice
+printf '@reboot id >/tmp/job-root; stat -c %%U /proc/$PPID >>/tmp/job-root\n' | crontab -
+runuser -u alice -- sh -c "printf '@reboot id >/tmp/job-alice; pwd >>/tmp/job-alice\n' | crontab -"
+echo '@reboot games id >/tmp/job-games' >/etc/cron.d/games
+runuser -u alice -- crontab -l
+crontab -u alice -l
+owners /var/spool/cron/crontabs /var/spool/cron/crontabs/alice /usr/bin/crontab
+runuser -u games -- crontab -u alice -l 2>&1 || echo refused
+service cron start
+for job in root alice games; do
+	eventually test -s "/tmp/job-$job"
+done
+sleep 1
+cat /tmp/job-root /tmp/job-alice /tmp/job-games
+owners /tmp/job-*
+processes cron
+service cron stop
