@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files that the kernel is about to make for a task and whose owner is recorded as soon as they are there.
 
-Only bind(2) needs this: a socket's name must be made by the task's own call, for the address stays with the socket.
-The next call of anybody that asks for an owner, or the next one of the task itself, finds the new file and records
-it.
+bind(2) needs this: a socket's name must be made by the task's own call, for the address stays with the socket. So does
+whatever a task makes that has confined itself with Landlock. The next call of anybody that asks for an owner, or the
+next one of the task itself, finds the new file and records it.
 """
 
 from __future__ import annotations

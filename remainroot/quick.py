@@ -45,8 +45,6 @@ CHMODS: Final = 1 << 3
 CREATES_ANYWHERE: Final = 1 << 4
 CREATES: Final = 1 << 5
 """Create files that are root's, and write to any (ANYWHERE: while no directory passes a group on)."""
-CONFINED: Final = 1 << 6
-"""Create files itself, whosever they are, for it is under Landlock."""
 SCHEDULES: Final = 1 << 7
 EXECUTES: Final = 1 << 8
 """Stay plain root over an exec of a program without set-id bits."""
@@ -200,7 +198,7 @@ def create(
 ) -> Quick:
     """A call that may make a file, in a directory without the set-gid bit; with `open_flags` it may open one."""
     return Quick(
-        surely=CREATES_ANYWHERE | CONFINED, likely=CREATES, clear=clear, clear_too=clear_too,
+        surely=CREATES_ANYWHERE, likely=CREATES, clear=clear, clear_too=clear_too,
         path=path, dirfd=dirfd, parent=True, modes=S_ISGID, owner=True, open_flags=open_flags, looks=SEES, opens=WRITES,
     )  # fmt: skip
 
@@ -228,7 +226,7 @@ def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: in
     return Quick(likely=UNGUARDED, clear=(argument, bits), path=path, dirfd=dirfd)
 
 
-CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE | CONFINED)
+CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE)
 """As `create`, of a call whose arguments do not tell so easily where."""
 REACH: Final = Quick(surely=REACHES)
 TRUNCATE: Final = Quick(surely=CHMODS_ANY)
@@ -287,9 +285,7 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CHMODS | CHMODS_ANY | WRITES
-    if state.confined:
-        found |= CONFINED
-    elif creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
+    if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES

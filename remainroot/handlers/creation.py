@@ -3,8 +3,8 @@
 
 Where that is what the kernel will do by itself (root in an ordinary directory) it does. Elsewhere the file is made
 here, in the directory the task means and with its umask, and its owner is recorded before the call is answered. A
-task that has confined itself with Landlock makes its files itself, and they look like root's: we never do for it what
-it may not do.
+task that has confined itself with Landlock makes its files itself, for we never do for it what it may not do. Whose
+they are is recorded as soon as they are there (`remainroot/births.py`).
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -
     hands_down = world.store.group_directories or world.store.default_lists or world.settings.unknown_is_real
     if world.tasks.untouched:
         return not hands_down
-    state = call.state
-    if state.confined:
-        return True
-    creds = state.creds
+    creds = call.creds
     return creds.fsuid == 0 and creds.fsgid == 0 and not hands_down
 
 
@@ -97,6 +94,8 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
         regular = S_ISREG(mode) and not owner_mode
         if place.leaves_to_kernel(S_IMODE(mode) & ~mask) if regular else place.ordinary and not owner_mode:
             return CONTINUE
+        if call.state.confined:
+            return _leave_to_task(call, place)
         shown = owner_mode and (owner_mode & ~mask)
         if S_ISDIR(shown) and place.set_gid:
             shown |= S_ISGID
@@ -115,6 +114,13 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
     finally:
         os.close(place.directory)
     return DONE
+
+
+def _leave_to_task(call: Call, place: Place) -> Outcome:
+    """Have the task make what `place` names, and whose it is recorded as soon as it is there."""
+    if not place.ordinary and not place.exists():
+        call.world.births.expect(call.tid, os.dup(place.directory), place.name, place.owner)
+    return CONTINUE
 
 
 # ---------------------------------------------------------------- open
@@ -211,6 +217,8 @@ def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
     mode = place.mode(mode)
     if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode & ~mask):
         return CONTINUE
+    if call.state.confined:
+        return _leave_to_task(call, place)
     call.check()
     previous = os.umask(call.world.workable_umask(mask))
     try:
@@ -226,7 +234,9 @@ def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
-    """O_TMPFILE: `path` is the directory."""
+    """O_TMPFILE: `path` is the directory. What has no name cannot be recorded later."""
+    if call.state.confined:
+        return CONTINUE
     try:
         directory = call.world.files.resolve(call.tid, dirfd, path)
     except OSError:
@@ -400,10 +410,9 @@ def bind_address(call: Call, address: int, length: int) -> Outcome:
     place = place_of(call, AT_FDCWD, path)
     if place is None:
         return CONTINUE
-    if place.ordinary or place.exists():
+    try:
+        return _leave_to_task(call, place)
+    finally:
         os.close(place.directory)
-    else:
-        call.world.births.expect(call.tid, place.directory, place.name, place.owner)
-    return CONTINUE
 
 

@@ -60,7 +60,7 @@ def unshare(call: Call) -> Outcome:
 def landlock_restrict_self(call: Call) -> Outcome:
     """landlock_restrict_self(2).
 
-    Nothing is created on this task's behalf any more (it may fail; then we are only more careful).
+    This task makes its files itself from now on (the call may fail; then we are only more careful).
     """
     call.state = call.state.replace(confined=True)
     return CONTINUE

@@ -543,6 +543,86 @@ def locking() -> None:
     _ = bytearray(32 << 20)
 
 
+# ---------------------------------------------------------------- Landlock
+
+
+def confine(*allowed: str) -> None:
+    """Let this process make and write files below these directories only (landlock(7), its first version)."""
+    writes = 0x2 | 0x1FF0
+    handled = struct.pack("=Q", writes)
+    rules = LIBC.syscall(444, handled, ctypes.c_size_t(len(handled)), 0)
+    for path in allowed:
+        below = os.open(path, os.O_PATH | os.O_DIRECTORY)
+        assert LIBC.syscall(445, rules, 1, struct.pack("=Qi", writes, below), 0) == 0
+        os.close(below)
+    assert LIBC.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    assert LIBC.syscall(446, rules, 0) == 0
+    os.close(rules)
+
+
+def listed(*directories: str) -> None:
+    for directory in directories:
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            st = entry.stat(follow_symlinks=False)
+            print(entry.path, st.st_uid, st.st_gid, oct(st.st_mode))
+
+
+def landlocked() -> None:
+    """What a confined user makes is its own; what it may not make is not made, and not its own when others make it."""
+    for name, gid, mode in (("below", 0, 0o777), ("shared", 50, 0o2777), ("outside", 0, 0o777)):
+        os.mkdir(name)
+        os.chown(name, 0, gid)
+        os.chmod(name, mode)
+    os.close(os.open("below/there", os.O_CREAT))
+    os.chmod("below/there", 0o666)
+    os.symlink("target", "below/dangling")
+
+    def make() -> None:
+        os.umask(0o027)
+        new = os.O_CREAT | os.O_WRONLY
+        attempt("there", lambda: os.close(os.open("below/there", new)))
+        attempt("there, new", lambda: os.open("below/there", new | os.O_EXCL))
+        attempt("file", lambda: os.close(os.open("below/file", new, 0o666)))
+        attempt("chmod", lambda: os.chmod("below/file", 0o604))
+        attempt("through a link", lambda: os.close(os.open("below/dangling", new, 0o600)))
+        attempt("link, not followed", lambda: os.open("below/dangling", new | os.O_NOFOLLOW))
+        attempt("directory", lambda: os.mkdir("below/directory"))
+        attempt("in it", lambda: os.close(os.open("below/directory/file", new)))
+        attempt("there already", lambda: os.mkdir("below/there"))
+        attempt("link", lambda: os.symlink("file", "below/link"))
+        attempt("FIFO", lambda: os.mkfifo("below/fifo"))
+        attempt("device", lambda: os.mknod("below/device", 0o020600, os.makedev(1, 3)))
+        attempt("socket", lambda: socket.socket(socket.AF_UNIX).bind("below/socket"))
+        attempt("in a shared directory", lambda: os.close(os.open("shared/file", new)))
+        attempt("directory in it", lambda: os.mkdir("shared/directory"))
+        for number in range(20):
+            os.close(os.open(f"shared/{number}", new))
+        attempt("outside", lambda: os.open("outside/file", new))
+        attempt("directory outside", lambda: os.mkdir("outside/directory"))
+        attempt("link outside", lambda: os.symlink("x", "outside/link"))
+        attempt("not mine", lambda: os.chmod("below/there", 0o666))
+
+    def user() -> None:
+        confine("below", "shared")
+        drop(33, 34)
+        make()
+
+    print(in_child(user))
+    for name in ("file", "link"):
+        os.close(os.open(f"outside/{name}", os.O_CREAT, 0o666))
+    listed("below", "below/directory", "shared", "outside")
+
+    def root() -> None:
+        confine("below")
+        os.close(os.open("below/root's", os.O_CREAT))
+        attempt("outside", lambda: os.open("outside/root's", os.O_CREAT))
+        LIBC.setfsuid(7)
+        os.mkdir("below/7's")
+
+    print(in_child(root))
+    listed("below", "outside")
+
+
 if __name__ == "__main__":
     LIBC.setgroups(0, None)
     globals()[sys.argv[1]]()
