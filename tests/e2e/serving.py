@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.containers import MOUNTS, Place, chroot_script, run_in, single_mapping, unprivileged
+from tests.e2e.containers import MOUNTS, PLACES, Place, chroot_script, run_in, single_mapping, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,9 +39,9 @@ class Service:
 
 def _parse(path: Path) -> Service:
     text = path.read_text(encoding="utf-8")
-    head = re.match(r"# What: (.+)\n# Packages: (.+)\n\n", text)
+    head = re.match(r"# SPDX.+\n# What: (.+)\n# Packages: (.+)\n\n", text)
     if head is None:
-        msg = f"{path}: begins with neither `# What:` nor `# Packages:`"
+        msg = f"{path}: does not begin with SPDX-License-Identifier, What and Packages"
         raise ValueError(msg)
     return Service(path.stem, head[1], tuple(head[2].split()), tuple(text[head.end() :].split(NEW_RUN)))
 
@@ -51,6 +51,7 @@ SERVICES = {path.stem: _parse(path) for path in sorted(DIRECTORY.glob("*.sh"))}
 TIME_LIMIT = 300
 """Seconds after which a script counts as hung."""
 _HEADING = "== "
+_DONE = "(done)\n"
 _ALL_OUT = "exec 3>&1 >&2\n"
 """Standard output is what is compared; what is printed until then goes to the log."""
 
@@ -102,6 +103,19 @@ def serve(names: Sequence[str], engine: str | None) -> Result:
         return unprivileged(single_mapping(inner))
 
     return run_in(Place("minimal", argv), "", engine=engine, truth=engine is None)
+
+
+def install_bare(name: str, *, sandbox: bool) -> Result:
+    """Install a service's packages where one id is mapped, without remainroot; apt's own sandbox can be left out."""
+    script = install_script(SERVICES[name].packages)
+    if not sandbox:
+        script = script.replace("apt-get ", "apt-get -o APT::Sandbox::User=root ")
+    return run_in(PLACES["unshare-outside"], script)
+
+
+def succeeded(name: str, output: str) -> bool:
+    """Whether real root's run of this service, of which this is the output, went through all its scripts."""
+    return by_service(output).get(name, "").count(_DONE) == len(SERVICES[name].scripts)
 
 
 def by_service(output: str) -> dict[str, str]:

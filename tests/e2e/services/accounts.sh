@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: useradd, adduser, usermod, passwd, chage, gpasswd, newgrp, crontab and userdel keep their files and owners
 # Packages: adduser passwd login cron
 

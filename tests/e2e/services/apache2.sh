@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: Apache's workers are www-data, serve a page and run a CGI program
 # Packages: apache2 curl procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: atd runs jobs as whom they belong to
 # Packages: at procps
 

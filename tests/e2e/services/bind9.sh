@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: named is bind, answers, and writes its zones
 # Packages: bind9 bind9-utils bind9-dnsutils procps
 

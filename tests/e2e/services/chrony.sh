@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: chronyd -x is _chrony, and chronyc asks it over its socket
 # Packages: chrony procps
 

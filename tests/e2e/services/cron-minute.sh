@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: cron runs a user's job when its minute has come
 # Packages: cron
 

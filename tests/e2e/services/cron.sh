@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: cron runs jobs of root, of a user's crontab and of /etc/cron.d, each as whom it belongs to
 # Packages: cron procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: the system bus is messagebus, and knows its clients by what the kernel says
 # Packages: dbus procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: dnsmasq is dnsmasq, and answers
 # Packages: dnsmasq bind9-dnsutils procps
 

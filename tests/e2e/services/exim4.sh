@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: exim takes mail from the command line and by SMTP, and delivers it as its owner
 # Packages: exim4-daemon-light procps
 

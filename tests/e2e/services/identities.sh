@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: sudo, su, runuser, gosu, setpriv, start-stop-daemon and perl change who they are, and files follow
 # Packages: sudo gosu perl-base
 

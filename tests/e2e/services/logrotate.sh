@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: logrotate gives new logs to whom its configuration says, and keeps the old ones' owners
 # Packages: logrotate gzip
 

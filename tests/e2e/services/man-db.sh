@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: mandb works as man, its cache is man's, and pages are shown, to users too
 # Packages: man-db groff-base
 

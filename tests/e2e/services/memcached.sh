@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: memcached is its own user, and answers
 # Packages: memcached libmemcached-tools procps
 

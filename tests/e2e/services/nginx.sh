@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: nginx's workers are www-data and serve a page; logs are www-data's
 # Packages: nginx-light curl procps
 

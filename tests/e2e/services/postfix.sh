@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: postfix's daemons are postfix, and deliver local mail as its owner
 # Packages: postfix procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: PostgreSQL is its own user, lets in whom the kernel says is calling, and finds its data again in a new run
 # Packages: postgresql procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: Redis is its own user, answers, and saves
 # Packages: redis-server redis-tools procps
 

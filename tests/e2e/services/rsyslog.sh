@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: rsyslog takes messages from /dev/log, knows who sent them, and gives its files to adm
 # Packages: rsyslog procps
 

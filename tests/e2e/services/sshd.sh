@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: OpenSSH separates privileges, lets root and a user in by key, and carries files by scp and sftp
 # Packages: openssh-server openssh-client openssh-sftp-server procps
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What: systemd-sysusers makes users, systemd-tmpfiles --create what they own, with access lists
 # Packages: systemd acl
 
