@@ -76,10 +76,20 @@ _SHORT: Final = {0x8004_6601: _IFLAGS.get, 0x4004_6602: _IFLAGS.set}
 """The first two of a program whose longs have 32 bits."""
 
 
-@handles("ioctl", when=equals(1, *_FORMS, *_SHORT))
+_TIOCSPTLCK: Final = 0x4004_5431
+
+
+@handles("ioctl", when=equals(1, *_FORMS, *_SHORT, _TIOCSPTLCK))
 def ioctl(call: Call) -> Outcome:
-    """The flags of a file, as chattr(1) has them: FS_IOC_{GET,SET}FLAGS and FS_IOC_FS{GET,SET}XATTR of ioctl(2)."""
+    """The flags of a file, as chattr(1) has them: FS_IOC_{GET,SET}FLAGS and FS_IOC_FS{GET,SET}XATTR of ioctl(2).
+
+    And whose a new terminal is.
+    """
     command = call.unsigned(1)
+    if command == _TIOCSPTLCK:
+        from remainroot.handlers.terminals import unlock
+
+        return unlock(call)
     if call.abi.bits == 32:
         command = _SHORT.get(command, command)
     form = _FORMS.get(command)

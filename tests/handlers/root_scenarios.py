@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import socket
@@ -541,6 +542,48 @@ def locking() -> None:
     buffer = ctypes.create_string_buffer(64 << 20)
     print(LIBC.mlock(buffer, len(buffer)))
     _ = bytearray(32 << 20)
+
+
+# ---------------------------------------------------------------- terminals and pipes
+
+
+def terminals() -> None:
+    """A new terminal is its opener's, whoever had one of that number before; a user's pipe is the user's to open."""
+
+    def shown(fd: int) -> tuple[int, bool, str]:
+        st = os.fstat(fd)
+        assert os.stat(os.ttyname(fd)) == st
+        return st.st_uid, st.st_gid == group, oct(st.st_mode & 0o7000)
+
+    master, slave = os.openpty()
+    group = os.fstat(slave).st_gid
+    print(shown(slave))
+    os.chown(os.ttyname(slave), 33, 4)
+    print(shown(slave))
+    fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))
+    print(shown(slave))
+    os.close(slave)
+    os.close(master)
+    master, slave = os.openpty()
+    print(shown(slave))
+    os.close(slave)
+    os.close(master)
+
+    def user() -> None:
+        drop(42, group)
+        master, slave = os.openpty()
+        print(shown(slave))
+        attempt("chmod", lambda: os.fchmod(slave, 0o620))
+        attempt("chown", lambda: os.fchown(slave, 33, -1))
+        attempt("open", lambda: os.close(os.open(os.ttyname(slave), os.O_RDWR | os.O_NOCTTY)))
+        read, write = os.pipe()
+        attempt("pipe", lambda: os.close(os.open(f"/proc/self/fd/{write}", os.O_WRONLY)))
+        attempt("pipe", lambda: os.close(os.open(f"/dev/fd/{read}", os.O_RDONLY)))
+        os.close(master)
+
+    print(in_child(user))
+    master, slave = os.openpty()
+    print(shown(slave))
 
 
 # ---------------------------------------------------------------- Landlock

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose a new pseudoterminal is: its opener's, as a new file's (pts(4)); devpts shows them all as the real user's.
+
+The call that opens a master has not made the terminal yet when we see it. But a new one is locked, and nobody can open
+it before TIOCSPTLCK (unlockpt(3)): then its owner is recorded. Its number, and so its inode, may have been another's.
+"""
+
+from __future__ import annotations
+
+import os
+from fcntl import ioctl
+from stat import S_ISCHR
+
+from remainroot.dispatch import CONTINUE
+from remainroot.kernel import AT_FDCWD, duplicate_fd, fs_type
+from remainroot.store.base import Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+_TIOCGPTN: Final = 0x8004_5430
+_TIOCGPTLCK: Final = 0x8004_5439
+_DEVPTS: Final = 0x1CD1
+
+
+def unlock(call: Call) -> Outcome:
+    """TIOCSPTLCK of ioctl_tty(2), by which a new terminal can be opened."""
+    try:
+        if any(call.read(call.ptr(2), 4)):
+            return CONTINUE
+        terminal = _locked(call)
+    except OSError:
+        return CONTINUE
+    if terminal < 0:
+        return CONTINUE
+    try:
+        _record(call, terminal)
+    finally:
+        os.close(terminal)
+    return CONTINUE
+
+
+def _locked(call: Call) -> int:
+    """The terminal whose master the task has, if it is still locked, as an O_PATH descriptor; -1: it is not."""
+    master = duplicate_fd(call.tid, call.signed(0))
+    try:
+        if not any(ioctl(master, _TIOCGPTLCK, bytes(4))):
+            return -1
+        number = int.from_bytes(ioctl(master, _TIOCGPTN, bytes(4)), "little")
+        at = os.fstat(master).st_dev if fs_type(master) == _DEVPTS else None
+    finally:
+        os.close(master)
+    terminal = call.world.files.resolve(call.tid, AT_FDCWD, b"/dev/pts/%d" % number)
+    st = os.fstat(terminal)
+    if S_ISCHR(st.st_mode) and fs_type(terminal) == _DEVPTS and at in (None, st.st_dev):
+        return terminal
+    os.close(terminal)
+    return -1
+
+
+def _record(call: Call, terminal: int) -> None:
+    world, creds = call.world, call.creds
+    st = os.fstat(terminal)
+    default = world.default_owner(st)
+    gid = creds.fsgid if st.st_gid == world.real_gid else default.gid  # else devpts is mounted with a group
+    call.check()
+    if (creds.fsuid, gid) != (default.uid, default.gid):
+        world.store.put(terminal, st, Owner(creds.fsuid, gid))
+    elif not world.store.empty:
+        world.store.forget(terminal, st)
