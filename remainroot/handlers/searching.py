@@ -14,6 +14,7 @@ from stat import S_ISDIR, S_ISFIFO, S_ISLNK
 
 from remainroot import acl, permissions
 from remainroot.dispatch import Refused, guards
+from remainroot.handlers.peers import supervisors_pid
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, fs_type
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
@@ -198,16 +199,18 @@ class Searcher:
     # -- procfs
 
     def task_of(self, file: File) -> tuple[int, list[bytes]]:
-        """Which task's file of procfs it is, and the rest of its path; 0 where that cannot be told."""
+        """Which task's file of procfs it is, by its number here, and the rest of its path; 0: that cannot be told."""
         files = self.call.world.files
-        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st) or not files.is_our_proc(file.st):
+        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st):
             return 0, []
-        words = os.readlink(b"/proc/self/fd/%d" % file.fd).split(b"/")[2:]
-        if not words or not words[0].isdigit():
-            return 0, []
+        _, _, path = os.readlink(b"/proc/self/fd/%d" % file.fd).rpartition(b"/proc/")
+        words = path.split(b"/")
         if words[1:2] == [b"task"] and len(words) > 2:
-            return int(words[2]), words[3:]
-        return int(words[0]), words[1:]
+            words = words[2:]
+        if not words[0].isdigit():
+            return 0, []
+        pid = int(words[0])
+        return pid if files.is_our_proc(file.st) else supervisors_pid(self.call, pid), words[1:]
 
     def _has_own_links(self, directory: File) -> bool:
         """Whether this is a directory about the caller's own descriptors, which is always open to it (proc(5))."""

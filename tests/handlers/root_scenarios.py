@@ -586,6 +586,30 @@ def terminals() -> None:
     print(shown(slave))
 
 
+def own_links() -> None:
+    """A user's own descriptors, in /proc and in another procfs, though it is not dumpable; another's are not for it."""
+    os.mkdir("proc")
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    assert LIBC.mount(b"none", b"/", None, ctypes.c_ulong(0x44000), None) == 0  # MS_REC | MS_PRIVATE
+    assert LIBC.mount(b"proc", b"proc", b"proc", ctypes.c_ulong(0), None) == 0
+    parent = os.getpid()
+
+    def enter(path: str) -> None:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+
+    def user() -> None:
+        drop(33, 34)
+        place = os.open("/usr", os.O_PATH)
+        for proc in ("/proc", "proc"):
+            for whose in ("self", "thread-self", str(parent)):
+                attempt("directory", functools.partial(enter, f"{proc}/{whose}/fd"))
+                attempt("descriptor", functools.partial(enter, f"{proc}/{whose}/fd/{place}"))
+                attempt("root", functools.partial(enter, f"{proc}/{whose}/root/usr"))
+            print(str(place) in os.listdir(f"{proc}/self/fd"))
+
+    print(in_child(user))
+
+
 # ---------------------------------------------------------------- Landlock
 
 

@@ -24,7 +24,8 @@ def _run(prefix: list[str], scenario: str, timeout: float = TIMEOUT) -> subproce
         )  # fmt: skip
 
 
-def _printed(prefix: list[str], scenario: str) -> list[str]:
+def printed(prefix: list[str], scenario: str) -> list[str]:
+    """What it prints under the command `prefix`."""
     done = _run(prefix, scenario)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -32,12 +33,12 @@ def _printed(prefix: list[str], scenario: str) -> list[str]:
 
 def as_real_root(scenario: str) -> list[str]:
     """Directly; in a UTS namespace of its own, for the machine must keep its name."""
-    return _printed(["unshare", "--uts"], scenario)
+    return printed(["unshare", "--uts"], scenario)
 
 
 def under(engine: str, scenario: str, *options: str) -> list[str]:
     """In a user namespace with one mapping, under remainroot."""
-    return _printed([*PLACE, *REMAINROOT[:-1], engine, *options, "--"], scenario)
+    return printed([*PLACE, *REMAINROOT[:-1], engine, *options, "--"], scenario)
 
 
 def bare(scenario: str) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 from remainroot.dispatch import GUARDS, SYSCALLS, build_table
 from remainroot.engines.filter import RET_USER_NOTIF, program
 from remainroot.handlers import strict, strict_ipc, strict_names
-from tests.launching import ENGINES, environment, remainroot
+from tests.handlers.rooted import printed
+from tests.launching import ENGINES, PLACE, REMAINROOT, environment, remainroot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +111,15 @@ def test_own_descriptors_stay_open_to_their_user(place: Path) -> None:
     """After a change of ids /proc/self/fd belongs to root, and is the process' own all the same."""
     script = as_user("ls /proc/self/fd >/dev/null && cat /dev/stdin </etc/passwd >/dev/null && echo read")
     assert run(place, script) == ["read"]
+
+
+def test_own_descriptors_in_any_procfs() -> None:
+    """A root in a container has a procfs of its own."""
+    alone = ["--mount-proc", "--pid", "--fork"]
+    strict = [*REMAINROOT[:-2], "--strict", "--"]
+    expected = printed(["unshare", *alone], "own_links")
+    assert expected
+    assert printed([*PLACE, *alone, *strict], "own_links") == expected
 
 
 def test_descriptors_of_others_do_not(place: Path) -> None:
