@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.containers import MOUNTS, PLACES, Place, chroot_script, run_in, single_mapping, unprivileged
+from tests.e2e.containers import ENGINES, MOUNTS, PLACES, Place, chroot_script, run_in, single_mapping, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,8 +89,14 @@ def _in_turn(services: Sequence[Service], room: Room, shim: Sequence[str], *, tr
     return "\n".join(shlex.join([*shim, *command]) for command in commands)
 
 
-def serve(names: Sequence[str], engine: str | None) -> Result:
-    """Install and run these services in one root: as real root, or under this engine where one id is mapped."""
+STRICT = "notify --strict"
+WAYS = (*ENGINES, STRICT)
+"""How services are run: the engine, and options."""
+
+
+def serve(names: Sequence[str], way: str | None) -> Result:
+    """Install and run these services in one root: as real root, or in one of `WAYS` where one id is mapped."""
+    engine, *options = way.split() if way else [""]
     services = [SERVICES[name] for name in names]
 
     def argv(room: Room, _script: str, shim: Sequence[str]) -> list[str]:
@@ -102,7 +108,7 @@ def serve(names: Sequence[str], engine: str | None) -> Result:
             return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *inner]
         return unprivileged(single_mapping(inner))
 
-    return run_in(Place("minimal", argv), "", engine=engine, truth=engine is None)
+    return run_in(Place("minimal", argv), "", engine=engine or None, options=options, truth=way is None)
 
 
 def install_bare(name: str, *, sandbox: bool) -> Result:

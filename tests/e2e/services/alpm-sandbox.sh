@@ -30,7 +30,7 @@ try 'elsewhere', open my $other, '>', '/tmp/elsewhere';
 try 'elsewhere', mkdir '/tmp/elsewhere';
 try 'rename', rename '/var/cache/download/file', '/var/cache/download/renamed';
 try 'chmod', chmod 0600, '/var/cache/download/renamed';
-exec 'sh', '-c', 'id; : >/var/cache/download/by-sh; stat -c "%U:%G %a %n" /var/cache/download/*';
+exec 'sh', '-c', 'id -un; id -nG; : >/var/cache/download/by-sh; stat -c "%U:%G %a %n" /var/cache/download/*';
 END
 perl /tmp/sandbox.pl
 owners /var/cache/download/*

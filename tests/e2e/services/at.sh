@@ -2,7 +2,7 @@
 # What: atd runs jobs as whom they belong to
 # Packages: at procps
 
-a_user alice
+a_user alice 1500
 service atd start
 echo 'id >/tmp/job-root' | at now
 runuser -u alice -- sh -c 'cd; echo "id >/tmp/job-alice; pwd >>/tmp/job-alice" | at now'

@@ -2,7 +2,7 @@
 # What: cron runs a user's job when its minute has come
 # Packages: cron
 
-a_user alice
+a_user alice 1500
 echo '* * * * * id >/tmp/minute' | crontab -u alice -
 service cron start
 eventually test -s /tmp/minute

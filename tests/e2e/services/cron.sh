@@ -2,7 +2,7 @@
 # What: cron runs jobs of root, of a user's crontab and of /etc/cron.d, each as whom it belongs to
 # Packages: cron procps
 
-a_user alice
+a_user alice 1500
 printf '@reboot id >/tmp/job-root; stat -c %%U /proc/$PPID >>/tmp/job-root\n' | crontab -
 runuser -u alice -- sh -c "printf '@reboot id >/tmp/job-alice; pwd >>/tmp/job-alice\n' | crontab -"
 echo '@reboot games id >/tmp/job-games' >/etc/cron.d/games

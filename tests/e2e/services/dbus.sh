@@ -8,8 +8,8 @@ ask() {
 		"org.freedesktop.DBus.$1" string:org.freedesktop.DBus | sed 's/ *//; s/\(ProcessID *variant *uint32\) .*/\1/'
 }
 eventually ask GetConnectionUnixUser
-ask GetConnectionUnixUser
-ask GetConnectionCredentials | grep -A 1 UnixUserID
+ask GetConnectionUnixUser | sed 's/.* //' | xargs id -nu
+ask GetConnectionCredentials | grep UnixUserID | sed 's/.* //' | xargs id -nu
 processes dbus-daemon
 owners /run/dbus/system_bus_socket
 # Only root and the bus's own user may own this name.

@@ -2,7 +2,7 @@
 # What: dovecot's processes are dovenull, dovecot and the user who has logged in, and show the user's mail
 # Packages: dovecot-imapd curl procps
 
-a_user alice
+a_user alice 1500
 echo alice:secret | chpasswd
 install -d -o alice -g alice -m 700 /home/alice/mail
 printf 'mail_location = mbox:~/mail:INBOX=~/mbox\nprotocols = imap\nssl = no\ndisable_plaintext_auth = no\nlisten = 127.0.0.1\nlog_path = /var/log/dovecot.log\n' \

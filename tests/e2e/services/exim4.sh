@@ -2,7 +2,7 @@
 # What: exim takes mail from the command line and by SMTP, and delivers it as its owner
 # Packages: exim4-daemon-light procps
 
-a_user alice
+a_user alice 1500
 update-exim4.conf
 service exim4 start
 eventually bash -c 'exec 9<>/dev/tcp/127.0.0.1/25'

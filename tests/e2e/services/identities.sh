@@ -21,13 +21,13 @@ mknod /tmp/null c 1 3; mknod /tmp/loop b 7 0; stat -c '%F %t:%T' /tmp/null /tmp/
 tar -C /tmp --numeric-owner -cf - null loop dir by-su | tar -tvf - | awk '{print $1, $2, $3, $NF}'
 
 # By set-id programs, as a user.
-a_user alice
-usermod -aG games alice
-echo 'alice ALL=(www-data:www-data) NOPASSWD: /usr/bin/id' >/etc/sudoers.d/alice
-chmod 440 /etc/sudoers.d/alice
-echo 'alice:secret' | chpasswd
-runuser -u alice -- sudo -n -u www-data /usr/bin/id
-runuser -u alice -- sudo -n id 2>&1 || echo refused
-runuser -u alice -- sh -c 'echo secret | su alice -c "id -un"' 2>&1
-runuser -u alice -- sh -c 'echo wrong | su -c id' 2>&1 || echo refused
-runuser -u alice -- sg games id
+a_user erin 1501
+usermod -aG games erin
+echo 'erin ALL=(www-data:www-data) NOPASSWD: /usr/bin/id' >/etc/sudoers.d/erin
+chmod 440 /etc/sudoers.d/erin
+echo 'erin:secret' | chpasswd
+runuser -u erin -- sudo -n -u www-data /usr/bin/id
+runuser -u erin -- sudo -n id 2>&1 || echo refused
+runuser -u erin -- sh -c 'echo secret | su erin -c "id -un"' 2>&1
+runuser -u erin -- sh -c 'echo wrong | su -c id' 2>&1 || echo refused
+runuser -u erin -- sg games id

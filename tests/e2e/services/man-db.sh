@@ -8,7 +8,7 @@ printf '.TH BOX 7\n.SH NAME\nbox \\- a box\n.SH DESCRIPTION\nA page.\n' >/usr/sh
 mandb -q
 owners /var/cache/man /var/cache/man/index.db /var/cache/man/CACHEDIR.TAG
 man -P cat box | grep -E 'box|page'
-a_user alice
+a_user alice 1500
 runuser -u alice -- man -P cat box | grep -E 'box|page'
 whatis box
 runuser -u alice -- whatis box

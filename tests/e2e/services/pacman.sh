@@ -2,7 +2,7 @@
 # What: a user makes a package of others' files with makepkg, under fakeroot; pacman installs and removes it
 # Packages: pacman-package-manager makepkg libarchive-tools fakeroot zstd busybox-static
 
-a_user alice
+a_user alice 1500
 install -d -o alice -g alice /home/alice/box
 cat >/home/alice/box/PKGBUILD <<'END'
 pkgname=box

@@ -5,7 +5,7 @@
 service dbus start
 eventually pkcheck --action-id org.freedesktop.policykit.exec --process $$
 echo root $?
-a_user alice
+a_user alice 1500
 runuser -u alice -- sh -c 'pkcheck --action-id org.freedesktop.policykit.exec --process $$' 2>&1 || echo refused $?
 pkexec id
 pkexec --user alice id

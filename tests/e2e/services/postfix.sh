@@ -2,7 +2,7 @@
 # What: postfix's daemons are postfix, and deliver local mail as its owner
 # Packages: postfix procps
 
-a_user alice
+a_user alice 1500
 postconf -e 'inet_interfaces = loopback-only' 'mydestination = localhost, box' 'myhostname = box' \
 	'alias_maps =' 'maillog_file = /var/log/mail.log' 'smtputf8_enable = no'
 service postfix start

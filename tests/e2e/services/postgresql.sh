@@ -5,7 +5,7 @@
 service postgresql start
 su postgres -c "psql -Atc 'select count(*) from pg_database; select current_user'"
 su postgres -c "psql -Atc 'create table t as select generate_series(1, 100) n; select sum(n) from t'"
-a_user alice
+a_user alice 1500
 su postgres -c 'createuser alice; createdb -O alice alice'
 runuser -u alice -- psql -Atc 'create table mine as select 42 n; select current_user, n from mine'
 runuser -u alice -- psql -U postgres -Atc 'select current_user' 2>&1 | grep -o 'Peer authentication failed.*'

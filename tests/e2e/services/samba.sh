@@ -2,7 +2,7 @@
 # What: smbd becomes its client's user for each request, in threads too, and files are the user's
 # Packages: samba smbclient procps
 
-a_user alice
+a_user alice 1500
 printf '[global]\nworkgroup = BOX\ninterfaces = lo\nbind interfaces only = yes\nlog file = /var/log/samba/log\n[share]\npath = /srv/share\nread only = no\n' >/etc/samba/smb.conf
 install -d -m 1777 /srv/share
 printf 'secret\nsecret\n' | smbpasswd -s -a alice

@@ -2,7 +2,7 @@
 # What: OpenSSH separates privileges, lets root and a user in by key, and carries files by scp and sftp
 # Packages: openssh-server openssh-client openssh-sftp-server procps
 
-a_user alice
+a_user alice 1500
 for home in /root /home/alice; do
 	install -d -m 700 "$home/.ssh"
 	ssh-keygen -q -t ed25519 -N '' -f "$home/.ssh/id_ed25519"

@@ -2,7 +2,7 @@
 # What: vsftpd lets a user in, in a chroot, and its files are the user's; anonymous ones are ftp
 # Packages: vsftpd curl procps
 
-a_user alice
+a_user alice 1500
 echo alice:secret | chpasswd
 printf 'listen=YES\nlisten_address=127.0.0.1\nanonymous_enable=YES\nlocal_enable=YES\nwrite_enable=YES\nlocal_umask=022\nchroot_local_user=YES\nallow_writeable_chroot=YES\nsecure_chroot_dir=/var/run/vsftpd/empty\npam_service_name=vsftpd\n' \
 	>/etc/vsftpd.conf
