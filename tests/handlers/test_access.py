@@ -4,30 +4,14 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.launching import ENGINES, environment, remainroot
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 OPS = Path(__file__).with_name("strict_ops.py")
 PYTHON = "/usr/bin/python3"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that everybody may reach, which pytest's own are not."""
-    with tempfile.TemporaryDirectory(prefix="access.") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        for side in ("real", "fake"):
-            (path / side).mkdir(mode=0o755)
-        yield path
 
 
 def compare(place: Path, seed: int, *options: str) -> None:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,22 +14,8 @@ from remainroot.handlers import strict, strict_ipc, strict_names
 from tests.handlers.rooted import printed
 from tests.launching import ENGINES, PLACE, REMAINROOT, environment, remainroot
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 OPS = Path(__file__).with_name("strict_ops.py")
 PYTHON = "/usr/bin/python3"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that everybody may reach, which pytest's own are not."""
-    with tempfile.TemporaryDirectory(prefix="strict.") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        for side in ("real", "fake"):
-            (path / side).mkdir(mode=0o755)
-        yield path
 
 
 def compare(place: Path, seed: int, count: int, *options: str) -> list[str]:
