@@ -420,7 +420,10 @@ def test_own_descriptors_by_their_names_in_proc(bench: Bench, tmp_path: Path) ->
 
 def test_connections_of_plain_root_are_not_noted(bench: Bench, plain_again: None) -> None:
     del plain_again
-    steps = [socket.socketpair, lambda: socket.socket(socket.AF_UNIX).connect("/nowhere")]
+    steps: list[Callable[[], object]] = [
+        socket.socketpair,
+        lambda: socket.socket(socket.AF_UNIX).connect("/nowhere"),
+    ]
     bench.world.tasks.untouched = False
     assert bench.run(*steps) == [[], []]
     drop(bench.world)
