@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from remainroot.credentials import Credentials
     from remainroot.tasks import State
 
     Key = int | str | bytes | None
@@ -27,6 +28,11 @@ PAIR: Final = "socketpair"
 
 _MOST: Final = 4096
 _MOST_CLAIMS: Final = 64
+
+
+def is_plain(creds: Credentials) -> bool:
+    """Whether the other side of a socket sees root as it starts: what such a task does is not noted."""
+    return creds.uid == creds.euid == creds.gid == creds.egid == 0 and not creds.groups
 
 
 def start_time(pid: int) -> int:

@@ -391,11 +391,6 @@ class Credentials:
         """Whether the effective set has this capability."""
         return bool(self.effective >> cap & 1)
 
-    @property
-    def is_plain_peer(self) -> bool:
-        """Whether a socket's other side sees root as it starts: SO_PEERCRED, SO_PEERGROUPS of unix(7)."""
-        return self.uid == self.euid == self.gid == self.egid == 0 and not self.groups
-
     def in_group(self, gid: int) -> bool:
         """Whether the task is a member for file permissions: by file-system id or supplementary group."""
         return gid == self.fsgid or gid in self.groups

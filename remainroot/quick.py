@@ -23,6 +23,7 @@ from __future__ import annotations
 from stat import S_ISGID, S_ISUID
 from struct import Struct
 
+from remainroot.connections import is_plain
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
 
@@ -289,7 +290,7 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CREATES | CREATES_ANYWHERE
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
-    if creds.is_plain_peer:
+    if is_plain(creds):
         found |= PLAIN_PEER
     if not state.pretences:
         found |= LIMITED

@@ -27,6 +27,9 @@ TESTED_BY = {
     # Tried by the engine's own `unavailable`; what every engine owes.
     "engines/trial": "engines/test_notify",
     "engines/base": "engines/test_notify",
+    # What a start reads; what every handler answers and every engine delivers.
+    "engines/prepared": "test_startup",
+    "outcomes": "test_dispatch",
     # Lists as the kernel takes and gives them; peers as sockets show them.
     "acl": "handlers/test_xattrs",
     "connections": "handlers/test_sockets",

@@ -11,7 +11,7 @@ from errno import EINVAL, ERANGE
 from struct import Struct, pack
 
 from remainroot import quick
-from remainroot.connections import CONNECT, LISTEN, PAIR
+from remainroot.connections import CONNECT, LISTEN, PAIR, is_plain
 from remainroot.dispatch import CONTINUE, DONE, Fail, equals, handles
 from remainroot.handlers import messages
 from remainroot.handlers.creation import bind_address
@@ -55,7 +55,7 @@ def _is_nobody(call: Call) -> bool:
     """Whether what this task does need not be noted."""
     if call.world.tasks.untouched:
         return True
-    return call.creds.is_plain_peer
+    return is_plain(call.creds)
 
 
 def _connect(call: Call, fd: int, address: int) -> Outcome:
