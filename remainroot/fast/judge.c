@@ -294,8 +294,11 @@ static enum verdict take(Loop *self, const struct rule *rule, const struct place
 	return verdict;
 }
 
-/* Whether a file of procfs is a task's, or may be: the name of one of its directories begins with a digit. */
-static bool is_of_task(const struct place *place)
+/*
+ * Whether a file of procfs tells of owners, or may: the name of one of its directories begins with a digit, as a task's,
+ * or is that of the tables of System V IPC.
+ */
+static bool tells_owners(const struct place *place)
 {
 	char link[64], name[PATH_SIZE];
 	int fd = hold(place);
@@ -307,10 +310,13 @@ static bool is_of_task(const struct place *place)
 		if (fd != place->at)
 			close(fd);
 	}
+	if (length < 0 || length == sizeof name)
+		return true;
+	name[length] = 0;
 	for (ssize_t at = 1; at < length; at++)
 		if (name[at - 1] == '/' && name[at] >= '0' && name[at] <= '9')
 			return true;
-	return length < 0 || length == sizeof name;
+	return strstr(name, "/sysvipc/");
 }
 
 /* Whether the store may keep one of these bits for the file. */
@@ -327,7 +333,7 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 {
 	const uint64_t *args = self->notification.args;
 
-	if (on_proc(self, place, status) && is_of_task(place))
+	if (on_proc(self, place, status) && tells_owners(place))
 		return PYTHON;
 	if (rule->opens && !rule->parent)
 		return keeps_modes(self, place, status, rule->modes) ? PYTHON : THROUGH;

@@ -35,6 +35,13 @@ def test_as_real_root(engine: str, abi: str) -> None:
 
 
 @pytest.mark.oracle
+def test_where_the_loop_knows_all_owners() -> None:
+    """With owners in memory the compiled loop passes on what is asked about procfs in general."""
+    shim = [*PLACE, *REMAINROOT[:-1], "notify", "--store", "memory", "--"]
+    assert printed(*shim, abi="") == printed(abi="")
+
+
+@pytest.mark.oracle
 def test_in_another_namespace_than_the_supervisor() -> None:
     assert printed(*PLACE, *REMAINROOT, "--", *OWN_NAMESPACE, abi="") == printed(abi="")
 
