@@ -46,7 +46,7 @@ OPTIONS: Final = (
     Option("--load", "FILE", "(-i) start with the owners that fakeroot -s, or --save, wrote to FILE"),
     Option("--save", "FILE", "(-s) keep owners in memory, and write them to FILE as fakeroot does when CMD ends"),
     Option("--unknown-is-real", "", "(-u) files that nobody gave an owner belong to you, not to root"),
-    Option("--strict", "", "a user other than root is refused the files that a real one would be refused"),
+    Option("--strict", "", "a user other than root is refused what a real one would be refused"),
     Option("--fake-time", "", "setting a clock seems to succeed; no clock changes"),
     Option("--refuse", "NAME,...", "what would only seem to succeed is refused as the kernel does: nice, mlock, ..."),
     Option("--fd-base", "FD", "(-b) for fakeroot's sake; nothing here needs it"),

@@ -152,13 +152,16 @@ class Refused(Exception):  # noqa: N818  # no error of ours: the task's answer
 
 GUARDS: Final[dict[str, Guard]] = {}
 """What `--strict` asks before the handler, by kernel name; without that option no guard exists."""
+GUARDED_WHEN: Final[dict[str, tuple[When, ...]]] = {}
+"""Which of these calls are the guard's: any that passes one of the tests, or all."""
 
 
-def guards(*names: str) -> Callable[[Guard], Guard]:
+def guards(*names: str, when: tuple[When, ...] = ()) -> Callable[[Guard], Guard]:
     """Declare the decorated function the guard of the syscalls `names`.
 
     It raises Refused where real credentials like the caller's would not do; an OSError means that the kernel will say
-    what is wrong. With `--strict` a syscall that has a guard is always caught, be it handled otherwise or not.
+    what is wrong. With `--strict` such a call is caught if one of `when` passes (empty: always), be it handled
+    otherwise or not.
     """
 
     def declare(guard: Guard) -> Guard:
@@ -168,6 +171,7 @@ def guards(*names: str) -> Callable[[Guard], Guard]:
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
             GUARDS[name] = guard
+            GUARDED_WHEN[name] = when
         return guard
 
     return declare
@@ -196,13 +200,16 @@ def _guarded(name: str) -> Syscall:
     from remainroot.permissions import is_powerful
     from remainroot.quick import unguarded
 
-    guard = GUARDS[name]
+    guard, guarded = GUARDS[name], GUARDED_WHEN[name]
     syscall = SYSCALLS.get(name)
     rest, path, dirfd = OTHERWISE.get(name, (None, -1, -1))
+    when = guarded
     if syscall is None:
         quick: Quick | None = unguarded()
     elif not syscall.when:
-        quick = syscall.quick
+        quick, when = syscall.quick, ()
+    elif guarded:  # a call that is the guard's alone needs nothing else of those whom it never refuses
+        quick, when = syscall.quick, syscall.when + guarded
     else:  # what the filter let pass is let pass, if that is tested by one argument's bits
         tests = {(test.arg, test.op, test.value == test.mask) for test in syscall.when}
         bits = 0
@@ -212,7 +219,7 @@ def _guarded(name: str) -> Syscall:
         quick = unguarded(argument, bits, path, dirfd) if tests == {(argument, "eq", True)} else None
 
     def handler(call: Call) -> Outcome:
-        if not call.world.tasks.untouched and not is_powerful(call.creds):
+        if not call.world.tasks.untouched and meets(guarded, call.args) and not is_powerful(call.creds):
             try:
                 guard(call)
             except Refused as refusal:
@@ -223,7 +230,7 @@ def _guarded(name: str) -> Syscall:
             return syscall.handler(call)
         return CONTINUE if rest is None else rest(call)
 
-    return Syscall(name, handler, (), quick, None)
+    return Syscall(name, handler, when, quick, None)
 
 
 class Row:
@@ -247,7 +254,7 @@ class Row:
 
 def declare(*, strict: bool = False) -> None:
     """Import all declarations; `strict`: the guards, too. By name, for they stand on top of this module."""
-    for name in ("handlers", *(("handlers.strict", "handlers.strict_ipc", "handlers.strict_names") if strict else ())):
+    for name in ("handlers", "handlers.every_guard") if strict else ("handlers",):
         __import__(f"remainroot.{name}")
 
 

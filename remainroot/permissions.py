@@ -14,6 +14,10 @@ from remainroot.credentials import (
     CAP_DAC_OVERRIDE,
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
+    CAP_LEASE,
+    CAP_PERFMON,
+    CAP_SYS_ADMIN,
+    CAP_SYS_CHROOT,
     CAP_SYS_PTRACE,
     SECBIT_NO_SETUID_FIXUP,
 )
@@ -30,13 +34,16 @@ WRITE: Final = 2
 EXECUTE: Final = 1
 """What is wanted of a file, to be added up; EXECUTE of a directory is to search it."""
 
-_POWER: Final = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH | 1 << CAP_FOWNER
+_POWER: Final = (
+    1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH | 1 << CAP_FOWNER
+    | 1 << CAP_SYS_PTRACE | 1 << CAP_SYS_ADMIN | 1 << CAP_SYS_CHROOT | 1 << CAP_LEASE
+)  # fmt: skip
 _ANY_EXECUTE: Final = 0o111
 _GROUP: Final = 0o070
 
 
 def is_powerful(creds: Credentials) -> bool:
-    """Whether none of the rules below can refuse anything; also not when its real ids are what counts (access(2))."""
+    """Whether neither the rules below nor a guard can refuse anything, also when real ids count, as in access(2)."""
     return creds.effective & _POWER == _POWER and creds.uid == 0
 
 
@@ -143,3 +150,8 @@ def may_trace(creds: Credentials, target: Credentials, *, dumpable: bool, by_fs_
     same = uid == target.euid == target.suid == target.uid and gid == target.egid == target.sgid == target.gid
     capabilities = creds.effective if by_fs_ids else creds.permitted
     return same and dumpable and not target.permitted & ~capabilities
+
+
+def may_profile(creds: Credentials) -> bool:
+    """Whether these may see any process' memory map without tracing it: CAP_PERFMON, since Linux 6.15."""
+    return creds.capable(CAP_PERFMON) or creds.capable(CAP_SYS_ADMIN)

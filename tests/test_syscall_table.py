@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import remainroot.handlers.strict
-import remainroot.handlers.strict_ipc
-import remainroot.handlers.strict_names  # noqa: F401  # declares every syscall and every guard
+import remainroot.handlers.every_guard  # noqa: F401  # declares every syscall and every guard
 from remainroot.dispatch import GUARDS, SYSCALLS
 
 TOP = Path(__file__).parent.parent

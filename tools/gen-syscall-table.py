@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
-import remainroot.handlers.strict  # noqa: E402
-import remainroot.handlers.strict_ipc  # noqa: E402
-import remainroot.handlers.strict_names  # noqa: E402, F401  # declares every syscall and every guard
+import remainroot.handlers.every_guard  # noqa: E402, F401  # declares every syscall and every guard
 from remainroot import abi as abis  # noqa: E402
-from remainroot.dispatch import GUARDS, INT, SYSCALLS  # noqa: E402
+from remainroot.dispatch import GUARDED_WHEN, GUARDS, INT, SYSCALLS  # noqa: E402
 
 if TYPE_CHECKING:
     from remainroot.dispatch import Guard, Handler, Syscall, When
@@ -43,8 +41,8 @@ A syscall that is not listed is answered by the kernel.
 STRICT = """\
 ## With `--strict`
 
-With that option, and only then, these are caught as well, whatever their arguments. A guard may refuse what real
-credentials like the caller's would not do; then the handler above, if there is one, answers.
+With that option, and only then, these are caught as well. A guard may refuse what
+real credentials like the caller's would not do; then the handler above, if there is one, answers.
 
 """
 
@@ -77,12 +75,17 @@ def where(function: Handler | Guard) -> str:
     return f"`{function.__module__.removeprefix('remainroot.handlers.')}:{function.__name__}`"
 
 
+def caught(when: tuple[When, ...]) -> str:
+    """The cell that says which calls are meant."""
+    return "<br>".join(f"`{condition(test)}`" for test in when) or "always"
+
+
 def row(syscall: Syscall) -> str:
     """The table's line for one syscall."""
     cells = (
         f"`{syscall.name}`",
         *numbers_of(syscall.name),
-        "<br>".join(f"`{condition(when)}`" for when in syscall.when) or "always",
+        caught(syscall.when),
         where(syscall.handler),
         purpose(syscall.handler),
     )
@@ -91,7 +94,7 @@ def row(syscall: Syscall) -> str:
 
 def guard_row(name: str, guard: Guard) -> str:
     """The line for one guarded syscall."""
-    cells = (f"`{name}`", *numbers_of(name), where(guard), purpose(guard))
+    cells = (f"`{name}`", *numbers_of(name), caught(GUARDED_WHEN[name]), where(guard), purpose(guard))
     return f"| {' | '.join(cells)} |"
 
 
@@ -108,7 +111,7 @@ def document() -> str:
         *head("syscall", *names, "caught if", "handler", "what it does"),
         *(row(syscall) for _, syscall in sorted(SYSCALLS.items())),
         f"\n{STRICT}{len(GUARDS)} syscalls are guarded.\n",
-        *head("syscall", *names, "guard", "what it asks"),
+        *head("syscall", *names, "caught if", "guard", "what it asks"),
         *(guard_row(name, guard) for name, guard in sorted(GUARDS.items())),
     ]
     return "\n".join(lines) + "\n"

@@ -37,5 +37,6 @@ NUMBERS: dict[str, int] = {
     "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "process_madvise": 440, "listen": 201,
     "socketpair": 199, "setsockopt": 208, "uname": 160, "sched_getscheduler": 120, "sched_getparam": 121,
     "ioprio_get": 31, "msgsnd": 189, "msgrcv": 188, "semop": 193, "semtimedop": 192, "shmat": 196,
-    "mq_unlink": 181,
+    "mq_unlink": 181, "sendto": 206, "fcntl": 25, "get_robust_list": 100, "fspick": 433, "open_tree": 428,
+    "open_tree_attr": 467, "fanotify_mark": 263,
 }

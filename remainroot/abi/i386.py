@@ -47,5 +47,7 @@ NUMBERS: dict[str, int] = {
     "statfs64": 268, "fstatfs64": 269, "iopl": 110, "ioperm": 101, "process_vm_readv": 347,
     "process_vm_writev": 348, "kcmp": 349, "process_madvise": 440, "listen": 363, "socketpair": 360,
     "setsockopt": 366, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
-    "msgsnd": 400, "msgrcv": 401, "semtimedop_time64": 420, "shmat": 397, "mq_unlink": 278,
+    "msgsnd": 400, "msgrcv": 401, "semtimedop_time64": 420, "shmat": 397, "mq_unlink": 278, "sendto": 369,
+    "fcntl": 55, "fcntl64": 221, "get_robust_list": 312, "fspick": 433, "open_tree": 428,
+    "open_tree_attr": 467, "fanotify_mark": 339,
 }

@@ -40,5 +40,7 @@ NUMBERS: dict[str, int] = {
     "rt_sigreturn": 513, "statfs": 137, "fstatfs": 138, "iopl": 172, "ioperm": 173, "process_vm_readv": 539,
     "process_vm_writev": 540, "kcmp": 312, "process_madvise": 440, "listen": 50, "socketpair": 53,
     "setsockopt": 541, "uname": 63, "sched_getscheduler": 145, "sched_getparam": 143, "ioprio_get": 252,
-    "msgsnd": 69, "msgrcv": 70, "semop": 65, "semtimedop": 220, "shmat": 30, "mq_unlink": 241,
+    "msgsnd": 69, "msgrcv": 70, "semop": 65, "semtimedop": 220, "shmat": 30, "mq_unlink": 241, "sendto": 44,
+    "fcntl": 72, "get_robust_list": 531, "fspick": 433, "open_tree": 428, "open_tree_attr": 467,
+    "fanotify_mark": 301,
 }

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The handlers, one module per family of syscalls; importing this package declares them all.
 
-The guards of `--strict`, in `strict`, `strict_ipc` and `strict_names`, are declared by importing those, which only that
-option does.
+The guards of `--strict` are declared by importing `every_guard`, which only that option does.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.credentials import Credentials
-    from remainroot.dispatch import Call
+    from remainroot.dispatch import Call, When
 
     Check = Callable[["Searcher"], None]
 
@@ -37,6 +37,10 @@ _NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _MAX_LINKS: Final = 40
 _PIPEFS: Final = 0x5049_5045
 _OWN_LINKS: Final = (b"fd", b"fdinfo", b"map_files")
+_MEMORY: Final = (b"auxv", b"environ", b"maps", b"numa_maps", b"pagemap", b"smaps", b"smaps_rollup")
+"""What tells of a process' memory."""
+_TRACERS: Final = (b"fdinfo", b"map_files", b"mem", *_MEMORY)
+"""What procfs refuses to open to those who may not trace the process, whatever its mode: proc(5)."""
 
 
 def setting(name: str) -> int:
@@ -65,6 +69,12 @@ class File:
     def is_read_only(self) -> bool:
         """Whether the kernel refuses changes before it asks who wants them (EROFS)."""
         return bool(os.fstatvfs(self.fd).f_flag & os.ST_RDONLY)
+
+    @property
+    def mount(self) -> int:
+        """The mount that it was found on: nothing is linked or renamed to another (EXDEV)."""
+        with open(f"/proc/self/fdinfo/{self.fd}", "rb") as info:
+            return next(int(line[7:]) for line in info if line.startswith(b"mnt_id:"))
 
 
 class Searcher:
@@ -109,6 +119,8 @@ class Searcher:
         """Refused(EACCES) unless it `permits` that, or it is about the caller's own descriptors: those are its own."""
         if not self.permits(file, want) and not self._has_own_links(file):
             raise Refused(EACCES)
+        if S_ISDIR(file.st.st_mode):
+            self.may_inspect(file)
 
     def _access_list(self, file: File) -> list[acl.Entry] | None:
         store = self.call.world.store
@@ -212,6 +224,19 @@ class Searcher:
         pid = int(words[0])
         return pid if files.is_our_proc(file.st) else supervisors_pid(self.call, pid), words[1:]
 
+    def may_inspect(self, file: File) -> None:
+        """Refused(EACCES) for what procfs shows of another process to those only who may trace it."""
+        if self.call.world.files.on_proc(file.st):
+            tid, rest = self.task_of(file)
+            if not tid or not rest or rest[0] not in _TRACERS or self._is_own(tid) or self._may_trace(tid):
+                return
+            if rest[0] not in _MEMORY or not permissions.may_profile(self.creds):
+                raise Refused(EACCES)
+
+    def _may_trace(self, tid: int) -> bool:
+        state = self.call.world.tasks.state(tid)
+        return permissions.may_trace(self.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=True)
+
     def _has_own_links(self, directory: File) -> bool:
         """Whether this is a directory about the caller's own descriptors, which is always open to it (proc(5))."""
         tid, rest = self.task_of(directory)
@@ -223,10 +248,7 @@ class Searcher:
     def may_jump(self, file: File) -> None:
         """Refused(EACCES) for a link to another process' files, or a directory of such, that is not for the caller."""
         tid, _ = self.task_of(file)
-        if not tid or self._is_own(tid):
-            return
-        state = self.call.world.tasks.state(tid)
-        if not permissions.may_trace(self.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=True):
+        if tid and not self._is_own(tid) and not self._may_trace(tid):
             raise Refused(EACCES)
 
 
@@ -251,8 +273,8 @@ class _Search(Walk):
         self.searcher.may_jump(File(here))
 
 
-def searches(*names: str) -> Callable[[Check], Check]:
-    """Declare the decorated function the guard of `names` (remainroot.dispatch); its searcher is closed after it."""
+def searches(*names: str, when: tuple[When, ...] = ()) -> Callable[[Check], Check]:
+    """As `remainroot.dispatch.guards`, of a function that is given a searcher, which is closed after it."""
 
     def declare(check: Check) -> Check:
         def guard(call: Call) -> None:
@@ -265,7 +287,7 @@ def searches(*names: str) -> Callable[[Check], Check]:
         guard.__doc__ = check.__doc__
         guard.__name__ = check.__name__
         guard.__module__ = check.__module__
-        guards(*names)(guard)
+        guards(*names, when=when)(guard)
         return check
 
     return declare

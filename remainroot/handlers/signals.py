@@ -133,7 +133,7 @@ def pidfd_send(call: Call) -> Outcome:
     signo = call.signed(1)
     if not 0 <= signo <= _NSIG:
         return CONTINUE
-    tid = _behind(call)
+    tid = behind(call)
     if not tid:
         return CONTINUE
     if not _allowed(call, tid, signo):
@@ -141,7 +141,7 @@ def pidfd_send(call: Call) -> Outcome:
     return DONE if tid in call.world.guardians else CONTINUE
 
 
-def _behind(call: Call) -> int:
+def behind(call: Call) -> int:
     """The task that the descriptor in the first argument stands for; 0 if it is gone, or that is no pidfd."""
     try:
         with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:

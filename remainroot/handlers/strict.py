@@ -15,9 +15,8 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 from struct import Struct
 
 from remainroot import permissions
-from remainroot.credentials import CAP_SYS_CHROOT
-from remainroot.dispatch import Refused, guards, otherwise
-from remainroot.handlers.peers import supervisors_pid
+from remainroot.credentials import CAP_DAC_READ_SEARCH, CAP_LEASE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
+from remainroot.dispatch import Refused, equals, otherwise
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
 from remainroot.handlers.views import opened
 from remainroot.kernel import (
@@ -66,7 +65,7 @@ def path_then_flags(searcher: Searcher) -> None:
     searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(2))
 
 
-@searches("fchownat")
+@searches("fchownat", "file_getattr", "file_setattr")
 def fchownat(searcher: Searcher) -> None:
     """As `path`, relative to a descriptor; the fifth argument holds flags."""
     searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(4))
@@ -180,6 +179,7 @@ def _open_existing(searcher: Searcher, file: File, flags: int, want: int) -> Non
     if want & WRITE and (S_ISDIR(mode) or (S_ISREG(mode) and file.is_read_only)):
         return  # EISDIR, EROFS
     searcher.demand(file, want)
+    searcher.may_inspect(file)
     if flags & os.O_NOATIME and not permissions.owns(searcher.creds, searcher.owner(file)):
         raise Refused(EPERM)
 
@@ -273,16 +273,17 @@ def utimensat(searcher: Searcher) -> None:
     _set_times(searcher, file, given=given)
 
 
-def _attribute(searcher: Searcher, file: File, name: int, want: int) -> None:
-    """Attributes that begin with "user." are what the mode bits are about: xattr(7)."""
-    mode = file.st.st_mode
-    if not searcher.call.path(name).startswith(b"user.") or not (S_ISREG(mode) or S_ISDIR(mode)):
+def _attribute(searcher: Searcher, file: File, index: int, want: int) -> None:
+    """Attributes that begin with "user." are what the mode bits are about (xattr(7)), and those of no known kind."""
+    name, mode = searcher.call.path(index), file.st.st_mode
+    if name.startswith((b"security.", b"system.", b"trusted.")) or (want == WRITE and file.is_read_only):
         return
-    if want == WRITE:
-        if file.is_read_only:
-            return
+    if name.startswith(b"user."):
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
+            return  # EPERM, ENODATA
         owner = searcher.owner(file)
-        if S_ISDIR(mode) and owner.mode & S_ISVTX and not permissions.owns(searcher.creds, owner):
+        sticky = want == WRITE and S_ISDIR(mode) and owner.mode & S_ISVTX
+        if sticky and not permissions.owns(searcher.creds, owner):
             raise Refused(EPERM)
     searcher.demand(file, want)
 
@@ -312,6 +313,43 @@ _attributesearches("get", READ)
 _attributesearches("set", WRITE)
 _attributesearches("remove", WRITE)
 
+# ---------------------------------------------------------------- descriptors, handles
+
+_F_SETFL, _F_SETLEASE = 4, 1024
+
+
+@searches("fcntl", "fcntl64", when=equals(1, _F_SETFL, _F_SETLEASE))
+def fcntl(searcher: Searcher) -> None:
+    """fcntl(2): O_NOATIME takes the owner (EPERM), as a lease does (EACCES)."""
+    call = searcher.call
+    file = searcher.base(call.signed(0))
+    if call.unsigned(1) == _F_SETFL:
+        if not call.ptr(2) & os.O_NOATIME or permissions.owns(searcher.creds, searcher.owner(file)):
+            return
+        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as info:
+            flags = next(int(line.split()[1], 8) for line in info if line.startswith(b"flags:"))
+        if not flags & (os.O_NOATIME | O_PATH):
+            raise Refused(EPERM)
+    elif searcher.creds.fsuid != searcher.owner(file).uid and not searcher.creds.capable(CAP_LEASE):
+        raise Refused(EACCES)
+
+
+_MAX_HANDLE: Final = 128
+
+
+@searches("open_by_handle_at")
+def open_by_handle_at(searcher: Searcher) -> None:
+    """open_by_handle_at(2): looks nothing up, and takes CAP_DAC_READ_SEARCH."""
+    call = searcher.call
+    size = int.from_bytes(call.read(call.ptr(1), 4), "little")
+    if 0 < size <= _MAX_HANDLE:
+        searcher.base(call.signed(0))
+        if not searcher.creds.capable(CAP_DAC_READ_SEARCH):
+            raise Refused(EPERM)
+
+
+# ---------------------------------------------------------------- watches
+
 _IN_DONT_FOLLOW: Final = 0x0200_0000
 
 
@@ -322,7 +360,30 @@ def inotify_add_watch(searcher: Searcher) -> None:
     searcher.demand(searcher.find(AT_FDCWD, searcher.call.path(1), follow=follow), READ)
 
 
-# ---------------------------------------------------------------- programs, other processes
+_FAN_MARK_DONT_FOLLOW, _FAN_MARK_FLUSH = 4, 0x80
+_FAN_MARK_OTHERS: Final = 0x110
+"""FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM and both: what is not one file."""
+
+
+@searches("fanotify_mark")
+def fanotify_mark(searcher: Searcher) -> None:
+    """fanotify_mark(2): as inotify_add_watch; of more than one file it takes CAP_SYS_ADMIN."""
+    call = searcher.call
+    flags = call.unsigned(1)
+    if flags & _FAN_MARK_FLUSH:
+        return
+    wide = call.abi.bits == 64  # else the mask takes two arguments
+    dirfd, index = (call.signed(3), 4) if wide else (call.signed(4), 5)
+    if flags & _FAN_MARK_OTHERS and not searcher.creds.capable(CAP_SYS_ADMIN):
+        raise Refused(EPERM)
+    if call.ptr(index):
+        file = searcher.find(dirfd, call.path(index), follow=not flags & _FAN_MARK_DONT_FOLLOW)
+    else:
+        file = searcher.base(dirfd)
+    searcher.demand(file, READ)
+
+
+# ---------------------------------------------------------------- programs
 
 _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
@@ -359,27 +420,3 @@ def _execute(searcher: Searcher, file: File, *, hidden: bool = False) -> None:
         if not line.startswith(b"#!") or not words or hidden:
             return
         file = searcher.find(AT_FDCWD, words[0])
-
-
-_PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
-
-
-def _trace(call: Call, pid: int) -> None:
-    tid = supervisors_pid(call, pid)
-    if tid and tid != call.tid:
-        state = call.world.tasks.state(tid)
-        if not permissions.may_trace(call.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=False):
-            raise Refused(EPERM)
-
-
-@guards("ptrace")
-def ptrace(call: Call) -> None:
-    """ptrace(2): attaching takes the same ids, no more capabilities, and a dumpable target."""
-    if call.ptr(0) in (_PTRACE_ATTACH, _PTRACE_SEIZE):
-        _trace(call, call.signed(1))
-
-
-@guards("process_vm_readv", "process_vm_writev")
-def process_vm(call: Call) -> None:
-    """process_vm_readv(2): as attaching with ptrace(2)."""
-    _trace(call, call.signed(0))

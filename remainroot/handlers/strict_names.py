@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- new names
 
 
-def _make(searcher: Searcher, dirfd: int, name: bytes, *, directory: bool = False) -> None:
+def make(searcher: Searcher, dirfd: int, name: bytes, *, directory: bool = False) -> None:
     """Something new is to get this name."""
     place, last = searcher.parent(dirfd, name)
     if last in (b".", b"..") or searcher.child(place, last) is not None:
@@ -36,13 +36,13 @@ def _make(searcher: Searcher, dirfd: int, name: bytes, *, directory: bool = Fals
 @searches("mkdir")
 def mkdir(searcher: Searcher) -> None:
     """mkdir(2): the directory it is made in must be one to write and search."""
-    _make(searcher, AT_FDCWD, searcher.call.path(0), directory=True)
+    make(searcher, AT_FDCWD, searcher.call.path(0), directory=True)
 
 
 @searches("mkdirat")
 def mkdirat(searcher: Searcher) -> None:
     """As `mkdir`, relative to a descriptor."""
-    _make(searcher, searcher.call.signed(0), searcher.call.path(1), directory=True)
+    make(searcher, searcher.call.signed(0), searcher.call.path(1), directory=True)
 
 
 _MAKEABLE: Final = (0, 0o100000, 0o020000, 0o060000, 0o010000, 0o140000)
@@ -52,28 +52,28 @@ _MAKEABLE: Final = (0, 0o100000, 0o020000, 0o060000, 0o010000, 0o140000)
 def mknod(searcher: Searcher) -> None:
     """As `mkdir`, for mknod(2)."""
     if S_IFMT(searcher.call.unsigned(1)) in _MAKEABLE:
-        _make(searcher, AT_FDCWD, searcher.call.path(0))
+        make(searcher, AT_FDCWD, searcher.call.path(0))
 
 
 @searches("mknodat")
 def mknodat(searcher: Searcher) -> None:
     """As `mknod`, relative to a descriptor."""
     if S_IFMT(searcher.call.unsigned(2)) in _MAKEABLE:
-        _make(searcher, searcher.call.signed(0), searcher.call.path(1))
+        make(searcher, searcher.call.signed(0), searcher.call.path(1))
 
 
 @searches("symlink")
 def symlink(searcher: Searcher) -> None:
     """As `mkdir`, for symlink(2)."""
     if searcher.call.path(0):
-        _make(searcher, AT_FDCWD, searcher.call.path(1))
+        make(searcher, AT_FDCWD, searcher.call.path(1))
 
 
 @searches("symlinkat")
 def symlinkat(searcher: Searcher) -> None:
     """As `symlink`, relative to a descriptor."""
     if searcher.call.path(0):
-        _make(searcher, searcher.call.signed(1), searcher.call.path(2))
+        make(searcher, searcher.call.signed(1), searcher.call.path(2))
 
 
 @searches("link")
@@ -96,42 +96,13 @@ def _link(searcher: Searcher, file: File, dirfd: int, name: bytes) -> None:
     place, last = searcher.parent(dirfd, name)
     if last in (b".", b"..") or searcher.child(place, last) is not None or name.endswith(b"/"):
         return  # EEXIST, ENOENT
-    if place.is_read_only or place.st.st_dev != file.st.st_dev:
+    if place.is_read_only or place.mount != file.mount:
         return  # EROFS, EXDEV
     accessible = searcher.permits(file, READ | WRITE)
     protected = bool(setting("protected_hardlinks"))
     if not permissions.may_link(searcher.creds, searcher.owner(file), accessible=accessible, protected=protected):
         raise Refused(EPERM)
     searcher.demand(place, CHANGE)
-
-
-_AF_UNIX: Final = 1
-_SUN_PATH: Final = 108
-
-
-def _socket_path(call: Call) -> bytes:
-    """The path in the address that is the second argument; empty if there is none."""
-    length = call.unsigned(2)
-    if not 2 < length <= _SUN_PATH + 2:
-        return b""
-    data = call.read(call.ptr(1), length)
-    return data[2:].split(b"\0", 1)[0] if int.from_bytes(data[:2], "little") == _AF_UNIX else b""
-
-
-@searches("bind")
-def bind(searcher: Searcher) -> None:
-    """As `mkdir`, for bind(2) of a unix socket to a path."""
-    name = _socket_path(searcher.call)
-    if name:
-        _make(searcher, AT_FDCWD, name)
-
-
-@searches("connect")
-def connect(searcher: Searcher) -> None:
-    """connect(2) to a unix socket with a path, which must be one to write (unix(7))."""
-    name = _socket_path(searcher.call)
-    if name:
-        searcher.demand(searcher.find(AT_FDCWD, name), WRITE)
 
 
 # ---------------------------------------------------------------- names that go
@@ -206,7 +177,7 @@ def _two(call: Call) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
 def _rename(searcher: Searcher, old: tuple[int, bytes], new: tuple[int, bytes], flags: int) -> None:
     from_place, from_name = searcher.parent(*old)
     to_place, to_name = searcher.parent(*new)
-    if {from_name, to_name} & {b".", b".."} or from_place.st.st_dev != to_place.st.st_dev or from_place.is_read_only:
+    if {from_name, to_name} & {b".", b".."} or from_place.mount != to_place.mount or from_place.is_read_only:
         return  # EBUSY, EXDEV, EROFS
     source, target = searcher.child(from_place, from_name), searcher.child(to_place, to_name)
     if source is None or (target is None and flags & _EXCHANGE) or (target is not None and flags & _NOREPLACE):

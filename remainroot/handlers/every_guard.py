@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Importing this declares the guards of `--strict`: only that option does so."""
+
+from __future__ import annotations
+
+from remainroot.handlers import strict, strict_ipc, strict_mounts, strict_names, strict_sockets, strict_tasks
+
+__all__ = ["strict", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_tasks"]

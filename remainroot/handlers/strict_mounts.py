@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`--strict`, of mounts and namespaces, which take CAP_SYS_ADMIN (capabilities(7)). See `strict`.
+
+To the kernel every task has it where remainroot does: in a user namespace. A task that has made a user namespace of its
+own is the kernel's to judge.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EPERM
+from fcntl import ioctl
+
+from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_CHROOT
+from remainroot.dispatch import Refused, guards, has_bits
+from remainroot.handlers.searching import searches
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call
+    from remainroot.handlers.searching import Searcher
+
+
+def _administrate(call: Call, capability: int = CAP_SYS_ADMIN) -> None:
+    """Refused(EPERM) without the capability, unless the user namespace is the task's own."""
+    if call.creds.capable(capability):
+        return
+    if os.stat(f"/proc/{call.tid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino:
+        raise Refused(EPERM)
+
+
+@searches("mount")
+def mount(searcher: Searcher) -> None:
+    """mount(2): the place must be found, and takes CAP_SYS_ADMIN."""
+    for index in (2, 0):
+        if searcher.call.ptr(index):
+            searcher.call.path(index)
+    searcher.find(AT_FDCWD, searcher.call.path(1))
+    _administrate(searcher.call)
+
+
+_UMOUNT_FLAGS, _UMOUNT_NOFOLLOW = 0xF, 8
+
+
+@searches("umount2")
+def umount2(searcher: Searcher) -> None:
+    """umount2(2): as `mount`."""
+    flags = searcher.call.unsigned(1)
+    if not flags & ~_UMOUNT_FLAGS:
+        searcher.find(AT_FDCWD, searcher.call.path(0), follow=not flags & _UMOUNT_NOFOLLOW)
+        _administrate(searcher.call)
+
+
+@searches("umount")
+def umount(searcher: Searcher) -> None:
+    """As `umount2`, with no flags."""
+    searcher.find(AT_FDCWD, searcher.call.path(0))
+    _administrate(searcher.call)
+
+
+@guards("pivot_root", "fspick", "move_mount", "fsmount", "fsopen")
+def administration(call: Call) -> None:
+    """Takes CAP_SYS_ADMIN, before anything else is looked at."""
+    _administrate(call)
+
+
+_CLONE: Final = 1
+_OPEN_TREE_FLAGS: Final = _CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | 0x8800
+
+
+@searches("open_tree", "open_tree_attr")
+def open_tree(searcher: Searcher) -> None:
+    """open_tree(2): a copy takes CAP_SYS_ADMIN; else as opening with O_PATH."""
+    flags = searcher.call.unsigned(2)
+    if flags & ~_OPEN_TREE_FLAGS:
+        return
+    if flags & _CLONE:
+        _administrate(searcher.call)
+    searcher.find_at(searcher.call.signed(0), 1, flags)
+
+
+_MOUNT_ATTR_SIZE: Final = range(32, 4097)
+
+
+@guards("mount_setattr")
+def mount_setattr(call: Call) -> None:
+    """mount_setattr(2): takes CAP_SYS_ADMIN."""
+    if call.ptr(4) in _MOUNT_ATTR_SIZE:
+        _administrate(call)
+
+
+# ---------------------------------------------------------------- namespaces
+
+_NEWUSER: Final = 0x1000_0000
+_KINDS: Final = (0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000)
+"""CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET: what takes CAP_SYS_ADMIN."""
+_ANY: Final = sum(_KINDS)
+_FS: Final = 0x200
+_UNSHARABLE: Final = _ANY | _NEWUSER | 0x100 | _FS | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80
+
+
+def _new(call: Call, flags: int) -> None:
+    if flags & _ANY and not flags & _NEWUSER and not (flags & _FS and flags & _KINDS[0]):
+        _administrate(call)
+
+
+@guards("unshare", when=has_bits(0, *_KINDS))
+def unshare(call: Call) -> None:
+    """unshare(2) of a namespace takes CAP_SYS_ADMIN, which a new user namespace gives."""
+    flags = call.ptr(0)
+    if flags & _ANY and not flags & ~_UNSHARABLE and not flags & _NEWUSER:
+        _administrate(call)
+
+
+@guards("clone", when=has_bits(0, *_KINDS))
+def clone(call: Call) -> None:
+    """As `unshare`, for clone(2)."""
+    _new(call, call.ptr(0))
+
+
+@guards("clone3")
+def clone3(call: Call) -> None:
+    """As `clone`, with the flags in memory."""
+    _new(call, int.from_bytes(call.read(call.ptr(0), 8), "little"))
+
+
+_NS_GET_NSTYPE: Final = 0xB703
+
+
+def _join(call: Call, kinds: int) -> None:
+    _administrate(call)
+    if kinds & _KINDS[0]:
+        _administrate(call, CAP_SYS_CHROOT)
+
+
+@guards("setns")
+def setns(call: Call) -> None:
+    """setns(2) takes CAP_SYS_ADMIN, of a mount namespace also CAP_SYS_CHROOT."""
+    name = f"/proc/{call.tid}/fd/{call.signed(0)}"
+    target, wanted = os.readlink(name), call.unsigned(1)
+    if target.endswith("[pidfd]"):
+        if wanted and not wanted & ~(_ANY | _NEWUSER):
+            _join(call, wanted)
+    elif ":[" in target and not target.startswith(("pipe:", "socket:", "anon_inode:")):
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kind = ioctl(fd, _NS_GET_NSTYPE)
+        finally:
+            os.close(fd)
+        if kind != _NEWUSER and wanted in (0, kind):
+            _join(call, kind)

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What users of all kinds may do to tasks of all kinds, with their namespaces and sockets: strict_tasks.py DIRECTORY.
+
+To be run as root, real or not, in a mount and a UTS namespace of its own; prints the same whichever it is. The
+directory is empty and everybody may search it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, check, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYS_PTRACE, SYS_ADMIN, LEASE, KILL, SYS_CHROOT = 19, 21, 28, 5, 18
+USERS |= {
+    "tracer": (1001, 1001, (), (SYS_PTRACE,)),
+    "admin": (1001, 1001, (), (SYS_ADMIN,)),
+    "lessor": (1001, 1001, (), (LEASE,)),
+    "killer": (1001, 1001, (), (KILL,)),
+    "chrooter": (1001, 1001, (), (SYS_CHROOT,)),
+}
+TARGETS = ("ann", "keeper", "zero", "root", "shy")
+USERS["shy"] = USERS["ann"]  # and not dumpable
+SHOWN = ("environ", "mem", "auxv", "maps", "smaps", "io", "syscall", "pagemap", "status", "stat", "ns/uts", "fdinfo/0",
+         "fd/0", "cwd/", "root/", "exe", "clear_refs", "comm", "limits")  # fmt: skip
+PIDFD_OPEN, PIDFD_SIGNAL, PIDFD_GETFD, MADVISE = 434, 424, 438, 440
+KCMP, ROBUST, MOVE_PAGES, MIGRATE, READ_MEMORY, WRITE_MEMORY = 312, 274, 279, 256, 310, 311
+
+
+def system_call(*arguments: object) -> None:
+    check(LIBC.syscall(*(ctypes.c_long(word) if isinstance(word, int) else word for word in arguments)))
+
+
+def opened(flags: int, path: str) -> None:
+    os.close(os.open(path, flags))
+
+
+def by_pidfd(number: int, pid: int, *arguments: object) -> None:
+    fd = check_fd(LIBC.syscall(PIDFD_OPEN, pid, 0))
+    try:
+        got = check_fd(LIBC.syscall(number, fd, *arguments))
+        if number == PIDFD_GETFD:
+            os.close(got)
+    finally:
+        os.close(fd)
+
+
+def listed(name: str, pid: int) -> None:
+    os.listdir(f"/proc/{pid}/{name}")
+
+
+def linked(name: str, pid: int) -> None:
+    os.readlink(f"/proc/{pid}/{name}")
+
+
+def seen(flags: int, name: str, pid: int) -> None:
+    opened(flags, f"/proc/{pid}/{name}")
+
+
+def seen_by_thread(name: str, pid: int) -> None:
+    opened(os.O_RDONLY, f"/proc/{pid}/task/{pid}/{name}")
+
+
+def accessible(name: str, pid: int) -> None:
+    check(LIBC.access(f"/proc/{pid}/{name}".encode(), os.R_OK))
+
+
+def check_fd(result: int) -> int:
+    check(result)
+    return result
+
+
+def seize(pid: int) -> None:
+    """In a child, whose end lets go of it."""
+    inside(lambda: check(LIBC.ptrace(0x4206, pid, None, None)))
+
+
+def inside(act: Callable[[], object]) -> None:
+    """In a child of the same kind, so that nothing of it stays."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            act()
+        except OSError as error:
+            os._exit(error.errno or 255)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise OSError(status, "")
+
+
+MINE, THEIRS = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+
+
+def vm(number: int, size: int, pid: int) -> None:
+    """Of `size` bytes, which are at the same place in each of us."""
+    local, remote = (struct.pack("=QQ", ctypes.addressof(buffer), size) for buffer in (MINE, THEIRS))
+    system_call(number, pid, local, 1, remote, 1, 0)
+
+
+def advised(pid: int) -> None:
+    """What comes after permission takes a real CAP_SYS_NICE (EPERM)."""
+    try:
+        by_pidfd(MADVISE, pid, IOVEC, 1, 20, 0)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+
+
+IOVEC = (ctypes.c_ulong * 2)(0, 0)
+NODE = ctypes.c_ulong(1)
+TO_TASKS: dict[str, Callable[[int], object]] = {
+    **{f"see {name}": partial(seen, os.O_RDONLY, name) for name in SHOWN},
+    **{f"task {name}": partial(seen_by_thread, name) for name in SHOWN},
+    **{f"change {name}": partial(seen, os.O_WRONLY, name) for name in ("mem", "comm", "oom_score_adj", "clear_refs")},
+    **{f"list {name}": partial(listed, name) for name in ("fd", "fdinfo", "ns", "task", "map_files")},
+    **{f"link {name}": partial(linked, name) for name in ("cwd", "root", "exe", "ns/uts", "fd/0")},
+    **{f"access {name}": partial(accessible, name) for name in ("environ", "maps", "fdinfo/0")},
+    "seize": seize,
+    "kill": lambda pid: os.kill(pid, 0),
+    "kill CONT": lambda pid: os.kill(pid, signal.SIGCONT),
+    "pidfd signal": lambda pid: by_pidfd(PIDFD_SIGNAL, pid, 0, None, 0),
+    "pidfd getfd": lambda pid: by_pidfd(PIDFD_GETFD, pid, 0, 0),
+    "madvise": advised,
+    "kcmp": lambda pid: system_call(KCMP, pid, os.getpid(), 0, 0, 0),
+    "kcmp other way": lambda pid: system_call(KCMP, os.getpid(), pid, 0, 0, 0),
+    "read memory": partial(vm, READ_MEMORY, 8),
+    "read nothing": partial(vm, READ_MEMORY, 0),
+    "write memory": partial(vm, WRITE_MEMORY, 8),
+    "robust list": lambda pid: system_call(ROBUST, pid, (ctypes.c_ulong * 1)(), (ctypes.c_ulong * 1)()),
+    "move pages": lambda pid: system_call(MOVE_PAGES, pid, 0, None, None, None, 2),
+    "migrate": lambda pid: system_call(MIGRATE, pid, 2, ctypes.byref(NODE), ctypes.byref(NODE)),
+    "setpriority": lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 5),
+    "setscheduler": lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)),
+    "setaffinity": lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(pid)),
+}  # fmt: skip
+
+
+def send(how: str, path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        made.setblocking(False)
+        if how == "sendto":
+            made.sendto(b"x", path)
+        elif how == "sendmsg":
+            made.sendmsg([b"x"], [], 0, path)
+        else:
+            made.connect(path)
+
+
+def control(command: int, argument: int, path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        check(LIBC.fcntl(fd, command, argument))
+    finally:
+        os.close(fd)
+
+
+def join(kind: str, flags: int) -> None:
+    fd = os.open(f"/proc/self/ns/{kind}", os.O_RDONLY)
+    try:
+        check(LIBC.setns(fd, flags))
+    finally:
+        os.close(fd)
+
+
+def unshare(*steps: int) -> None:
+    for flags in steps:
+        check(LIBC.unshare(flags))
+
+
+def cloned(flags: int) -> None:
+    pid = check_fd(LIBC.syscall(56, flags | signal.SIGCHLD, 0, 0, 0, 0))
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def is_capable(number: int) -> bool:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return any(line.startswith("CapEff") and int(line.split()[1], 16) >> number & 1 for line in status)
+
+
+def by_handle(path: bytes) -> None:
+    """That it succeeds takes the real capability."""
+    handle = ctypes.create_string_buffer(136)
+    struct.pack_into("=I", handle, 0, 128)
+    mount = ctypes.c_int()
+    check(LIBC.name_to_handle_at(-100, path, handle, ctypes.byref(mount), 0))
+    if not is_capable(DAC_READ_SEARCH):
+        os.close(check_fd(LIBC.open_by_handle_at(-100, handle, os.O_RDONLY)))
+
+
+NS, UTS, IPC, USER = 0x20000, 0x4000000, 0x8000000, 0x10000000
+ALONE: dict[str, Callable[[], object]] = {
+    **{f"{how} {name}": partial(send, how, name)
+       for how in ("sendto", "sendmsg", "connect") for name in ("mine", "d/all")},
+    "noatime": lambda: control(4, os.O_NOATIME, "file"),
+    "nonblock": lambda: control(4, os.O_NONBLOCK, "file"),
+    "lease": lambda: control(1024, 0, "file"),
+    "no lease": lambda: control(1024, 2, "file"),
+    "mount": lambda: check(LIBC.mount(b"none", b"d", b"tmpfs", 0, None)) or LIBC.umount2(b"d", 2),
+    "mount nowhere": lambda: check(LIBC.mount(b"none", b"nothing", b"tmpfs", 0, None)),
+    "mount hidden": lambda: check(LIBC.mount(b"none", b"hidden/d", b"tmpfs", 0, None)),
+    "umount": lambda: check(LIBC.umount2(b"d", 0)),
+    "umount hidden": lambda: check(LIBC.umount2(b"hidden/d", 0)),
+    "umount wrong": lambda: check(LIBC.umount2(b"d", 0x100)),
+    "fsopen": lambda: os.close(check_fd(LIBC.syscall(430, b"tmpfs", 0))),
+    "fspick": lambda: system_call(433, -100, b"nothing", 0),
+    "fsmount": lambda: system_call(432, -1, 0, 0),
+    "move_mount": lambda: system_call(429, -1, b"", -1, b"", 0),
+    "open_tree": lambda: os.close(check_fd(LIBC.syscall(428, -100, b"d", 0))),
+    "open_tree hidden": lambda: os.close(check_fd(LIBC.syscall(428, -100, b"hidden/d", 0))),
+    "open_tree clone": lambda: os.close(check_fd(LIBC.syscall(428, -100, b"d", 1))),
+    "open_tree wrong": lambda: system_call(428, -100, b"d", 4),
+    "pivot_root": lambda: system_call(155, b"nothing", b"nothing"),
+    "mount_setattr": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 32),
+    "mount_setattr wrong": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 3),
+    **{f"unshare {flag:x}": partial(inside, partial(unshare, flag))
+       for flag in (NS, UTS, IPC, UTS | IPC, USER, USER | NS, 0x1, 0x200)},
+    "unshare within": lambda: inside(lambda: unshare(USER, UTS)),
+    **{f"clone {flag:x}": partial(cloned, flag) for flag in (0, UTS, IPC, USER | UTS, NS | 0x200)},
+    **{f"setns {kind} {flags:x}": partial(inside, partial(join, kind, flags))
+       for kind, flags in (("uts", 0), ("uts", UTS), ("uts", IPC), ("mnt", 0), ("user", 0), ("user", USER))},
+    "by handle": lambda: by_handle(b"file"),
+    "by handle hidden": lambda: by_handle(b"hidden/file"),
+    "chroot": lambda: inside(lambda: os.chroot("d")),
+    "chroot hidden": lambda: inside(lambda: os.chroot("hidden")),
+    "file attributes": lambda: system_call(468, -100, b"hidden/file", ctypes.create_string_buffer(24), 24, 0),
+}  # fmt: skip
+
+
+def start(name: str) -> int:
+    """A process of that kind that waits."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(r, 0)
+        become(name)
+        if name == "shy":
+            LIBC.prctl(4, 0, 0, 0, 0)
+        os.write(w, b"x")
+        while True:
+            time.sleep(60)
+    os.read(r, 1)
+    os.close(r)
+    os.close(w)
+    return pid
+
+
+def drain(receiver: socket.socket) -> None:
+    """Take what was sent, or the next sender waits."""
+    receiver.setblocking(False)
+    try:
+        while receiver.recv(8):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def perform(user: str, targets: dict[str, int]) -> None:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        become(user)
+        for target, number in targets.items():
+            for text, to_task in TO_TASKS.items():
+                print(user, text, target, describe(partial(to_task, number)))
+        for text, alone in ALONE.items():
+            print(user, text, describe(alone))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        print("ended badly")
+
+
+def main() -> None:
+    os.chdir(sys.argv[1])
+    os.umask(0)
+    os.mkdir("d", 0o755)
+    os.mkdir("hidden", 0o700)
+    os.mkdir("hidden/d", 0o755)
+    for name, owner, mode in (("file", 1000, 0o644), ("hidden/file", 0, 0o644)):
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, mode))
+        os.chown(name, owner, owner)
+    sockets = []
+    for name, owner, mode in (("mine", 1000, 0o700), ("d/all", 0, 0o777)):
+        sockets.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sockets[-1].bind(name)
+        os.chmod(name, mode)
+        os.chown(name, owner, owner)
+    targets = {name: start(name) for name in TARGETS}
+    try:
+        for user in USERS:
+            perform(user, targets)
+            for one in sockets:
+                drain(one)
+    finally:
+        for pid in targets.values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main()
