@@ -9,7 +9,9 @@ next one of the task itself, finds the new file and records it.
 from __future__ import annotations
 
 import os
+from stat import S_ISDIR, S_ISLNK
 
+from remainroot import acl
 from remainroot.kernel import O_CLOEXEC, O_PATH
 
 TYPE_CHECKING = False
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class _Birth:
-    __slots__ = ("name", "owner", "parent", "tid")
+    __slots__ = ("access", "name", "owner", "parent", "tid")
 
-    def __init__(self, tid: int, parent: int, name: bytes, owner: Owner) -> None:
+    def __init__(self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None) -> None:
         self.tid = tid
         self.parent = parent
         self.name = name
         self.owner = owner
+        self.access = access
 
 
 class Births:
@@ -35,9 +38,12 @@ class Births:
         self._world = world
         self.pending: list[_Birth] = []
 
-    def expect(self, tid: int, parent: int, name: bytes, owner: Owner) -> None:
-        """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s."""
-        self.pending.append(_Birth(tid, parent, name, owner))
+    def expect(self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None) -> None:
+        """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s.
+
+        `access`: the list that names whom the directory's default list names, or None.
+        """
+        self.pending.append(_Birth(tid, parent, name, owner, access))
 
     def settle(self, tid: int) -> None:
         """Record those that are there now. An expectation of `tid` itself is over: its call has ended."""
@@ -54,7 +60,12 @@ class Births:
         except OSError:
             return False
         try:
-            self._world.store.put(fd, os.fstat(fd), birth.owner)
+            st = os.fstat(fd)
+            self._world.store.put(fd, st, birth.owner)
+            if birth.access is not None and not S_ISLNK(st.st_mode):
+                self._world.store.put_attribute(fd, st, acl.ACCESS, birth.access)
+                if S_ISDIR(st.st_mode):
+                    self._world.store.put_attribute(fd, st, acl.DEFAULT, birth.access)
         finally:
             os.close(fd)
         return True

@@ -92,16 +92,16 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
     try:
         mask = umask_of(call.tid)
         regular = S_ISREG(mode) and not owner_mode
-        if place.leaves_to_kernel(S_IMODE(mode) & ~mask) if regular else place.ordinary and not owner_mode:
+        if place.leaves_to_kernel(place.cut(S_IMODE(mode), mask)) if regular else place.ordinary and not owner_mode:
             return CONTINUE
         if call.state.confined:
             return _leave_to_task(call, place)
-        shown = owner_mode and (owner_mode & ~mask)
+        shown = owner_mode and place.cut(owner_mode, mask)
         if S_ISDIR(shown) and place.set_gid:
             shown |= S_ISGID
         owner = Owner(place.owner.uid, place.owner.gid, shown, rdev)
         if regular:
-            owner = place.owner_of(S_IMODE(place.mode(mode)) & ~mask)
+            owner = place.owner_of(place.cut(S_IMODE(place.mode(mode)), mask))
         call.check()
         previous = os.umask(call.world.workable_umask(mask))
         try:
@@ -119,7 +119,7 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
 def _leave_to_task(call: Call, place: Place) -> Outcome:
     """Have the task make what `place` names, and whose it is recorded as soon as it is there."""
     if not place.ordinary and not place.exists():
-        call.world.births.expect(call.tid, os.dup(place.directory), place.name, place.owner)
+        call.world.births.expect(call.tid, os.dup(place.directory), place.name, place.owner, place.acl)
     return CONTINUE
 
 
@@ -215,7 +215,7 @@ def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
     """Create the regular file that `place` names, open it and hand it over."""
     mask = umask_of(call.tid)
     mode = place.mode(mode)
-    if flags & os.O_DIRECTORY or place.leaves_to_kernel(mode & ~mask):
+    if flags & os.O_DIRECTORY or place.leaves_to_kernel(place.cut(mode, mask)):
         return CONTINUE
     if call.state.confined:
         return _leave_to_task(call, place)
@@ -230,7 +230,7 @@ def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
         raise
     finally:
         os.umask(previous)
-    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(place.cut(mode, mask)), flags)
 
 
 def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
@@ -246,13 +246,13 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     previous = os.umask(call.world.workable_umask(mask))
     try:
         mode = place.mode(mode)
-        if place.leaves_to_kernel(mode & ~mask):
+        if place.leaves_to_kernel(place.cut(mode, mask)):
             return CONTINUE
         fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, call.world.workable(mode))
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(place, fd, place.owner_of(mode & ~mask), flags)
+    return _hand_over(place, fd, place.owner_of(place.cut(mode, mask)), flags)
 
 
 def _hand_over(place: Place, fd: int, owner: Owner, flags: int) -> Outcome:

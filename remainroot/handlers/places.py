@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _SET_ID: Final = S_ISUID | S_ISGID
+_PERMISSIONS: Final = 0o777
 
 
 class Place:
@@ -92,6 +93,14 @@ class Place:
             if not creds.in_group(self.group) and not creds.capable(CAP_FSETID):
                 mode &= ~S_ISGID
         return mode
+
+    def cut(self, mode: int, mask: int) -> int:
+        """What the directory's default list leaves of the mode, or where it has none, the task's umask: acl(5)."""
+        try:
+            entries = acl.parse(self.acl or os.getxattr(f"/proc/self/fd/{self.directory}", acl.DEFAULT))
+        except OSError:
+            entries = None
+        return mode & (~mask if entries is None else acl.mode_of(entries) | ~_PERMISSIONS)
 
     def make_whole(self, mode: int, owner: Owner) -> bool:
         """Make a regular file that has its owner before it has its name, so that nothing can come between.

@@ -158,12 +158,15 @@ def _open(searcher: Searcher, dirfd: int, index: int, flags: int) -> None:
 
 def _create_or_open(searcher: Searcher, dirfd: int, name: bytes, flags: int, want: int) -> None:
     """O_CREAT: a new file in a directory that may be changed, or one that is there."""
+    if name.endswith(b"/"):
+        searcher.parent(dirfd, name)
+        return  # EISDIR
     directory, file = searcher.destination(dirfd, name, follow=not flags & (os.O_NOFOLLOW | os.O_EXCL))
     if file is None:
-        if not name.endswith(b"/") and not directory.is_read_only:
+        if not directory.is_read_only:
             searcher.demand(directory, CHANGE)
         return
-    if flags & os.O_EXCL or S_ISDIR(file.st.st_mode) or name.endswith(b"/"):
+    if flags & os.O_EXCL or S_ISDIR(file.st.st_mode):
         return  # EEXIST, EISDIR
     fifos, regular = setting("protected_fifos"), setting("protected_regular")
     found = searcher.owner(file)
@@ -273,9 +276,14 @@ def utimensat(searcher: Searcher) -> None:
     _set_times(searcher, file, given=given)
 
 
+_XATTR_NAME_MAX: Final = 255
+
+
 def _attribute(searcher: Searcher, file: File, index: int, want: int) -> None:
     """Attributes that begin with "user." are what the mode bits are about (xattr(7)), and those of no known kind."""
     name, mode = searcher.call.path(index), file.st.st_mode
+    if not 0 < len(name) <= _XATTR_NAME_MAX:
+        return  # ERANGE
     if name.startswith((b"security.", b"system.", b"trusted.")) or (want == WRITE and file.is_read_only):
         return
     if name.startswith(b"user."):

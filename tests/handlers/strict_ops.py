@@ -25,7 +25,7 @@ Kept = tuple[int, ...] | Literal["real"] | None
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NOW, OMIT = 0x3FFFFFFF, 0x3FFFFFFE
-DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETUID, SETGID = 1, 2, 3, 7, 6
+CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, IMMUTABLE, MKNOD = 0, 1, 2, 3, 4, 6, 7, 9, 27
 USERS: dict[str, tuple[int, int, tuple[int, ...], Kept]] = {
     # name: uid, gid, groups, capabilities kept
     "ann": (1000, 1000, (), ()),
@@ -34,7 +34,11 @@ USERS: dict[str, tuple[int, int, tuple[int, ...], Kept]] = {
     "reader": (1001, 1001, (), (DAC_READ_SEARCH,)),
     "writer": (1001, 1001, (), (DAC_OVERRIDE,)),
     "keeper": (1001, 1001, (50,), (FOWNER,)),
+    "giver": (1001, 1001, (50,), (CHOWN,)),
+    "setter": (1001, 1001, (50,), (FSETID, FOWNER)),
+    "maker": (1000, 1000, (), (MKNOD, FSETID)),
     "zero": (0, 0, (), (SETUID,)),
+    "limited": (0, 0, (), (DAC_OVERRIDE, FOWNER, CHOWN, FSETID)),
     "setuid": (1000, 1000, (50,), "real"),  # effective root: access(2) is about the real ids
     "root": (0, 0, (), None),
 }
@@ -53,6 +57,14 @@ def access_list(rng: random.Random) -> bytes:
     entries += sorted((ACL_GROUP, rng.randrange(8), gid) for gid in rng.sample((33, 50, 1000), rng.randrange(3)))
     entries += [(16, rng.randrange(8), 0xFFFFFFFF), (32, rng.randrange(8), 0xFFFFFFFF)]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def packed(*entries: tuple[int, int, int]) -> bytes:
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+ANY = 0xFFFFFFFF
+SOME_LIST = packed((1, 6, ANY), (ACL_USER, 6, 1001), (4, 4, ANY), (16, 6, ANY), (32, 0, ANY))
 
 
 def capset(mask: int) -> None:
@@ -88,8 +100,27 @@ def check(result: int) -> int:
 # ---------------------------------------------------------------- operations
 
 
-def opened(flags: int, path: str, dirfd: int | None = None) -> None:
+def keeps_set_id(path: str) -> bool:
+    """Whether the file would have set-id bits after a change, too: those that a user gave do not stay.
+
+    The kernel takes them away for want of a real CAP_FSETID.
+    """
+    try:
+        return bool(os.stat(path).st_mode & 0o6000) and is_capable(FSETID)
+    except OSError:
+        return False
+
+
+def is_capable(number: int) -> bool:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return any(line.startswith("CapEff") and int(line.split()[1], 16) >> number & 1 for line in file)
+
+
+def opened(flags: int, path: str, dirfd: int | None = None) -> object:
+    if flags & os.O_TRUNC and keeps_set_id(path):
+        return "not tried"
     os.close(os.open(path, flags | os.O_NONBLOCK, 0o644, dir_fd=dirfd))
+    return None
 
 
 def accessible(mode: int, path: str) -> None:
@@ -150,6 +181,54 @@ def watch(path: str) -> None:
         os.close(fd)
 
 
+def on_descriptor(path: str, act: Callable[[int], object]) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        act(fd)
+    finally:
+        os.close(fd)
+
+
+def truncated(path: str) -> object:
+    if keeps_set_id(path):
+        return "not tried"
+    os.truncate(path, 0)
+    return None
+
+
+def written(path: str, flags: int) -> object:
+    """Which takes set-id bits away."""
+    if keeps_set_id(path):
+        return "not tried"
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    try:
+        return os.write(fd, b"more\n")
+    finally:
+        os.close(fd)
+
+
+BUFFER = ctypes.create_string_buffer(256)
+
+
+def handle() -> tuple[ctypes.Array[ctypes.c_char], object]:
+    made = ctypes.create_string_buffer(136)
+    struct.pack_into("=I", made, 0, 128)
+    return made, ctypes.byref(ctypes.c_int())
+
+
+def how(flags: int, mode: int) -> bytes:
+    return struct.pack("=QQQ", flags | os.O_NONBLOCK, mode, 0)
+
+
+def fanotify(path: str) -> None:
+    """What comes after permission is the kernel's and its limits'."""
+    fd = check(LIBC.syscall(300, 0x200, 0))  # fanotify_init, FAN_REPORT_FID
+    try:
+        check(LIBC.syscall(301, fd, 1, 2, -100, path.encode()))
+    finally:
+        os.close(fd)
+
+
 def entered(path: str) -> None:
     here = os.open(".", os.O_PATH)
     os.chdir(path)
@@ -173,7 +252,7 @@ def chrooted(path: str) -> None:
 def created(path: str) -> object:
     """creat(2), which would wait for the other end of a FIFO."""
     try:
-        if stat.S_ISFIFO(os.stat(path).st_mode):
+        if stat.S_ISFIFO(os.stat(path).st_mode) or keeps_set_id(path):
             return "not tried"
     except OSError:
         pass
@@ -219,10 +298,34 @@ ONE: dict[str, Callable[[str], object]] = {
     "unlink": os.unlink,
     "unlinkat": lambda path: at_call(path, lambda name, fd: os.unlink(name, dir_fd=fd)),
     "rmdir": os.rmdir,
-    "truncate": lambda path: os.truncate(path, 0),
+    "truncate": truncated,
     "chmod": lambda path: os.chmod(path, 0o750),
+    "chmod set-id": lambda path: os.chmod(path, 0o6775),
+    "chmodat": lambda path: check(LIBC.syscall(452, -100, path.encode(), 0o2711, 0)),  # fchmodat2
+    "chmod link": lambda path: check(LIBC.syscall(452, -100, path.encode(), 0o711, 0x100)),
+    "fchmod": lambda path: on_descriptor(path, lambda fd: os.fchmod(fd, 0o4755)),
     "chown": lambda path: os.chown(path, -1, 50),
+    "chown away": lambda path: os.chown(path, 33, 1001),
+    "chown to oneself": lambda path: os.chown(path, os.geteuid(), os.getegid()),
     "lchown": lambda path: os.lchown(path, -1, -1),
+    "lchown group": lambda path: os.lchown(path, -1, 1001),
+    "fchown": lambda path: on_descriptor(path, lambda fd: os.fchown(fd, -1, 1000)),
+    "write": lambda path: written(path, os.O_WRONLY),
+    "append": lambda path: written(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT),
+    "set list": lambda path: os.setxattr(path, "system.posix_acl_access", SOME_LIST),
+    "set default": lambda path: os.setxattr(path, "system.posix_acl_default", SOME_LIST),
+    "remove list": lambda path: os.removexattr(path, "system.posix_acl_access"),
+    "see list": lambda path: os.getxattr(path, "system.posix_acl_access").hex(),
+    "trusted": lambda path: os.setxattr(path, "trusted.a", b"1"),
+    "see trusted": lambda path: os.getxattr(path, "trusted.a"),
+    "security": lambda path: os.setxattr(path, "security.a", b"1"),
+    "nonsense": lambda path: os.setxattr(path, "nonsense.a", b"1"),
+    "statx": lambda path: check(LIBC.statx(-100, path.encode(), 0, 0x7FF, BUFFER)),
+    "handle": lambda path: check(LIBC.name_to_handle_at(-100, path.encode(), *handle(), 0)),
+    "openat2": lambda path: os.close(check(LIBC.syscall(437, -100, path.encode(), how(os.O_RDWR, 0), 24))),
+    "openat2 c": lambda path: os.close(check(LIBC.syscall(437, -100, path.encode(), how(os.O_CREAT, 0o6755), 24))),
+    "fanotify": fanotify,
+    "file attributes": lambda path: check(LIBC.syscall(468, -100, path.encode(), BUFFER, 24, 0)),
     "utime": os.utime,
     "utime given": lambda path: os.utime(path, (1, 2)),
     "utime now": lambda path: times(path, NOW, NOW, 0),
@@ -252,6 +355,8 @@ def settle(rng: random.Random, path: str, *, directory: bool) -> None:
     os.chmod(path, rng.choice(DIRECTORY_MODES if directory else FILE_MODES))
     if rng.random() < 0.25:
         os.setxattr(path, "system.posix_acl_access", access_list(rng))
+    if directory and rng.random() < 0.4:
+        os.setxattr(path, "system.posix_acl_default", access_list(rng))
 
 
 def make_tree(rng: random.Random) -> list[str]:
@@ -316,10 +421,45 @@ def perform(user: str, planned: list[Planned], directory: str) -> None:
         print("ended badly")
 
 
+LISTS = ("system.posix_acl_access", "system.posix_acl_default", "trusted.a", "security.a", "security.capability")
+
+
+def status(path: str) -> str:
+    """Owner, mode and lists."""
+    st = os.lstat(path)
+    size = st.st_size if stat.S_ISREG(st.st_mode) else 0
+    text = f"{path} {st.st_mode:o} {st.st_uid}:{st.st_gid} {st.st_nlink} {st.st_rdev} {size}"
+    for name in LISTS:
+        try:
+            text += f" {name}={os.getxattr(path, name, follow_symlinks=False).hex()}"
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                text += f" {name} {errno.errorcode.get(error.errno or 0)}"
+    return text
+
+
+def everything() -> dict[str, str]:
+    """The status of all there is."""
+    found = {}
+    for top, directories, files in os.walk(b"."):
+        for name in (*directories, *files):
+            path = os.fsdecode(os.path.join(top, name))
+            found[path] = status(path)
+    return found
+
+
+def show_changes(before: dict[str, str], after: dict[str, str]) -> None:
+    """What somebody has done, as root sees it."""
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            print("  ", after.get(path, f"{path} is gone"))
+
+
 def main() -> None:
-    seed, count, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    seed, count, directory = int(sys.argv[1]), int(sys.argv[2]), f"{sys.argv[3]}/top"
     rng = random.Random(seed)
     os.umask(0o022)
+    os.mkdir(directory)
     os.chdir(directory)
     names = make_tree(rng)
     if sys.argv[4:]:
@@ -327,11 +467,14 @@ def main() -> None:
         for user in USERS:
             perform(user, [act(rng, names, rng.choice(operations)) for _ in range(count)], directory)
         return
-    if count == 0:  # every operation by every user
-        for user in USERS:
-            perform(user, [act(rng, names, operation) for operation in (*ONE, *TWO)], directory)
-    for _ in range(count):
-        perform(rng.choice(list(USERS)), plan(rng, names), directory)
+    before = everything()
+    for user in USERS if count == 0 else [rng.choice(list(USERS)) for _ in range(count)]:
+        # 0: every operation by every user
+        planned = [act(rng, names, operation) for operation in (*ONE, *TWO)] if count == 0 else plan(rng, names)
+        perform(user, planned, directory)
+        after = everything()
+        show_changes(before, after)
+        before = after
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, check, describe
+from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, check, describe, is_capable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,11 +185,6 @@ def cloned(flags: int) -> None:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-
-
-def is_capable(number: int) -> bool:
-    with open("/proc/self/status", encoding="ascii") as status:
-        return any(line.startswith("CapEff") and int(line.split()[1], 16) >> number & 1 for line in status)
 
 
 def by_handle(path: bytes) -> None:

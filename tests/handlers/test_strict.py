@@ -44,7 +44,7 @@ def test_every_operation_by_every_user(place: Path, seed: int) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("seed", range(100, 108))
+@pytest.mark.parametrize("seed", [100, 102, 105, 108])
 def test_random_operations(place: Path, seed: int) -> None:
     compare(place, seed, 40, "--store=memory")
 
