@@ -24,7 +24,9 @@ PACKAGES = (
 PROGRAMS = ("latency", "spawn", "crowd", "owners", "allow")
 ALLOW_ALL = "filter alone"
 """Real root under a filter that allows everything: what no way with a filter can be below. Measured of calls only."""
-MARKS = ("remainroot pure", "remainroot kernel", "strace")
+STRICT_USER = "remainroot strict user"
+"""A fake user who is asked about: does what one may do in root's files."""
+MARKS = ("remainroot pure", "remainroot kernel", "remainroot strict", "strace")
 """What is shown for comparison, and no peer."""
 MAPPED = ["unshare", "--user", "--map-root-user"]
 TIMEOUT = 900
@@ -71,6 +73,8 @@ def ways(remainroot: str, scratch: Path) -> list[Way]:
         Way("remainroot", [remainroot, "--store", "memory", "--"]),
         Way("remainroot durable", [remainroot, "--store", f"durable:{scratch}/owners.db", "--"]),
         Way("remainroot pure", [remainroot, "--store", "memory", "--"], {"REMAINROOT_PURE": "1"}),
+        Way("remainroot strict", [remainroot, "--store", "memory", "--strict", "--"]),
+        Way(STRICT_USER, [remainroot, "--store", "memory", "--strict", "--user", "1000:1000", "--"]),
         Way("remainroot kernel", [remainroot, "--engine", "kernel", "--"]),
         Way("fakeroot", ["fakeroot", "--"], {"FAKEROOTDONTTRYCHOWN": "1"}),
         Way("proot", ["proot", "-0"]),
