@@ -224,7 +224,7 @@ def chroot(searcher: Searcher) -> None:
 def truncate(searcher: Searcher) -> None:
     """truncate(2): a regular file must be one to write."""
     file = searcher.find(AT_FDCWD, searcher.call.path(0))
-    if S_ISREG(file.st.st_mode) and not file.is_read_only:
+    if S_ISREG(searcher.owner(file).mode) and not file.is_read_only:
         searcher.demand(file, WRITE)
 
 
@@ -281,16 +281,15 @@ _XATTR_NAME_MAX: Final = 255
 
 def _attribute(searcher: Searcher, file: File, index: int, want: int) -> None:
     """Attributes that begin with "user." are what the mode bits are about (xattr(7)), and those of no known kind."""
-    name, mode = searcher.call.path(index), file.st.st_mode
+    name, owner = searcher.call.path(index), searcher.owner(file)
     if not 0 < len(name) <= _XATTR_NAME_MAX:
         return  # ERANGE
     if name.startswith((b"security.", b"system.", b"trusted.")) or (want == WRITE and file.is_read_only):
         return
     if name.startswith(b"user."):
-        if not (S_ISREG(mode) or S_ISDIR(mode)):
+        if not (S_ISREG(owner.mode) or S_ISDIR(owner.mode)):
             return  # EPERM, ENODATA
-        owner = searcher.owner(file)
-        sticky = want == WRITE and S_ISDIR(mode) and owner.mode & S_ISVTX
+        sticky = want == WRITE and S_ISDIR(owner.mode) and owner.mode & S_ISVTX
         if sticky and not permissions.owns(searcher.creds, owner):
             raise Refused(EPERM)
     searcher.demand(file, want)

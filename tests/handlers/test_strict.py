@@ -44,9 +44,9 @@ def test_every_operation_by_every_user(place: Path, seed: int) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("seed", [100, 102, 105, 108])
-def test_random_operations(place: Path, seed: int) -> None:
-    compare(place, seed, 40, "--store=memory")
+@pytest.mark.parametrize(("seed", "count"), [(100, 40), (102, 40), (105, 40), (108, 40), (412, 60)])
+def test_random_operations(place: Path, seed: int, count: int) -> None:
+    compare(place, seed, count, "--store=memory")
 
 
 @pytest.mark.oracle
