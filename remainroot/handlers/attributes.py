@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, EROFS
-from stat import S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import acl
-from remainroot.credentials import CAP_FOWNER
+from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
 from remainroot.kernel import PROC_SUPER_MAGIC, fs_type
 from remainroot.store.base import Owner, is_placeholder
@@ -85,13 +85,22 @@ class File:
         if fs_type(self.fd) in _WITHOUT:
             raise OSError(ENOTSUP, os.strerror(ENOTSUP))
 
-    def mode_changed(self) -> None:
-        """An access list has changed the mode on disk: bring the override up to date that has a copy of it."""
+    def loses_group(self, name: str) -> bool:
+        """Whether this list takes the set-group-ID bit away: an access list, of who is not in the group: chmod(2)."""
+        creds, owner = self.call.creds, self.owner
+        allowed = creds.in_group(owner.gid) or creds.capable(CAP_FSETID)
+        return name == acl.ACCESS and bool(owner.mode & S_ISGID) and not allowed
+
+    def mode_changed(self, name: str) -> None:
+        """The list `name` has changed the mode on disk: bring the override up to date that has a copy of it."""
+        lost = S_ISGID if self.loses_group(name) else 0
+        if lost:
+            os.chmod(self.path, S_IMODE(os.fstat(self.fd).st_mode) & ~lost)
         store = self.call.world.store
         override = store.get(self.fd, self.st)
         if override is not None and (override.mode or store.keeps_modes):
             now = os.fstat(self.fd)
-            kept = override.mode & _SET_ID if S_ISREG(now.st_mode) else 0
+            kept = override.mode & _SET_ID & ~lost if S_ISREG(now.st_mode) else 0
             store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
 
     def flags(self) -> int:
@@ -136,7 +145,7 @@ def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  #
     if all(is_mapped("uid" if tag == acl.USER else "gid", number) for tag, _, number in names):
         os.setxattr(file.path, name, value)
         file.drop(name)
-        file.mode_changed()
+        file.mode_changed(name)
         return DONE
     before = file.kept().get(name)
     file.keep(name, value, 0)
@@ -150,7 +159,7 @@ def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  #
         else:
             file.keep(name, before, 0)
         raise
-    file.mode_changed()
+    file.mode_changed(name)
     return DONE
 
 
@@ -162,6 +171,8 @@ def _set_placeholder_acl(file: File, name: str, entries: list[acl.Entry]) -> Non
         file.drop(name)
     owner = file.owner
     mode = owner.mode & ~0o777 | acl.mode_of(entries)
+    if file.loses_group(name):
+        mode &= ~S_ISGID
     file.call.world.store.put(file.fd, file.st, Owner(owner.uid, owner.gid, mode, owner.rdev))
 
 

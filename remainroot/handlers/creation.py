@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 _O_TMPFILE_BIT: Final = 0o20000000
 _MAX_LINKS: Final = 40
 _OPEN_HOW: Final = Struct("=QQQ")
-_MOST_HOW: Final = 4096
-_KNOWN_FLAGS: Final = (
+MOST_HOW: Final = 4096
+KNOWN_FLAGS: Final = (
     os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
     | os.O_ASYNC | os.O_DIRECT | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_TMPFILE
     | O_PATH | 0o500000
 )  # fmt: skip
 """What openat2(2) takes; open(2) does not mind others. (O_LARGEFILE is one bit here, another on ARM.)"""
-_MODE_BITS: Final = 0o7777
+MODE_BITS: Final = 0o7777
 _NAME_MAX: Final = 255
 _DEVICE_BIT: Final = 0o20000
 """In the types of both kinds of device, and in that of no other file that mknod(2) makes."""
@@ -159,11 +159,11 @@ def openat2(call: Call) -> Outcome:
     if _kernel_does_it(call):
         return CONTINUE
     size = call.ptr(3)
-    if not _OPEN_HOW.size <= size <= _MOST_HOW:
+    if not _OPEN_HOW.size <= size <= MOST_HOW:
         return CONTINUE  # EINVAL, E2BIG
     how = call.read(call.ptr(2), size)
     flags, mode, resolve = _OPEN_HOW.unpack_from(how)
-    if resolve or flags & ~_KNOWN_FLAGS or mode & ~_MODE_BITS or any(how[_OPEN_HOW.size :]):
+    if resolve or flags & ~KNOWN_FLAGS or mode & ~MODE_BITS or any(how[_OPEN_HOW.size :]):
         return CONTINUE
     return _open(call, call.signed(0), 1, flags, mode)
 
@@ -184,14 +184,14 @@ def _open(  # noqa: PLR0911  # each way out is one rule
     except OSError:
         return CONTINUE
     if flags & _O_TMPFILE_BIT:
-        return _open_nameless(call, dirfd, path, flags, mode & _MODE_BITS)
+        return _open_nameless(call, dirfd, path, flags, mode & MODE_BITS)
     place = place_of(call, dirfd, path)
     if place is None:
         return CONTINUE
     try:
         for _ in range(_MAX_LINKS):
             if not place.exists():
-                return _open_new(call, place, flags, mode & _MODE_BITS)
+                return _open_new(call, place, flags, mode & MODE_BITS)
             if flags & (os.O_EXCL | os.O_NOFOLLOW) or not place.led_on():
                 break
         return open_existing(call, dirfd, index, flags)

@@ -168,7 +168,8 @@ class Searcher:
         name = path[cut:]
         if not name:
             raise OSError(ENOENT, os.strerror(ENOENT))
-        directory = self._keep(_Search(self).resolve(dirfd, path[:cut] or b".", follow=True, at=at))
+        # The dot behind it: a link there is no last one, which protected_symlinks is about.
+        directory = self._keep(_Search(self).resolve(dirfd, path[:cut] + b".", follow=True, at=at))
         self.search(directory)
         return directory, name
 

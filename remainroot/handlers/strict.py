@@ -17,6 +17,7 @@ from struct import Struct
 from remainroot import permissions
 from remainroot.credentials import CAP_DAC_READ_SEARCH, CAP_LEASE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, equals, otherwise
+from remainroot.handlers.creation import KNOWN_FLAGS, MODE_BITS, MOST_HOW
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
 from remainroot.handlers.views import opened
 from remainroot.kernel import (
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from remainroot.handlers.searching import File
 
 _O_TMPFILE: Final = 0o20000000 | os.O_DIRECTORY
+_CREATES: Final = os.O_CREAT | 0o20000000
 _OPEN_HOW: Final = Struct("=QQQ")
+_RESOLVE: Final = 0x3F
+"""All RESOLVE_ flags."""
 
 # ---------------------------------------------------------------- looking
 
@@ -114,8 +118,13 @@ def openat(searcher: Searcher) -> None:
 @searches("openat2")
 def openat2(searcher: Searcher) -> None:
     """As `openat`; restrictions of the resolution are the kernel's business."""
-    flags, _, _ = _OPEN_HOW.unpack(searcher.call.read(searcher.call.ptr(2), _OPEN_HOW.size))
-    _open(searcher, searcher.call.signed(0), 1, flags)
+    call = searcher.call
+    if _OPEN_HOW.size <= call.ptr(3) <= MOST_HOW:
+        how = call.read(call.ptr(2), call.ptr(3))
+        flags, mode, resolve = _OPEN_HOW.unpack_from(how)
+        known = not flags & ~KNOWN_FLAGS and not resolve & ~_RESOLVE and not any(how[_OPEN_HOW.size :])
+        if known and not mode & (~MODE_BITS if flags & _CREATES else -1):
+            _open(searcher, call.signed(0), 1, flags)
 
 
 @searches("creat")

@@ -139,6 +139,15 @@ def test_a_placeholder_is_opened_by_its_mode(place: Path) -> None:
     assert [line for line in run(place, script) if "denied" not in line] == ["read", "no"]
 
 
+def test_a_list_takes_the_set_group_id_bit(place: Path) -> None:
+    """Of a file whose group the owner is not in, as chmod does."""
+    script = "mkdir d; chown 1000:50 d; chmod 2770 d; mkdir e; chown 1000:1000 e; chmod 2770 e; "
+    script += as_user("setfacl -m u:33:r d e; stat -c %a d e")
+    assert run(place, script) == ["770", "2770"]
+    done = subprocess.run(["sh", "-c", script], cwd=place / "real", capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["770", "2770"]
+
+
 def test_programs_and_their_interpreters(place: Path) -> None:
     script = "cp /bin/true t; chmod 700 t; printf '#!%s/t\\n' $PWD >s; chmod 755 s; "
     script += as_user("./t; echo $?; ./s; echo $?")
