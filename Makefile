@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 JOBS ?= $(shell nproc)
 
-.PHONY: demo test lint check-apt bench bench-quick bench-scale clean
+.PHONY: demo test lint check-apt bench bench-quick bench-scale suites clean
 
 demo:
 	@sh tools/setup-apt.sh demo
@@ -34,6 +34,11 @@ bench-quick:
 # What many tasks, many owners and many calls cost, and a large tree; half an hour. Writes bench/results/scale*.
 bench-scale:
 	$(PYTHON) bench/scale.py
+
+# The test suites of coreutils, tar, git, CPython, acl and attr, as real root and user and under --strict: an hour, as
+# root. Writes doc/SUITES.md.
+suites: $(VENV)/installed
+	$(PYTHON) tools/suites/run.py
 
 check-apt:
 	@sh tools/setup-apt.sh test

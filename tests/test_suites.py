@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the results of other projects' test suites are read and compared (`make suites`)."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOLS = Path(__file__).parent.parent / "tools" / "suites"
+
+
+@pytest.fixture
+def suites(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module("suites")
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module("run")
+
+
+def test_junit(suites: Any, tmp_path: Path) -> None:
+    case = '<testcase name="m.{}" result="{}">{}</testcase>'
+    cases = [("a", "completed", ""), ("b", "skipped", "<skipped/>"), ("c", "completed", "<failure/>")]
+    (tmp_path / "results.xml").write_text(f"<x>{''.join(case.format(*one) for one in cases)}</x>", encoding="ascii")
+    assert suites._junit(tmp_path, tmp_path) == {"m.a": "passed", "m.b": "skipped", "m.c": "failed"}
+
+
+def test_tap(suites: Any, tmp_path: Path) -> None:
+    (tmp_path / "t1.tap").write_text(
+        "ok 1 - a\nnot ok 2 - b # TODO known\nok 3 # skip c (missing)\nnot ok 4 - d\n1..4\n", encoding="ascii"
+    )
+    (tmp_path / "t2.tap").write_text("1..0 # SKIP not as root\n", encoding="ascii")
+    (tmp_path / "t3.tap").write_text("ok 1 - a\nFATAL\n", encoding="ascii")
+    assert suites._tap(tmp_path, tmp_path) == {
+        "t1 1": "passed", "t1 2": "passed", "t1 3": "skipped", "t1 4": "failed", "t2": "skipped",
+        "t3 1": "passed", "t3": "failed",
+    }  # fmt: skip
+
+
+def test_automake_and_the_commands_in_it(suites: Any, tmp_path: Path) -> None:
+    for name, word in (("a", "PASS"), ("b", "SKIP"), ("c", "FAIL")):
+        (tmp_path / f"{name}.trs").write_text(f":global-test-result: {word}\n", encoding="ascii")
+        (tmp_path / f"{name}.log").write_text("", encoding="ascii")
+    assert suites._automake(tmp_path, tmp_path) == {"a": "passed", "b": "skipped", "c": "failed"}
+    (tmp_path / "c.log").write_text("[3] $ ls -- ok\n[4] $ cat x -- failed\n", encoding="ascii")
+    expected = {"a": "passed", "b": "skipped", "c line 3": "passed", "c line 4": "failed"}
+    assert suites._commands(tmp_path, tmp_path) == expected
+
+
+def test_autotest(suites: Any, tmp_path: Path) -> None:
+    log = "  1: one   ok\n  2: same  skipped (s.at:30)\n  3: same  FAILED (s.at:40)\n## 238 tests\n"
+    (tmp_path / "log").write_text(log, encoding="ascii")
+    assert suites._autotest(tmp_path, tmp_path) == {"one": "passed", "same": "skipped", "same (2)": "failed"}
+
+
+def test_what_is_missing_on_one_side_differs(runner: Any) -> None:
+    real = {"a": "passed", "b": "failed", "c": "skipped"}
+    assert runner.differences(real, dict(real)) == []
+    fake = {"a": "failed", "b": "failed", "d": "passed"}
+    assert runner.differences(real, fake) == [
+        ("a", "passed", "failed"), ("c", "skipped", "missing"), ("d", "missing", "passed"),
+    ]  # fmt: skip
+
+
+def test_a_difference_without_a_reason_is_said_to_be_unexplained(runner: Any) -> None:
+    report = runner.Report()
+    suite = next(suite for suite in runner.SUITES if suite.name == "acl")
+    known = "test/root/permissions line 245"
+    found = {"real root": ({known: "passed", "x": "passed"}, 1.0), "remainroot root": ({known: "failed"}, 2.0)}
+    report.add(suite, "root", found)
+    assert report.unexplained == 1
+    assert report.rows == ["| acl | root | 2 / 0 / 0 | 0 / 1 / 0 | 2 | 1 s | 2 s |"]
+    assert "**Unexplained.**" in report.sections[0]
+
+
+def test_no_results_are_an_error(runner: Any) -> None:
+    with pytest.raises(SystemExit, match="no results"):
+        runner.Report().add(runner.SUITES[0], "user", {"real user": ({}, 1.0), "remainroot user": ({}, 1.0)})
+
+
+def test_every_suite_is_in_the_document_with_its_table() -> None:
+    text = (TOOLS.parent.parent / "doc" / "SUITES.md").read_text(encoding="utf-8")
+    for name in ("cpython", "coreutils", "tar", "git", "acl", "attr"):
+        assert text.count(f"| {name} | root |") == text.count(f"| {name} | user |") == 1
+    assert "Unexplained" not in text

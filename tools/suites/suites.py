@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The suites: where each comes from, how it is built, which parts are run, and how its results are read."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PASS, FAIL, SKIP = "passed", "failed", "skipped"
+Results = dict[str, str]
+"""What became of each test, by its name."""
+
+
+class Suite(NamedTuple):
+    """One suite. Its commands are shell scripts whose working directory is the tree; $out is for results."""
+
+    name: str
+    about: str
+    """What of it is run."""
+    command: str
+    read: Callable[[Path, Path], Results]
+    """Of the tree and $out."""
+    source: str = ""
+    """Debian's source package; empty: what is tested is in `packages`."""
+    packages: tuple[str, ...] = ()
+    build: str = ":"
+
+
+def _junit(_tree: Path, out: Path) -> Results:
+    results = {}
+    for case in ET.parse(out / "results.xml").iter("testcase"):
+        result = PASS
+        if case.find("failure") is not None or case.find("error") is not None:
+            result = FAIL
+        elif case.get("result") == "skipped" or case.find("skipped") is not None:
+            result = SKIP
+        results[f"{case.get('classname') or ''}.{case.get('name')}".strip(".")] = result
+    return results
+
+
+_AUTOMAKE = {"PASS": PASS, "XFAIL": PASS, "SKIP": SKIP}
+
+
+def _trs(tree: Path) -> Iterator[tuple[str, str]]:
+    for path in tree.rglob("*.trs"):
+        found = re.search(r"^:global-test-result: (\w+)", path.read_text(), re.MULTILINE)
+        yield str(path.relative_to(tree).with_suffix("")), _AUTOMAKE.get(found[1], FAIL) if found else FAIL
+
+
+def _automake(tree: Path, _out: Path) -> Results:
+    return dict(_trs(tree))
+
+
+def _commands(tree: Path, _out: Path) -> Results:
+    """The tests of acl and attr are lists of commands, each with what it has to print."""
+    results = {}
+    for name, whole in _trs(tree):
+        log = (tree / f"{name}.log").read_text(errors="replace")
+        commands = re.findall(r"^\[(\d+)\] \$ .*? -- (ok|failed)$", log, re.MULTILINE)
+        results |= {f"{name} line {line}": PASS if word == "ok" else FAIL for line, word in commands}
+        if not commands:
+            results[name] = whole
+    return results
+
+
+def _autotest(_tree: Path, out: Path) -> Results:
+    words = {"ok": PASS, "expected": PASS, "skipped": SKIP}
+    text = (out / "log").read_text()
+    found = re.findall(r"^ *\d+: (.*?) +(ok|skipped|FAILED|expected|UNEXPECTED)\b.*$", text, re.MULTILINE)
+    results: Results = {}
+    for name, word in found:
+        unique, number = name, 1
+        while unique in results:
+            number += 1
+            unique = f"{name} ({number})"
+        results[unique] = words.get(word, FAIL)
+    return results
+
+
+def _tap(_tree: Path, out: Path) -> Results:
+    results = {}
+    for path in sorted(out.glob("*.tap")):
+        text = path.read_text(errors="replace")
+        for bad, number, rest in re.findall(r"^(not )?ok (\d+)(.*)$", text, re.MULTILINE):
+            failed = bad and "# TODO" not in rest
+            results[f"{path.stem} {number}"] = FAIL if failed else SKIP if "# skip" in rest.lower() else PASS
+        if re.search(r"^1\.\.0 # SKIP", text, re.MULTILINE):
+            results[path.stem] = SKIP
+        elif not re.search(r"^1\.\.\d+", text, re.MULTILINE):
+            results[path.stem] = FAIL
+    return results
+
+
+_CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
+# What goes by VSOCK or CAN waits for a peer on some machines.
+_REGRTEST = (
+    'exec /usr/bin/python3 -m test -W -i "*VSOCK*" -i "*CAN*" --tempdir "$out" --junit-xml "$out/results.xml" '
+    + " ".join(f"test_{name}" for name in _CPYTHON.split())
+)
+_ABOUT_PERMISSIONS = "skip_if_root_|uid_is_privileged_|require_root_|setuidgid|NON_ROOT"
+_COREUTILS = (
+    f"tests=$(grep -lE '{_ABOUT_PERMISSIONS}' $(find tests -name '*.sh' -o -name '*.pl' -o -name '*.xpl') | sort); "
+    'make -s -k check-TESTS TESTS="$(echo $tests)" RUN_EXPENSIVE_TESTS=no PERL=perl'
+)
+_GIT = (
+    "cd t; for script in $(grep -lE 'SANITY|ROOT' t[0-4]*.sh t7*.sh | grep -vE 'http|daemon'); do "
+    'sh "$script" >"$out/${script%.sh}.tap" 2>&1; done; :'
+)
+
+_TAR_KEYWORDS = "extract xattrs acls owner map mode"
+_TAR = f"make -s check TESTSUITEFLAGS='{' '.join(f'-k {word}' for word in _TAR_KEYWORDS.split())}' >\"$out/log\""
+
+SUITES = [
+    Suite(
+        "cpython", f"test_{{{', '.join(_CPYTHON.split())}}}", _REGRTEST, _junit,
+        packages=("python3.11", "libpython3.11-testsuite"),
+    ),
+    Suite(
+        "coreutils", "those tests that need to be root, or need not to be root", _COREUTILS, _automake,
+        source="coreutils",
+        packages=("gcc", "make", "libacl1-dev", "libattr1-dev", "libcap-dev", "acl", "attr", "libcap2-bin"),
+        build="./configure -q && make -s -j2",
+    ),
+    Suite(
+        "tar", f"those tests with the keywords {_TAR_KEYWORDS}", _TAR, _autotest, source="tar",
+        packages=("gcc", "make", "libacl1-dev", "libattr1-dev", "acl", "attr"),
+        build="./configure -q && make -s -j2 && make -s -C tests check TESTSUITEFLAGS=--list",
+    ),
+    Suite(
+        "git", "those scripts of t0 to t4 and t7 that speak of root or need not to be root", _GIT, _tap, source="git",
+        packages=("gcc", "make", "zlib1g-dev"),
+        build="make -s -j2 NO_CURL=1 NO_GETTEXT=1 NO_TCLTK=1 NO_PYTHON=1 NO_PERL=1 NO_OPENSSL=1 NO_EXPAT=1",
+    ),
+    Suite(
+        "acl", "all", "make -s -k check", _commands, source="acl", packages=("gcc", "make", "libattr1-dev", "libtool"),
+        build="./configure -q && make -s -j2 && make -s check TESTS=",
+    ),
+    Suite(
+        "attr", "all", "make -s -k check", _commands, source="attr", packages=("gcc", "make", "libtool"),
+        build="./configure -q && make -s -j2 && make -s check TESTS=",
+    ),
+]  # fmt: skip
