@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from remainroot.handlers.paths import Unresolved, find_path
+from remainroot.handlers.peers import supervisors_pid
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.outcomes import InstallFd
 from remainroot.tasks import thread_ids
@@ -43,8 +44,10 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
     files, world = call.world.files, call.world
     try:
         parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        own = parts[-1] == NAME and files.is_our_proc(st) and parts[-2].isdigit() and int(parts[-2])
-        if not own or own not in thread_ids(call.tid):
+        own = int(parts[-2]) if parts[-1] == NAME and parts[-2].isdigit() else 0
+        if own and not files.is_our_proc(st):
+            own = supervisors_pid(call, own)
+        if own not in thread_ids(call.tid):
             return None
         with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
             text = shown(world, own, file.read(_SIZE))

@@ -62,6 +62,14 @@ def in_child(body: Callable[[], None]) -> int:
 # ---------------------------------------------------------------- procfs
 
 
+def mount_proc() -> None:
+    """Mount a procfs on a new directory, for nobody else to see."""
+    os.mkdir("proc")
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    assert LIBC.mount(b"none", b"/", None, ctypes.c_ulong(0x44000), None) == 0  # MS_REC | MS_PRIVATE
+    assert LIBC.mount(b"proc", b"proc", b"proc", ctypes.c_ulong(0), None) == 0
+
+
 def fields(path: str, *names: str) -> list[str]:
     with open(path, encoding="ascii") as file:
         found = dict(line.rstrip("\n").split(":", 1) for line in file)
@@ -186,7 +194,7 @@ def login_uid(path: str = "/proc/self/loginuid") -> None:
     def child() -> None:
         print(told())
         change(44)
-        print(told(), told(f"/proc/{os.getppid()}/loginuid"))
+        print(told(), told(path.replace("self", str(os.getppid()))))
         drop(33, 33)
         attempt("user", lambda: os.open(path, os.O_RDWR))
         print(told())
@@ -195,6 +203,11 @@ def login_uid(path: str = "/proc/self/loginuid") -> None:
     with open(path, "w", encoding="ascii") as file:
         file.write("55")
     print(told())
+
+
+def login_uid_elsewhere() -> None:
+    mount_proc()
+    login_uid("proc/self/loginuid")
 
 
 # ---------------------------------------------------------------- peers
@@ -588,10 +601,7 @@ def terminals() -> None:
 
 def own_links() -> None:
     """A user's own descriptors, in /proc and in another procfs, though it is not dumpable; another's are not for it."""
-    os.mkdir("proc")
-    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
-    assert LIBC.mount(b"none", b"/", None, ctypes.c_ulong(0x44000), None) == 0  # MS_REC | MS_PRIVATE
-    assert LIBC.mount(b"proc", b"proc", b"proc", ctypes.c_ulong(0), None) == 0
+    mount_proc()
     parent = os.getpid()
 
     def enter(path: str) -> None:

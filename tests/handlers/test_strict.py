@@ -118,13 +118,14 @@ def test_own_descriptors_stay_open_to_their_user(place: Path) -> None:
     assert run(place, script) == ["read"]
 
 
-def test_own_descriptors_in_any_procfs() -> None:
+@pytest.mark.parametrize("scenario", ["own_links", "login_uid_elsewhere"])
+def test_any_procfs(scenario: str) -> None:
     """A root in a container has a procfs of its own."""
     alone = ["--mount-proc", "--pid", "--fork"]
     strict = [*REMAINROOT[:-2], "--strict", "--"]
-    expected = printed(["unshare", *alone], "own_links")
+    expected = printed(["unshare", *alone], scenario)
     assert expected
-    assert printed([*PLACE, *alone, *strict], "own_links") == expected
+    assert printed([*PLACE, *alone, *strict], scenario) == expected
 
 
 def test_descriptors_of_others_do_not(place: Path) -> None:
