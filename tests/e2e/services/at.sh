@@ -4,13 +4,13 @@
 
 a_user alice 1500
 service atd start
-echo 'id >/tmp/job-root' | at now
-runuser -u alice -- sh -c 'cd; echo "id >/tmp/job-alice; pwd >>/tmp/job-alice" | at now'
-eventually test -s /tmp/job-root
-eventually test -s /tmp/job-alice
+echo 'id >/tmp/at-job-root' | at now
+runuser -u alice -- sh -c 'cd; echo "id >/tmp/at-job-alice; pwd >>/tmp/at-job-alice" | at now'
+eventually test -s /tmp/at-job-root
+eventually test -s /tmp/at-job-alice
 sleep 1
-cat /tmp/job-root /tmp/job-alice
-owners /tmp/job-*
+cat /tmp/at-job-root /tmp/at-job-alice
+owners /tmp/at-job-*
 echo true | runuser -u alice -- at tomorrow
 runuser -u alice -- atq | awk '{print $NF}'
 atq | awk '{print $NF}'
