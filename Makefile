@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 JOBS ?= $(shell nproc)
 
-.PHONY: demo test lint check-apt bench bench-quick bench-scale suites clean
+.PHONY: demo test lint check-apt bench bench-quick bench-scale suites workloads clean
 
 demo:
 	@sh tools/setup-apt.sh demo
@@ -39,6 +39,10 @@ bench-scale:
 # root. Writes doc/SUITES.md.
 suites: $(VENV)/installed
 	$(PYTHON) tools/suites/run.py
+
+# Every service of tests/e2e/services, on each engine; half an hour. Writes doc/WORKLOADS.md.
+workloads: $(VENV)/installed
+	$(BIN)/python tools/workloads.py
 
 check-apt:
 	@sh tools/setup-apt.sh test
