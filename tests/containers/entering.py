@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.containers.roots import TIMEOUT, as_user, start_box
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def command_of(front: int) -> int:
-    """The process that is CMD of the box that `front` stands for."""
+    """The process that is CMD of the box that `front` stands for: not the first one of its pid namespace."""
     [supervisor] = children(front)
-    return max(children(supervisor))
+    status = {pid: Path(f"/proc/{pid}/status").read_text("ascii") for pid in children(supervisor)}
+    (command,) = (pid for pid, text in status.items() if not re.search(r"^NSpid:.*\s1$", text, re.MULTILINE))
+    return command
 
 
 @contextlib.contextmanager
