@@ -86,9 +86,7 @@ enter() {
 say "Install remainroot from this clone, with pip, into a virtual environment that every user can read"
 "$python" -m venv "$top/venv"
 mkdir "$top/source" # a copy: building leaves files beside the source
-for file in pyproject.toml setup.py README.md LICENSE bin doc remainroot; do
-	cp -r "$clone/$file" "$top/source/"
-done
+tar -C "$clone" --exclude=./.git --exclude=./.venv --exclude=./build --exclude='*.so' -cf - . | tar -C "$top/source" -xf -
 "$top/venv/bin/pip" install --quiet --disable-pip-version-check "$top/source"
 remainroot=$top/venv/bin/remainroot
 "$remainroot" --version
