@@ -67,13 +67,19 @@ def _reap(pid: int) -> None:
 def _held_child(
     body: Callable[[], object], fork: Callable[[], int] = os.fork
 ) -> tuple[int, Callable[[], None]]:
-    """Fork a child that runs `body` once it is let go (it ends if we do first): its pid, what lets it go."""
+    """Fork a child that runs `body` once it is let go (it ends if we do first): its pid, what lets it go.
+
+    All that `fork` does in the child is done by then: a place's preparations are not to be caught.
+    """
     gate, key = os.pipe()
+    ready, done = os.pipe()
     pid = fork()
     if not pid:
         status = 125
         try:
             os.close(key)
+            os.close(ready)
+            os.close(done)
             if os.read(gate, 1):
                 os.close(gate)
                 body()
@@ -83,6 +89,9 @@ def _held_child(
             sys.excepthook(*sys.exc_info())
         os._exit(status)
     os.close(gate)
+    os.close(done)
+    os.read(ready, 1)  # until its end is closed
+    os.close(ready)
 
     def let_go() -> None:
         os.write(key, b"x")

@@ -495,3 +495,20 @@ def test_aarch64_result_registers() -> None:
     registers = ctypes.create_string_buffer(512)
     ptracing.set_result_arm(registers, 72, -2)
     assert registers.raw[:5] == b"\xfe\xff\xff\xff\0"
+
+
+def test_what_a_place_prepares_is_done_before_the_child_is_traced(tmp_path: Path) -> None:
+    """Else its calls would be answered, not made: a box's bounding set would not be cut."""
+    mark = tmp_path / "mark"
+
+    def fork() -> int:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(0.2)
+            mark.touch()
+        return pid
+
+    pid, let_go = trace._held_child(lambda: None, fork)
+    assert mark.exists()
+    let_go()
+    assert os.waitpid(pid, 0)[0] == pid
