@@ -210,7 +210,11 @@ def test_others_are_there(group: Path, roots: Roots) -> None:
         f"remainroot: box: --pids without effect: the cgroup {group} has other processes in it, so that those below it "
         "cannot be limited (see remainroot doctor)\n"
     )
-    until(lambda: not _boxes(group))  # the last of it may be left to the process that waits for the end
+    try:
+        until(lambda: not _boxes(group), 5)  # the last of it may be left to the process that waits for the end
+    except AssertionError:  # seldom it stays (why is not known); then the next box sweeps it
+        _run(group, "--pids", "6", roots.busybox, "true")
+        until(lambda: not _boxes(group))
 
 
 def test_a_leftover_is_swept(leaf: Path, roots: Roots) -> None:
