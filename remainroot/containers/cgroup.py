@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EBUSY, ENOENT
-from time import sleep
+from errno import ENOENT
 
 from remainroot.errors import RemainrootError
 
@@ -32,8 +31,6 @@ _MOST_CPUS: Final = 65536
 _MOST_PIDS: Final = 1 << 22
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _PATIENCE: Final = 10_000  # ms
-_TRIES: Final = 100
-_PAUSE: Final = 0.01  # s
 
 
 # ---------------------------------------------------------------- what is asked for
@@ -286,14 +283,6 @@ def _remove(path: str) -> None:
             while b"populated 1" in os.pread(events.fileno(), 4096, 0):
                 if not poller.poll(_PATIENCE):
                     return
+        os.rmdir(path)
     except OSError:
-        return
-    for _ in range(_TRIES):
-        try:
-            os.rmdir(path)
-        except OSError as error:
-            if error.errno != EBUSY:
-                return
-            sleep(_PAUSE)  # the kernel is not done with the last process
-        else:
-            return
+        pass
