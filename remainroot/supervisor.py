@@ -128,6 +128,8 @@ class Supervisor:
 
         A short CMD has all its calls answered by the compiled loop. A long one might replace our own files.
         """
+        if self.table:
+            return
         from remainroot.dispatch import Call, build_table
 
         self.call = Call(self.world)
@@ -137,8 +139,7 @@ class Supervisor:
     def load_soon(self) -> None:
         """For a thread of its own: `load`, once CMD is no short one any more."""
         sleep(_SHORT)
-        if not self.table:
-            self.load()
+        self.load()
 
     def answer(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
         """The outcome of one call.

@@ -58,9 +58,8 @@ static enum verdict judge_opening(Loop *self, const struct rule *rule)
 		return THROUGH;
 	if (!(self->may & rule->looks) || self->notification.args[rule->open_flags] & (O_NOATIME | O_NOFOLLOW | O_PATH))
 		return PYTHON;
-	opening.parent = opening.owner = 0;
+	opening.parent = 0;
 	opening.modes = S_ISUID | S_ISGID;
-	opening.flags = -1;
 	return judge_call(self, &opening);
 }
 

@@ -236,17 +236,22 @@ def entered(path: str) -> None:
     os.close(here)
 
 
-def chrooted(path: str) -> None:
+def inside(act: Callable[[], object]) -> None:
+    """In a child of the same kind, so that nothing of it stays."""
     pid = os.fork()
     if pid == 0:
         try:
-            os.chroot(path)
+            act()
         except OSError as error:
             os._exit(error.errno or 255)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
         raise OSError(status, "")
+
+
+def chrooted(path: str) -> None:
+    inside(lambda: os.chroot(path))
 
 
 def created(path: str) -> object:

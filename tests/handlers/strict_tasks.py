@@ -18,7 +18,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, check, describe, is_capable
+from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, check, describe, inside, is_capable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,20 +85,6 @@ def check_fd(result: int) -> int:
 def seize(pid: int) -> None:
     """In a child, whose end lets go of it."""
     inside(lambda: check(LIBC.ptrace(0x4206, pid, None, None)))
-
-
-def inside(act: Callable[[], object]) -> None:
-    """In a child of the same kind, so that nothing of it stays."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            act()
-        except OSError as error:
-            os._exit(error.errno or 255)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status:
-        raise OSError(status, "")
 
 
 MINE, THEIRS = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
