@@ -24,6 +24,7 @@ class Loop:
         owners: Owners | None,
         carried: bool,
         special: bytes,
+        interruptible: bool,
         /,
     ) -> Self: ...
     def exchange(

@@ -304,14 +304,16 @@ def powers(state: State, *, strict: bool = False) -> int:
 class Loop:
     """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
 
-    def __init__(self, world: World, listener: int, rules: bytes) -> None:
-        """`rules`: as `pack_rules` makes them."""
+    def __init__(self, world: World, listener: int, rules: bytes, *, interruptible: bool) -> None:
+        """`rules`: as `pack_rules` makes them. `interruptible`: a signal interrupts calls that were received, too."""
         self._world = world
         hidden = [OTHERS if number < 0 else number for number in world.hidden_ids]
         store = world.store
         keys = compiled.Keys()
         self._complete = store.watched_by(keys)
-        self._loop = compiled.Loop(listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME)
+        self._loop = compiled.Loop(
+            listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, interruptible
+        )
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()

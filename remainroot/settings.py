@@ -15,6 +15,7 @@ class Settings:
     `remainroot.log.make` makes it, or None. `load` and `save` are files as fakeroot has them, or "". `outer` are the
     user's ids outside of the user namespace that was made, None where we were in one before. `unknown_is_real`: what
     nobody gave an owner belongs to `outer`. `strict`: who lacks a capability is refused what it would allow.
+    `root`: where CMD's root lies when it is started; the dynamic loader is looked for there.
     `refused`: privileged calls (`cli.PRETENCES`) that are not to seem to succeed where the kernel refuses them.
     """
 
@@ -27,6 +28,7 @@ class Settings:
         "log",
         "outer",
         "refused",
+        "root",
         "save",
         "stats",
         "store",
@@ -48,6 +50,7 @@ class Settings:
         self.save = ""
         self.outer: tuple[int, int] | None = None
         self.unknown_is_real = False
+        self.root = ""
         self.refused: frozenset[str] = frozenset()
         self.log: Any = None
         self.trace_calls = False

@@ -135,6 +135,7 @@ class Box(Place):
             become()
 
         pidfd = os.pidfd_open(init.pid)
+        settings.root = self.plan.source
 
         def fork() -> int:
             pid = namespaces.fork_into(pidfd, namespaces.NEWPID)

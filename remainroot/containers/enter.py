@@ -99,6 +99,7 @@ class Inside(Place):
             become()
 
         if self.shim:
+            settings.root = f"/proc/self/fd/{self.target.root}"
             supervise(settings, watcher, go_in_and_become, started, fork=fork)
         elif self.host is not None:
             from remainroot.containers import crossing

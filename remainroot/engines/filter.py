@@ -2,7 +2,8 @@
 """The seccomp filter, assembled from the declarations: classic BPF over struct seccomp_data (seccomp(2)).
 
 One block for each audit architecture, in it a binary search by syscall number, at each number the argument tests of its
-declaration. Assembled here rather than by libseccomp because it takes 1 ms and no cache (the binding's import takes
+declaration. Before these, where the loader makes such calls (`remainroot.engines.loader`), the test that it does.
+Assembled here rather than by libseccomp because it takes 1 ms and no cache (the binding's import takes
 25), and because released libseccomps do not know the newest calls of foreign ABIs (fchmodat2 on i386), which would
 then slip past. tests/engines/test_filter.py holds the numbers against libseccomp's.
 """
@@ -27,8 +28,39 @@ RET_ALLOW: Final = 0x7FFF0000
 RET_ERRNO: Final = 0x00050000
 
 _LOAD, _AND, _JUMP, _JEQ, _JGE, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
-_NR, _ARCH, _ARGS = 0, 4, 16
+_TO_X, _MINUS_X, _JEQ_X = 0x07, 0x1C, 0x1D
+_NR, _ARCH, _POINTER, _ARGS = 0, 4, 8, 16
 _LEAF: Final = 3
+
+
+class Spared:
+    """A call that is allowed where it is made from one place, with one string of the program that makes it.
+
+    The argument `string` is its address, the argument `flags` has that value. `site` are the last 12 bits of the
+    instruction pointer, `distance` the string's from there; or numbers that cannot be either, to be replaced.
+    """
+
+    __slots__ = ("distance", "flags", "name", "site", "string")
+
+    def __init__(self, name: str, string: int, flags: tuple[int, int], site: int, distance: int) -> None:
+        self.name = name
+        self.string = string
+        self.flags = flags
+        self.site = site
+        self.distance = distance
+
+    def code(self) -> list[Instruction]:
+        """Allows it, or falls through."""
+        argument, value = self.flags
+        string = _ARGS + 8 * self.string
+        code = [(_LOAD, 0, 0, _POINTER), (_AND, 0, 0, 0xFFF), (_JEQ, 0, 0, self.site)]
+        code += [(_LOAD, 0, 0, _POINTER), (_TO_X, 0, 0, 0), (_LOAD, 0, 0, string), (_MINUS_X, 0, 0, 0)]
+        code += [(_JEQ, 0, 0, self.distance)]
+        code += [(_LOAD, 0, 0, _POINTER + 4), (_TO_X, 0, 0, 0), (_LOAD, 0, 0, string + 4), (_JEQ_X, 0, 0, 0)]
+        code += [(_LOAD, 0, 0, _ARGS + 8 * argument), (_JEQ, 0, 0, value), (_RET, 0, 0, RET_ALLOW)]
+        # Every test that fails leads behind it all.
+        jumps = (_JEQ, _JEQ_X)
+        return [(op, 0, len(code) - at - 1 if op in jumps else 0, k) for at, (op, _, _, k) in enumerate(code)]
 
 
 def _tests(when: tuple[When, ...], action: int) -> list[Instruction]:
@@ -45,33 +77,47 @@ def _tests(when: tuple[When, ...], action: int) -> list[Instruction]:
     return code
 
 
-def _search(rows: list[tuple[int, tuple[When, ...]]], action: int) -> list[Instruction]:
-    """The code that finds the loaded number among `rows` (sorted)."""
+def _search(rows: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+    """The code that finds the loaded number among `rows` (sorted), each with its code."""
     if len(rows) <= _LEAF:
         code: list[Instruction] = []
-        for nr, when in rows:
-            body = _tests(when, action)
+        for nr, body in rows:
             code += [(_JEQ, 0, len(body), nr), *body]
         return [*code, (_RET, 0, 0, RET_ALLOW)]
     middle = len(rows) // 2
-    low, high = _search(rows[:middle], action), _search(rows[middle:], action)
+    low, high = _search(rows[:middle]), _search(rows[middle:])
     # A conditional jump reaches 255 instructions; an unconditional one any distance.
     return [(_JGE, 0, 1, rows[middle][0]), (_JUMP, 0, 0, len(low)), *low, *high]
 
 
-def assemble(rules: Rules, action: int) -> bytes:
-    """The program that gives `action` to the calls in `rules` (by architecture, by number) and allows all others."""
+def assemble(rules: Rules, action: int, spared: Mapping[int, Mapping[int, Spared]] | None = None) -> bytes:
+    """The program that gives `action` to the calls in `rules` (by architecture, by number) and allows all others.
+
+    `spared` are calls of `rules`, by architecture and number, that are allowed from one place.
+    """
     code: list[Instruction] = [(_LOAD, 0, 0, _ARCH)]
     for arch, rows in rules.items():
-        body = [(_LOAD, 0, 0, _NR), *_search(sorted(rows.items()), action)]
+        allowed = {nr: call.code() for nr, call in (spared or {}).get(arch, {}).items()}
+        bodies = [(nr, [*allowed.get(nr, ()), *_tests(when, action)]) for nr, when in sorted(rows.items())]
+        body = [(_LOAD, 0, 0, _NR), *_search(bodies)]
         code += [(_JEQ, 1, 0, arch), (_JUMP, 0, 0, len(body)), *body]
     code.append((_RET, 0, 0, RET_ALLOW))
     return pack("=" + "HBBI" * len(code), *[field for instruction in code for field in instruction])
 
 
 def program(action: int, *, strict: bool = False) -> bytes:
-    """The program for everything that is declared; with `strict`, for everything that is guarded too."""
-    from remainroot.dispatch import build_table
+    """The program for everything that is declared; with `strict`, for everything that is guarded too.
 
-    rules = {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in build_table(strict=strict).items()}
-    return assemble(rules, action)
+    `loader.fill` completes it; without, the loader's calls are caught like all others.
+    """
+    from remainroot.dispatch import build_table
+    from remainroot.engines.loader import SPARED
+
+    table = build_table(strict=strict)
+    rules = {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in table.items()}
+    spared = {
+        arch: {nr: call for nr, row in table[arch].items() for call in calls if call.name == row.name}
+        for arch, calls in SPARED.items()
+        if arch in table
+    }
+    return assemble(rules, action, spared)

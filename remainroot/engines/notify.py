@@ -70,20 +70,23 @@ _EXEC_POLL: Final = 5
 _SEIZED_POLL: Final = 3
 
 
-def _listen(code: bytes) -> int:
-    """Put the filter on this thread; its listener. Without WAIT_KILLABLE_RECV before Linux 5.19."""
+def _listen(code: bytes) -> tuple[int, bool]:
+    """Put the filter on this thread. Its listener; whether a signal interrupts calls that were received, too.
+
+    It does before Linux 5.19, which knows no WAIT_KILLABLE_RECV.
+    """
     flags = SECCOMP_FILTER_FLAG_NEW_LISTENER
     try:
-        return load_filter(code, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+        return load_filter(code, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV), False
     except OSError as error:
         if error.errno != EINVAL:
             raise
-    return load_filter(code, flags)
+    return load_filter(code, flags), True
 
 
 def _take_listener(pid: int, word: bytes) -> int:
     """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
-    if word[:1] != b"L":
+    if word[:1] not in (b"L", b"I"):
         from remainroot.engines import trial
 
         number = int(word[1:] or b"0")
@@ -153,6 +156,7 @@ class NotifyEngine(Engine):
     def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
         super().__init__(world, answer, watcher)
         self._listener = -1
+        self._interruptible = True
         self._cmd = 0
         self._over = False
         self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
@@ -173,7 +177,7 @@ class NotifyEngine(Engine):
         from remainroot.engines.filter import assemble
         from remainroot.engines.trial import try_notify
 
-        return try_notify(assemble, _listen)
+        return try_notify(assemble, lambda code: _listen(code)[0])
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
@@ -187,11 +191,11 @@ class NotifyEngine(Engine):
                 os.close(told_read)
                 os.close(go_write)
                 try:
-                    listener = _listen(code)
+                    listener, interruptible = _listen(code)
                 except OSError as error:
                     os.write(told, b"E%d" % (error.errno or 0))
                     os._exit(125)
-                os.write(told, b"L%d" % listener)
+                os.write(told, b"%c%d" % (b"I" if interruptible else b"L", listener))
                 os.close(told)
                 os.read(go, 1)
                 os.close(go)
@@ -202,7 +206,9 @@ class NotifyEngine(Engine):
         os.close(told)
         os.close(go)
         try:
-            self._listener = _take_listener(pid, os.read(told_read, 64))
+            word = os.read(told_read, 64)
+            self._listener = _take_listener(pid, word)
+            self._interruptible = word[:1] == b"I"
         except OSError:
             os.kill(pid, SIGKILL)
             os.waitpid(pid, 0)
@@ -219,7 +225,8 @@ class NotifyEngine(Engine):
 
     def _filter(self) -> bytes:
         """The program that sends calls here."""
-        return self._prepared().notify
+        known = self._prepared()
+        return prepared.completed(known.notify, self.world.settings.root, known.known)
 
     def _prepared(self) -> Prepared:
         if self._known is None:
@@ -237,7 +244,9 @@ class NotifyEngine(Engine):
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         in_c = self.uses_quick and quick.usable(self.world)
-        loop = quick.Loop(self.world, self._listener, self._prepared().rules) if in_c else None
+        loop = None
+        if in_c:
+            loop = quick.Loop(self.world, self._listener, self._prepared().rules, interruptible=self._interruptible)
         exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
         current = value = error = flags = 0
         while True:

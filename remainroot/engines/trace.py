@@ -270,8 +270,9 @@ class TraceEngine(_Ptracing):
 
     def _prepare(self) -> Callable[[], object]:
         from remainroot.engines.filter import RET_TRACE, program
+        from remainroot.engines.prepared import completed
 
-        code = program(RET_TRACE, strict=self.world.settings.strict)
+        code = completed(program(RET_TRACE, strict=self.world.settings.strict), self.world.settings.root)
         return lambda: load_filter(code)
 
     def run(self) -> None:

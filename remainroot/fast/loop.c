@@ -137,6 +137,7 @@ static int converse(Loop *self, bool send, int patience)
 		memset(&self->notification, 0, sizeof self->notification);
 		if (ioctl(self->listener, RECV, &self->notification) < 0)
 			return errno;
+		count_missed(self);
 		if (patience >= 0 || !answer(self))
 			return 0;
 	}
@@ -231,12 +232,12 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	PyObject *keys, *owners, *special;
 	unsigned int hidden_uid, hidden_gid;
-	int listener, carried;
+	int listener, carried, interruptible;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iIIO!OpS:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys, &owners,
-			      &carried, &special))
+	if (!PyArg_ParseTuple(args, "iIIO!OpSp:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys,
+			      &owners, &carried, &special, &interruptible))
 		return NULL;
 	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
 		return PyErr_Format(PyExc_TypeError, "owners: a table or None");
@@ -253,6 +254,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
 	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
 	self->carried = carried;
+	self->interruptible = interruptible;
 	self->special = Py_NewRef(special);
 	if (!self->rules) {
 		Py_DECREF(self);
@@ -292,7 +294,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, owners, carried, special): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

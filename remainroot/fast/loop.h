@@ -66,7 +66,7 @@ struct device {
 	bool known, carries;
 };
 
-enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32 };
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, LOOKS = 64 };
 
 typedef struct {
 	PyObject_HEAD
@@ -94,6 +94,17 @@ typedef struct {
 		pid_t tid;
 		int fd;
 	} tasks[TASKS]; /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
+	/*
+	 * The kernel numbers notifications one after another (Linux 5.0 to now). One that is missing was interrupted before
+	 * it could be received: only since then can the end of a task's handler have something to mend, and `looked` times.
+	 */
+	uint64_t last; /* the number of the last one, 0 before the first */
+	uint32_t missed; /* how often some were missing */
+	bool interruptible; /* a signal interrupts calls that were received, too: nothing is missing then */
+	struct {
+		pid_t tid;
+		uint32_t missed, looked;
+	} returns[TASKS];
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
 	struct device devices[DEVICES];
 	struct change changes[CHANGES];
@@ -117,6 +128,8 @@ int task_directory(Loop *self, pid_t tid, bool fresh);
 bool is_alone(Loop *self, pid_t tid);
 /* What is to become of a call about a file. */
 enum verdict judge_call(Loop *self, const struct rule *rule);
+/* Note whether notifications are missing before this one. */
+void count_missed(Loop *self);
 /* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */
 bool nothing_interrupted(Loop *self, const struct rule *rule);
 /* The owner that a file's attribute says, if it has one (an id may be KEEP), or that it has none, for certain. */

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import remainroot.handlers  # noqa: F401  # declares every syscall
 from remainroot import abi as abis
 from remainroot.dispatch import INT, SYSCALLS, When, build_table, differs, equals, has_bits
-from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_TRACE, RET_USER_NOTIF, assemble, program
+from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_TRACE, RET_USER_NOTIF, Spared, assemble, program
 from tests.launching import ROOT, environment
 
 if TYPE_CHECKING:
@@ -28,16 +28,20 @@ if TYPE_CHECKING:
 MAX_INSTRUCTIONS = 4096
 """BPF_MAXINSNS: the kernel takes no longer program."""
 LOAD, AND, JUMP, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
+TO_X, MINUS_X, EQUAL_X = 0x07, 0x1C, 0x1D
+POINTER = 0x1234_5678_9ABC_DEF0
 
 
 def instructions(code: bytes) -> list[Instruction]:
     return list(iter_unpack("=HBBI", code))
 
 
-def interpret(code: list[Instruction], arch: int, nr: int, args: Iterable[int] = ()) -> int:
+def interpret(
+    code: list[Instruction], arch: int, nr: int, args: Iterable[int] = (), pointer: int = POINTER
+) -> int:
     """What the kernel would make of this call: a classic BPF machine over struct seccomp_data."""
-    data = pack("=IIQ6Q", nr, arch, 0x1234_5678_9ABC_DEF0, *[*args, 0, 0, 0, 0, 0, 0][:6])
-    accumulator = 0
+    data = pack("=IIQ6Q", nr, arch, pointer, *[*args, 0, 0, 0, 0, 0, 0][:6])
+    accumulator = index = 0
     position = 0
     while True:
         operation, if_true, if_false, value = code[position]
@@ -47,6 +51,12 @@ def interpret(code: list[Instruction], arch: int, nr: int, args: Iterable[int] =
             (accumulator,) = unpack_from("=I", data, value)
         elif operation == AND:
             accumulator &= value
+        elif operation == TO_X:
+            index = accumulator
+        elif operation == MINUS_X:
+            accumulator = accumulator - index & INT
+        elif operation == EQUAL_X:
+            position += if_true if accumulator == index else if_false
         elif operation == JUMP:
             position += value
         elif operation == EQUAL:
@@ -80,8 +90,8 @@ def test_kernel_would_take_it(code: list[Instruction]) -> None:
     """Few enough instructions, jumps that stay inside, an end on every way."""
     assert len(code) <= MAX_INSTRUCTIONS
     for position, (operation, if_true, if_false, value) in enumerate(code):
-        assert operation in (LOAD, AND, JUMP, EQUAL, AT_LEAST, RETURN)
-        if operation in (EQUAL, AT_LEAST):
+        assert operation in (LOAD, AND, JUMP, EQUAL, AT_LEAST, RETURN, TO_X, MINUS_X, EQUAL_X)
+        if operation in (EQUAL, AT_LEAST, EQUAL_X):
             assert position + 1 + max(if_true, if_false) < len(code)
         elif operation == JUMP:
             assert position + 1 + value < len(code)
@@ -172,6 +182,39 @@ def test_many_conditions_reach_far() -> None:
     assert interpret(code, ARCH, 99, [19]) == 0
     assert interpret(code, ARCH, 99, [20]) == RET_ALLOW
     assert len(when) == 400
+
+
+# ---------------------------------------------------------------- allowed from one place
+
+SPARED = Spared("made-up", string=2, flags=(4, 0x1000), site=0xEF0, distance=0xFFFF_0010)
+
+@given(
+    page=st.integers(0, 1 << 35),
+    site=st.sampled_from([0xEF0, 0xEF1, 0x6F0]),
+    distance=st.sampled_from([-0xFFF0, -0xFFEF, 0xFFF0, -0xFFF0 + (1 << 32), -0xFFF0 - (1 << 32)]),
+    flags=st.sampled_from([0x1000, 0, 0x1001, 0x1000 | 1 << 32]),
+)
+def test_one_call_from_one_place(page: int, site: int, distance: int, flags: int) -> None:
+    """Wherever it is loaded. What lies on both sides of a multiple of 4 GB is not recognised, which harms nobody."""
+    code = instructions(assemble({ARCH: {7: (), 9: ()}, OTHER: {7: ()}}, 0, {ARCH: {7: SPARED}}))
+    pointer = (page << 12) + site
+    string = pointer + distance & (1 << 64) - 1
+    args = (1, 2, string, 3, flags, 5)
+    same = (site, distance, flags & INT) == (0xEF0, -0xFFF0, 0x1000) and string >> 32 == pointer >> 32
+    assert interpret(code, ARCH, 7, args, pointer) == (RET_ALLOW if same else 0)
+    assert interpret(code, ARCH, 9, args, pointer) == 0
+    assert interpret(code, OTHER, 7, args, pointer) == 0
+
+
+def test_place_that_is_not_known_is_nowhere(code: list[Instruction]) -> None:
+    """As it is assembled, the program lets through nothing: no instruction pointer ends in such bits."""
+    numbers = abis.X86_64.numbers
+    for site in range(1 << 12):
+        pointer = POINTER & ~0xFFF | site
+        for distance in (0xFACE_F002, 0xFACE_F004):
+            string = pointer + distance & (1 << 64) - 1
+            for name, args in (("newfstatat", (3, string, 0, 0x1000)), ("access", (string, 4))):
+                assert interpret(code, ARCH, numbers[name], args, pointer) == RET_USER_NOTIF
 
 
 # ---------------------------------------------------------------- loaded for real
