@@ -24,7 +24,7 @@ from stat import S_ISGID, S_ISUID
 from struct import Struct
 
 from remainroot.connections import is_plain
-from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_SYS_NICE, ROOT
+from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
 
 TYPE_CHECKING = False
@@ -67,6 +67,8 @@ WRITES: Final = 1 << 16
 """Write to any file that is there, and leave its set-id bits as they are."""
 PLAIN_PEER: Final = 1 << 17
 """Connect sockets as what the other side takes everybody for."""
+NODES: Final = 1 << 18
+"""Make device nodes, with nothing to heed but the table of owners."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -104,6 +106,9 @@ class Quick:
 
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once; with one
     of `looks`, if the store keeps no set-id bits of the file.
+
+    A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
+    it is made with one of the powers `give`.
     """
 
     __slots__ = ("_answer", "_fields", "_opening", "_results")
@@ -140,6 +145,7 @@ class Quick:
         open_flags: int = _NONE,
         looks: int = 0,
         opens: int = 0,
+        node: int = _NONE,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -147,7 +153,7 @@ class Quick:
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
-        self._opening = (open_flags, looks, opens)
+        self._opening = (open_flags, looks, opens, node)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -159,7 +165,7 @@ class Quick:
                           self._results.get(row.abi.name, _NONE), *self._opening, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=37q")
+_RULE: Final = Struct("=38q")
 
 
 def stat(
@@ -196,11 +202,16 @@ def create(
     clear: tuple[int, int] = (_NONE, 0),
     clear_too: tuple[int, int] = (_NONE, 0),
     open_flags: int = _NONE,
+    node: int = _NONE,
 ) -> Quick:
-    """A call that may make a file, in a directory without the set-gid bit; with `open_flags` it may open one."""
+    """A call that may make a file, in a directory without the set-gid bit.
+
+    With `open_flags` it may open one, with `node` it may make a device.
+    """
     return Quick(
         surely=CREATES_ANYWHERE, likely=CREATES, clear=clear, clear_too=clear_too,
         path=path, dirfd=dirfd, parent=True, modes=S_ISGID, owner=True, open_flags=open_flags, looks=SEES, opens=WRITES,
+        give=0 if node == _NONE else NODES, node=node,
     )  # fmt: skip
 
 
@@ -288,6 +299,8 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CHMODS | CHMODS_ANY | WRITES
     if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CREATES | CREATES_ANYWHERE
+    if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_MKNOD) and not state.confined:
+        found |= NODES
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
     if is_plain(creds):
@@ -371,12 +384,14 @@ class Loop:
             writable = world.store.table is not None and not world.store.empty and world.store.no_attributes
         if not writable:
             valid &= ~(GIVES | GIVES_DIRECTORIES)
+        if not (writable and world.store.placeholders):
+            valid &= ~NODES  # the first one is the handler's, which has the store know that there are some
         if not world.store.group_directories:
             valid &= ~GIVES_DIRECTORIES
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:
-            valid &= ~(CHMODS_ANY | CHMODS | CREATES_ANYWHERE | CREATES)
+            valid &= ~(CHMODS_ANY | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
         return valid
 
 

@@ -291,6 +291,60 @@ def test_an_owner_in_a_table_is_shown_without_us(table: Bench, tmp_path: Path) -
     assert seen() == [mine] * 6 + [block] * 3 + [line(other, 1, 2, stat.S_IFREG | 0o4755, 0)] * 3 + [mine] * 2
 
 
+def test_devices_are_made_without_us(table: Bench, tmp_path: Path) -> None:
+    """Once the first is recorded; not where anything is out of the ordinary, nor where something is in the way."""
+    for name in ("plain", "shared", "listed", "given"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("plain")
+    (tmp_path / "plain/taken").touch()
+    (tmp_path / "shared").chmod(0o2755)
+    subprocess.run(["setfacl", "-d", "-m", "u:7:rw", tmp_path / "listed"], check=True)
+    override(table.world, tmp_path / "given", Owner(0, 43))
+    os.chdir(tmp_path)
+    plain = os.open("plain", os.O_RDONLY)
+    block, character, device = stat.S_IFBLK, stat.S_IFCHR, os.makedev(0x345, 0x1_2345)
+
+    def under(mask: int, name: str, kind: int, mode: int) -> None:
+        previous = os.umask(mask)
+        os.mknod(name, kind | mode, device)
+        os.umask(previous)
+
+    look, seen = written("plain/1", "plain/2", "plain/3", "given/5")
+    found = table.run(
+        lambda: os.mknod(tmp_path / "first", block | 0o600, device),
+        lambda: override(table.world, tmp_path / "link", Owner(0, 0, character | 0o600, 1)),
+    )
+    assert found == [["mknodat"], []]
+    override(table.world, tmp_path / "plain/taken", Owner(0, 0, block | 0o600, device))
+    found = table.run(
+        lambda: under(0o022, f"{tmp_path}/plain/1", block, 0o666),
+        lambda: under(0o077, "link/2", character, 0o1777),
+        lambda: os.mknod("3", character | 0o640, device, dir_fd=plain),
+        lambda: libc.syscall(133, b"given/5", block | 0o600, 0x1_0000_0000 | 0x801),
+        look,
+        lambda: os.mknod("shared/6", block, device),
+        lambda: os.mknod("listed/7", block, device),
+        lambda: os.mknod("plain/8", block | 0o4600, device),
+        lambda: os.mknod("plain/taken", block, device),
+        lambda: os.mknod("plain/absent/9", block, device),
+        lambda: os.mknod("plain/10/", block, device),
+        lambda: os.mknod("/proc/11", block, device),
+        lambda: os.mknod("x" * 256, block, device),
+        lambda: os.mknod("plain/12", stat.S_IFIFO | 0o600),
+        lambda: os.mknod("plain/13", character | 0o600, 0),
+    )
+    assert found[:5] == [[]] * 5
+    assert found[5:13] == [["mknodat"]] * 8
+    assert found[13:] == [[], ["mknodat"]]
+    assert [(line[0], *line[4:6], line[7]) for line in seen()[::3]] == [
+        (block | 0o644, 0, 0, device),
+        (character | 0o1700, 0, 0, device),
+        (character | 0o640, 0, 0, device),
+        (block | 0o600, 0, 0, os.makedev(8, 1)),
+    ]
+    assert [oct(os.lstat(tmp_path / "plain" / name).st_mode) for name in "123"] == ["0o100644", "0o101700", "0o100640"]
+
+
 def test_ids_that_are_not_mapped_are_shown_as_root_s_without_us(table: Bench, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()

@@ -13,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static int status_of(const struct place *place, struct status *status)
+int status_of(const struct place *place, struct status *status)
 {
 	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
 
@@ -36,8 +36,7 @@ int task_directory(Loop *self, pid_t tid, bool fresh)
 	return self->tasks[at].fd;
 }
 
-/* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
-static bool on_proc(Loop *self, const struct place *place, const struct status *status)
+bool on_proc(Loop *self, const struct place *place, const struct status *status)
 {
 	uint64_t *known = &self->mounts[status->mount % MOUNTS];
 	bool unique = status->mask & UNIQUE_MOUNT, proc;
@@ -94,13 +93,6 @@ static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
 	return now == 0 && (id == KEEP || id == 0);
 }
 
-/* Who a file belongs to, as everybody sees it, and whether the table, or the file itself, says so. */
-struct owner {
-	uint64_t rdev;
-	uint32_t uid, gid, mode;
-	bool kept;
-};
-
 /* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
 static int hold(const struct place *place)
 {
@@ -118,11 +110,11 @@ static bool is_still(int fd, struct status *status)
 }
 
 /*
- * world.World.owner of the file with this status, if that is certain. Its identity is asked for last: a file that has an
- * entry was there when the call was made, so what had its number since then, and has its identity now, is that file.
+ * Its identity is asked for last: a file that has an entry was there when the call was made, so what had its number since
+ * then, and has its identity now, is that file.
  */
-static bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
-		     struct identity *identity)
+bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
+	      struct identity *identity)
 {
 	uint64_t dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	const struct entry *entry = NULL;
@@ -484,6 +476,30 @@ static bool has_our_proc(Loop *self)
 	return length == (ssize_t)strlen(own) && memcmp(link, own, length) == 0;
 }
 
+/* Where a path is resolved from, for `how` to be completed: a descriptor to close, AT_FDCWD for our own root, or -1. */
+static int base_of(Loop *self, const char *own, bool absolute, struct how *how)
+{
+	if (self->roots_differ)
+		how->resolve |= absolute ? IN_ROOT : BENEATH;
+	return self->roots_differ || !absolute ? open_own(self, absolute ? "root" : own) : AT_FDCWD;
+}
+
+int open_directory(Loop *self, const char *own, const char *path)
+{
+	struct how how = { O_PATH | O_DIRECTORY | O_CLOEXEC, 0, NO_MAGICLINKS };
+	int base, fd;
+
+	if (!*path)
+		return open_own(self, own);
+	base = base_of(self, own, *path == '/', &how);
+	if (base == -1)
+		return -1;
+	fd = syscall(SYS_openat2, base, path, &how, sizeof how);
+	if (base >= 0)
+		close(base);
+	return fd;
+}
+
 /* As `judge`, of what `path` names: tracee.Files.resolve, for those paths that one call to the kernel resolves. */
 static enum verdict judge_path(Loop *self, const struct rule *rule, const char *own, char *path, bool follow)
 {
@@ -491,7 +507,7 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 	bool absolute = *path == '/';
 	char name[PATH_SIZE + 64];
 	enum verdict verdict;
-	int base = AT_FDCWD, fd = own_descriptor(path);
+	int base, fd = own_descriptor(path);
 
 	if (follow && fd >= 0 && is_alone(self, self->notification.pid) && has_our_proc(self)) {
 		snprintf(name, sizeof name, "fd/%d", fd);
@@ -503,13 +519,9 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 		if (verdict != IS_LINK)
 			return verdict;
 	}
-	if (self->roots_differ)
-		how.resolve |= absolute ? IN_ROOT : BENEATH;
-	if (self->roots_differ || !absolute) {
-		base = open_own(self, absolute ? "root" : own);
-		if (base < 0)
-			return PYTHON;
-	}
+	base = base_of(self, own, absolute, &how);
+	if (base == -1)
+		return PYTHON;
 	fd = syscall(SYS_openat2, base, path, &how, sizeof how);
 	verdict = fd >= 0 ? judge_open(self, rule, fd, false) : not_found(self, base, path, &how);
 	if (base >= 0)

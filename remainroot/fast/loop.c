@@ -98,6 +98,8 @@ static bool answer(Loop *self)
 		response->flags = FLAG_CONTINUE;
 		return judge_opening(self, rule) == THROUGH;
 	}
+	if (makes_device(rule, call->args))
+		return make_device(self, rule) == ANSWERED;
 	if (rule->clear_arg >= 0) {
 		value = call->args[rule->clear_arg] & rule->word;
 		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)

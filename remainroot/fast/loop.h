@@ -9,6 +9,7 @@
  * loop.c     what Python sees of it, and the conversation
  * judge.c    calls about files
  * carried.c  owners that files carry themselves
+ * creation.c device nodes
  * changes.c  calls that change who a task is
  * handlers.c the ends of signal handlers
  */
@@ -28,6 +29,13 @@ struct place {
 	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
 };
 
+/* Who a file belongs to, as everybody sees it, and whether the table, or the file itself, says so. */
+struct owner {
+	uint64_t rdev;
+	uint32_t uid, gid, mode;
+	bool kept;
+};
+
 /* What a call fills in: Quick.form. */
 enum { NOTHING, STAT, STATX };
 
@@ -37,7 +45,7 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, used;
+	int64_t open_flags, looks, opens, node, used;
 };
 
 /* What a numbered state means. */
@@ -126,12 +134,24 @@ const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 int task_directory(Loop *self, pid_t tid, bool fresh);
 /* Whether the task has no other threads. */
 bool is_alone(Loop *self, pid_t tid);
+int status_of(const struct place *place, struct status *status);
+/* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
+bool on_proc(Loop *self, const struct place *place, const struct status *status);
+/* world.World.owner of the file with this status, if that is certain. */
+bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
+	      struct identity *identity);
+/* A descriptor of the directory `path`, or of the task's `own` ("cwd", "fd/N") where that is empty; or -1. */
+int open_directory(Loop *self, const char *own, const char *path);
 /* What is to become of a call about a file. */
 enum verdict judge_call(Loop *self, const struct rule *rule);
 /* Note whether notifications are missing before this one. */
 void count_missed(Loop *self);
 /* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */
 bool nothing_interrupted(Loop *self, const struct rule *rule);
+/* Whether the call is to make a device node. */
+bool makes_device(const struct rule *rule, const uint64_t *args);
+/* Make it. */
+enum verdict make_device(Loop *self, const struct rule *rule);
 /* The owner that a file's attribute says, if it has one (an id may be KEEP), or that it has none, for certain. */
 enum carried { UNCERTAIN, NONE, CARRIED };
 enum carried carried_owner(Loop *self, const struct place *place, const struct status *status, uint32_t ids[2]);

@@ -327,13 +327,15 @@ def _symlink(call: Call, dirfd: int, index: int) -> Outcome:
     return _create(call, dirfd, path, make, 0)
 
 
-@handles("mknod", quick=quick.create(path=0, clear=(1, _NOTABLE)), blind=has_bits(1, _DEVICE_BIT))
+@handles("mknod", quick=quick.create(path=0, clear=(1, _NOTABLE), node=1), blind=has_bits(1, _DEVICE_BIT))
 def mknod(call: Call) -> Outcome:
     """mknod(2)."""
     return _mknod(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("mknodat", quick=quick.create(dirfd=0, path=1, clear=(2, _NOTABLE)), blind=has_bits(2, _DEVICE_BIT))
+@handles(
+    "mknodat", quick=quick.create(dirfd=0, path=1, clear=(2, _NOTABLE), node=2), blind=has_bits(2, _DEVICE_BIT)
+)
 def mknodat(call: Call) -> Outcome:
     """mknodat(2)."""
     return _mknod(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))

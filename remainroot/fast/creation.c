@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Device nodes: handlers.creation.mknod, by root in an ordinary directory, for a store that is a table. */
+#define _GNU_SOURCE
+#include "loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { PERMISSIONS = 0777 };
+
+bool makes_device(const struct rule *rule, const uint64_t *args)
+{
+	uint32_t kind;
+
+	if (rule->node < 0)
+		return false;
+	kind = (uint32_t)args[rule->node] & S_IFMT;
+	return kind == S_IFBLK || (kind == S_IFCHR && (uint32_t)args[rule->node + 1] != 0);
+}
+
+/* The task's umask, from /proc/TID/status; or -1. */
+static int umask_of(Loop *self)
+{
+	static const char before[] = "\nUmask:\t";
+	char text[1024], *found;
+	ssize_t got;
+	int fd;
+
+	fd = openat(task_directory(self, self->notification.pid, true), "status", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	got = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (got <= 0)
+		return -1;
+	text[got] = 0;
+	found = strstr(text, before);
+	return found ? (int)strtol(found + sizeof before - 1, NULL, 8) : -1;
+}
+
+/* Whether what is made in this directory is root's, and has the mode that the umask leaves it. */
+static bool is_ordinary(Loop *self, int directory)
+{
+	struct place place = { directory, "", 0 };
+	struct identity identity;
+	struct status status;
+	struct owner owner;
+	char name[32];
+
+	if (status_of(&place, &status) < 0 || on_proc(self, &place, &status))
+		return false;
+	if (!owner_of(self, &place, &status, &owner, &identity) || (status.mode | owner.mode) & S_ISGID)
+		return false;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", directory);
+	return getxattr(name, "system.posix_acl_default", NULL, 0) < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
+}
+
+/* Record that the new file `name` is shown as this device. */
+static bool record(Loop *self, int directory, const char *name, uint32_t mode, uint32_t dev)
+{
+	struct entry entry = { .mode = mode };
+	struct place place = { -1, "", 0 };
+	struct identity identity;
+	struct status status;
+	bool done = false;
+
+	place.at = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (place.at < 0)
+		return false;
+	if (status_of(&place, &status) == 0 && S_ISREG(status.mode) && identity_of(place.at, "", 0, &identity)) {
+		entry.dev = gnu_dev_makedev(status.dev_major, status.dev_minor);
+		entry.ino = status.ino;
+		entry.rdev = gnu_dev_makedev(dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00));
+		done = owners_put(self->owners, &entry, &identity);
+	}
+	close(place.at);
+	return done;
+}
+
+/* In this directory, unless anything is in the way. */
+static enum verdict make_in(Loop *self, const struct rule *rule, int directory, const char *name)
+{
+	const struct notification *call = &self->notification;
+	uint32_t mode = (uint32_t)call->args[rule->node];
+	int mask, previous, failed;
+
+	if (!is_ordinary(self, directory))
+		return PYTHON;
+	mask = umask_of(self);
+	if (mask < 0 || ioctl(self->listener, ID_VALID, &call->id) < 0)
+		return PYTHON;
+	mode &= ~(uint32_t)(mask & PERMISSIONS);
+	previous = umask(0);
+	failed = mknodat(directory, name, S_IFREG | (mode & ~(uint32_t)S_IFMT), 0);
+	umask(previous);
+	if (failed)
+		return PYTHON;
+	if (record(self, directory, name, mode, (uint32_t)call->args[rule->node + 1]))
+		return ANSWERED;
+	unlinkat(directory, name, 0);
+	return PYTHON;
+}
+
+enum verdict make_device(Loop *self, const struct rule *rule)
+{
+	const struct notification *call = &self->notification;
+	int dirfd = rule->dirfd >= 0 ? (int)(uint32_t)call->args[rule->dirfd] : AT_FDCWD, directory;
+	char name[PATH_SIZE + 1], own[32] = "cwd", *end;
+	enum verdict verdict;
+
+	if (!(self->may & (uint32_t)rule->give) || !self->owners)
+		return PYTHON;
+	if ((uint32_t)call->args[rule->node] & (S_ISUID | S_ISGID))
+		return PYTHON;
+	if (peek_path(call->pid, call->args[rule->path] & rule->word, self->path) < 0)
+		return PYTHON;
+	end = strrchr(self->path, '/');
+	end = end ? end + 1 : self->path;
+	if (!*end || strcmp(end, ".") == 0 || strcmp(end, "..") == 0)
+		return PYTHON;
+	strcpy(name, end);
+	*end = 0;
+	if (dirfd != AT_FDCWD)
+		snprintf(own, sizeof own, "fd/%d", dirfd);
+	directory = open_directory(self, own, self->path);
+	if (directory < 0)
+		return PYTHON;
+	verdict = make_in(self, rule, directory, name);
+	close(directory);
+	return verdict;
+}
