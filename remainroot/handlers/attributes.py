@@ -10,8 +10,9 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import acl
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
-from remainroot.kernel import PROC_SUPER_MAGIC, fs_type
+from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type
 from remainroot.store.base import Owner, is_placeholder
+from remainroot.store.codec import KEEP
 from remainroot.world import is_mapped
 
 TYPE_CHECKING = False
@@ -57,6 +58,7 @@ class File:
         if flags & _REPLACE and not present:
             raise OSError(ENODATA, os.strerror(ENODATA))
         self.call.check()
+        move_ctime(self.fd)
         self.call.world.store.put_attribute(self.fd, self.st, name, value)
 
     def drop(self, name: str) -> bool:
@@ -65,6 +67,7 @@ class File:
             return False
         self.writable()
         self.call.check()
+        move_ctime(self.fd)
         self.call.world.store.forget_attribute(self.fd, self.st, name)
         return True
 
@@ -123,6 +126,23 @@ def demand_unflagged(store: Store, fd: int, st: os.stat_result) -> None:
         raise OSError(EPERM, os.strerror(EPERM))
 
 
+def move_ctime(fd: int) -> None:
+    """Have the file's ctime tell of a change that is only remembered: inode(7). A file of nobody's here keeps its own.
+
+    A chown of nothing cannot undo what another task does meanwhile, but would take set-id bits and capabilities away.
+    """
+    path = f"/proc/self/fd/{fd}"
+    mode = os.fstat(fd).st_mode
+    set_id = mode & _SET_ID and not S_ISDIR(mode)
+    try:
+        if set_id or (S_ISREG(mode) and "security.capability" in os.listxattr(path)):
+            os.chmod(path, S_IMODE(mode))
+        else:
+            chown_fd(fd, KEEP, KEEP)
+    except PermissionError:
+        pass
+
+
 def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  # the ways out are the rules
     """What set_posix_acl() in the kernel does, in its order."""
     entries = acl.parse(value)
@@ -173,6 +193,7 @@ def _set_placeholder_acl(file: File, name: str, entries: list[acl.Entry]) -> Non
     mode = owner.mode & ~0o777 | acl.mode_of(entries)
     if file.loses_group(name):
         mode &= ~S_ISGID
+    move_ctime(file.fd)
     file.call.world.store.put(file.fd, file.st, Owner(owner.uid, owner.gid, mode, owner.rdev))
 
 

@@ -15,7 +15,7 @@ from stat import S_ISDIR, S_ISREG
 
 from remainroot.credentials import CAP_LINUX_IMMUTABLE
 from remainroot.dispatch import CONTINUE, DONE, Fail, equals, handles
-from remainroot.handlers.attributes import File
+from remainroot.handlers.attributes import File, move_ctime
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, duplicate_fd, file_getattr, file_setattr, fs_type
 from remainroot.store.base import APPEND, FLAGS, IMMUTABLE
@@ -170,6 +170,7 @@ def _change(file: File, form: _Form, old: bytes, new: bytes, write: Callable[[by
 
 def _keep(file: File, flags: int) -> None:
     store = file.call.world.store
+    move_ctime(file.fd)
     if flags:
         store.put_attribute(file.fd, file.st, FLAGS, flags.to_bytes(4, "little"))
     else:

@@ -10,7 +10,7 @@ from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.attributes import demand_unflagged
+from remainroot.handlers.attributes import demand_unflagged, move_ctime
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
@@ -100,6 +100,8 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable(CAP_FSETID):
         mode &= ~S_ISGID
     if override is not None and is_placeholder(override, st):
+        call.check()
+        move_ctime(fd)
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
     keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable(CAP_FSETID)

@@ -700,6 +700,90 @@ def landlocked() -> None:
     listed("below", "outside")
 
 
+# ---------------------------------------------------------------- times of change
+
+
+def make_every_kind() -> None:
+    for name, mode in (("file", 0o644), ("set-id", 0o6755)):
+        os.close(os.open(name, os.O_CREAT))
+        os.chmod(name, mode)
+    os.mkdir("directory")
+    os.symlink("file", "link")
+    os.mkfifo("fifo")
+    os.mknod("socket", 0o140644)
+    os.mknod("character", 0o020644, os.makedev(1, 3))
+    os.mknod("block", 0o060644, os.makedev(7, 9))
+
+
+ACCESS = "system.posix_acl_access"
+CAP_NET_RAW = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
+
+
+def access_list(user: int) -> bytes:
+    entries = ((1, 6, -1), (2, 4, user), (4, 4, -1), (16, 4, -1), (32, 4, -1))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+
+
+def immutable(path: str, flag: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        old = int.from_bytes(fcntl.ioctl(fd, 0x80086601, bytes(4)), "little")
+        return fcntl.ioctl(fd, 0x40086602, (old & ~0x10 | flag).to_bytes(4, "little"))
+    finally:
+        os.close(fd)
+
+
+EVERY = ("file", "set-id", "directory", "link", "fifo", "socket", "character", "block")
+WITH_MODE = tuple(kind for kind in EVERY if kind != "link")
+FLAGGED = ("file", "directory")
+CHANGES: list[tuple[str, tuple[str, ...], Callable[[str], object]]] = [
+    ("chown", EVERY, lambda path: os.lchown(path, 7, 8)),
+    ("chown to the same", EVERY, lambda path: os.lchown(path, 7, 8)),
+    ("chown to nobody", EVERY, lambda path: os.lchown(path, -1, -1)),
+    ("chown back", EVERY, lambda path: os.lchown(path, 0, 0)),
+    ("chmod", WITH_MODE, lambda path: os.chmod(path, 0o600)),
+    ("chmod to the same", WITH_MODE, lambda path: os.chmod(path, 0o600)),
+    ("chmod to set-id", WITH_MODE, lambda path: os.chmod(path, 0o6711)),
+    ("capability", ("file",), lambda path: os.setxattr(path, "security.capability", CAP_NET_RAW)),
+    ("trusted", EVERY, lambda path: os.setxattr(path, "trusted.a", b"1", follow_symlinks=False)),
+    ("trusted, removed", EVERY, lambda path: os.removexattr(path, "trusted.a", follow_symlinks=False)),
+    ("trusted, not there", EVERY, lambda path: os.removexattr(path, "trusted.a", follow_symlinks=False)),
+    ("security", EVERY, lambda path: os.setxattr(path, "security.a", b"1", follow_symlinks=False)),
+    ("security, removed", EVERY, lambda path: os.removexattr(path, "security.a", follow_symlinks=False)),
+    ("list of a user", EVERY, lambda path: os.setxattr(path, ACCESS, access_list(7), follow_symlinks=False)),
+    ("list of another", EVERY, lambda path: os.setxattr(path, ACCESS, access_list(9), follow_symlinks=False)),
+    ("list, removed", EVERY, lambda path: os.removexattr(path, ACCESS, follow_symlinks=False)),
+    ("immutable", FLAGGED, lambda path: immutable(path, 0x10)),
+    ("chmod of an immutable", FLAGGED, lambda path: os.chmod(path, 0o755)),
+    ("no more immutable", FLAGGED, lambda path: immutable(path, 0)),
+    ("a user's chmod", EVERY, lambda path: in_child(lambda: as_nobody(lambda: os.chmod(path, 0o777)))),
+]
+
+
+def as_nobody(act: Callable[[], None]) -> None:
+    drop(99, 99)
+    try:
+        act()
+    except OSError as error:
+        print(errno.errorcode[error.errno or 0], end=" ")
+
+
+def times_of_change() -> None:
+    """Which of a file's times each change moves."""
+    make_every_kind()
+    for path in EVERY:
+        for name, kinds, change in CHANGES:
+            if path not in kinds:
+                continue
+            before = os.lstat(path)
+            time.sleep(0.02)
+            attempt(f"{path}, {name}:", functools.partial(change, path))
+            after = os.lstat(path)
+            moved = [name for name in ("st_mtime_ns", "st_ctime_ns") if getattr(before, name) != getattr(after, name)]
+            capable = "security.capability" in os.listxattr(path, follow_symlinks=False)
+            print(" ", oct(after.st_mode), *moved, "capable" * capable)
+
+
 if __name__ == "__main__":
     LIBC.setgroups(0, None)
     globals()[sys.argv[1]]()
