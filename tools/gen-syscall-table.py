@@ -33,7 +33,8 @@ A syscall that is not listed is answered by the kernel.
 - The columns with the names of ABIs hold the syscall's number there, or nothing where that ABI does not have it.
   x32 numbers are without their common bit 0x40000000. i386 is also what 32-bit programs use on x86_64, and arm what
   they use on aarch64.
-- "Caught if" is what the kernel's filter tests before the handler is asked; arguments are counted from 0.
+- "Caught if" is what the kernel's filter tests before the handler is asked; arguments are counted from 0. Some calls
+  are let through when glibc's loader makes them (`remainroot/engines/loader.py`).
 - Most handlers let the kernel answer where nothing has to be faked.
 
 """

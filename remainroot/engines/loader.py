@@ -2,7 +2,8 @@
 """Calls that the dynamic loader makes at every exec, and that the filter lets through when it is the loader's.
 
 glibc's ld.so(8) asks access("/etc/ld.so.preload", R_OK), and of each library, by fstat(3), for its size, device and
-inode. No owner is in what it wants to know, and these are three of the four calls of a small program that would come to
+inode. No owner is in what it wants to know (only of a library that is preloaded into a set-id program it also wants the
+set-uid bit, which it now sees on disk), and these are three of the four calls of a small program that would come to
 the supervisor. What tells them from the program's own: a filter sees where the call is made from, and the loader's
 strings lie at a fixed distance from there, wherever both are loaded. That distance, 32 bits of it, and the call's
 position in its page are those of nobody else.
