@@ -175,7 +175,10 @@ class Oracle:
 
     def _run(self, case: Case, prefix: list[str]) -> Result:
         program = self.build(case.program, case.variant)
-        work = tempfile.mkdtemp(prefix="fuzz.", dir=case.base)
+        place = tempfile.mkdtemp(prefix="fuzz.", dir=case.base)
+        os.chmod(place, 0o1777)  # as /tmp; a program may make files in the directory above its own
+        work = os.path.join(place, "work")
+        os.mkdir(work)
         os.chmod(work, 0o777 if case.program in ON_FILES else 0o755)
         argv = [*prefix, program]
         if case.program == "credfuzz":
@@ -196,7 +199,7 @@ class Oracle:
                 result = result.followed_by(self._collect([*argv, str(run)], work))
             return result
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
 
     def _collect(self, argv: list[str], work: str) -> Result:
         """Run to the end or the timeout, output into files so that no orphan can keep a pipe open."""
