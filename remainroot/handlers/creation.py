@@ -246,13 +246,14 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
     previous = os.umask(call.world.workable_umask(mask))
     try:
         mode = place.mode(mode)
-        if place.leaves_to_kernel(place.cut(mode, mask)):
+        permissions = place.cut(mode, mask)
+        if place.leaves_to_kernel(permissions):
             return CONTINUE
         fd = os.open(f"/proc/self/fd/{directory}", flags | O_CLOEXEC, call.world.workable(mode))
     finally:
         os.umask(previous)
         os.close(directory)
-    return _hand_over(place, fd, place.owner_of(place.cut(mode, mask)), flags)
+    return _hand_over(place, fd, place.owner_of(permissions), flags)
 
 
 def _hand_over(place: Place, fd: int, owner: Owner, flags: int) -> Outcome:
