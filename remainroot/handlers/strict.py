@@ -314,7 +314,10 @@ def _attributesearches(verb: str, want: int) -> None:
         _attribute(searcher, searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW), 1, want)
 
     def by_descriptor(searcher: Searcher) -> None:
-        _attribute(searcher, searcher.base(searcher.call.signed(0)), 1, want)
+        call = searcher.call
+        file = searcher.base(call.signed(0))
+        if not call.world.files.is_path_only(call.tid, call.signed(0)):  # EBADF
+            _attribute(searcher, file, 1, want)
 
     def at(searcher: Searcher) -> None:
         _attribute(searcher, searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(2)), 3, want)
@@ -347,6 +350,8 @@ def fcntl(searcher: Searcher) -> None:
         if not flags & (os.O_NOATIME | O_PATH):
             raise Refused(EPERM)
     elif searcher.creds.fsuid != searcher.owner(file).uid and not searcher.creds.capable(CAP_LEASE):
+        if call.world.files.is_path_only(call.tid, call.signed(0)):
+            return  # EBADF
         raise Refused(EACCES)
 
 
