@@ -348,6 +348,7 @@ class Loop:
             store.default_lists,
             store.no_attributes,
             not world.births.pending,
+            not world.loose_set_ids,
         )
         if now == self._known:
             return
@@ -374,6 +375,8 @@ class Loop:
             valid &= ~CHOWNS
         if world.store.placeholders or not world.store.no_attributes:
             valid &= ~CHMODS_ANY
+        if world.loose_set_ids:
+            valid &= ~(CHMODS_ANY | CREATES_ANYWHERE | CREATES | WRITES)
         if world.store.group_directories:
             valid &= ~CREATES_ANYWHERE
         if world.store.default_lists:

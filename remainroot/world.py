@@ -72,6 +72,9 @@ class World:
         """The System V IPC objects that are not the user's; None while no task has done anything with one."""
         self.written: Written | None = None
         """The login uids that were set; None while nobody has opened such a file to write."""
+        self.loose_set_ids: set[tuple[int, int]] = set()
+        """Regular files, by device and inode number, whose set-id bits are on disk alone, for a user gave them or may
+        write to them: the kernel would take them away from root's writes, too. Empty in nearly every run."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

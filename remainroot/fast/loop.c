@@ -49,13 +49,13 @@ static bool opens_what_is_there(const struct rule *rule, const uint64_t *args)
 	return rule->open_flags >= 0 && !(args[rule->open_flags] & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
 }
 
-/* What is to become of it: it may be a write that ends set-id bits (handlers.opening). */
-static enum verdict judge_opening(Loop *self, const struct rule *rule)
+/* What is to become of it: it may be a write that ends set-id bits (handlers.opening). `has`: the caller's powers. */
+static enum verdict judge_opening(Loop *self, const struct rule *rule, uint64_t has)
 {
 	struct rule opening = *rule;
 
-	if (self->may & rule->opens)
-		return THROUGH;
+	if (has & rule->opens)
+		return self->powers & rule->opens ? THROUGH : PYTHON;
 	if (!(self->may & rule->looks) || self->notification.args[rule->open_flags] & (O_NOATIME | O_NOFOLLOW | O_PATH))
 		return PYTHON;
 	opening.parent = 0;
@@ -96,7 +96,7 @@ static bool answer(Loop *self)
 	self->may = who->powers & self->powers;
 	if (opens_what_is_there(rule, call->args)) {
 		response->flags = FLAG_CONTINUE;
-		return judge_opening(self, rule) == THROUGH;
+		return judge_opening(self, rule, who->powers) == THROUGH;
 	}
 	if (makes_device(rule, call->args))
 		return make_device(self, rule) == ANSWERED;

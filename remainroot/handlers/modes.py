@@ -105,6 +105,8 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
     keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable(CAP_FSETID)
+    if S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and not keep:
+        world.loose_set_ids.add((st.st_dev, st.st_ino))
     copied = override is not None and (override.mode or world.store.keeps_modes)
     disk = world.workable(mode, directory=S_ISDIR(st.st_mode)) if world.is_ours(st) else mode
     if mode == wanted == disk and not keep and not copied:

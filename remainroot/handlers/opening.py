@@ -2,7 +2,8 @@
 """Opening and truncating what is there already: who may leave no trace, and what becomes of set-id bits.
 
 A user who writes to a file takes its set-id bits away (inode(7)), and no write is seen here. Those that root gave are
-in the store, so that root's own writes do not end them; they are on disk alone again once a user may write.
+in the store, so that root's own writes do not end them; they are on disk alone again once a user may write. Those that
+a user gave are on disk alone, and get into the store when root may write.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         return CONTINUE
     creds = call.creds
     unseen = flags & os.O_NOATIME and not creds.capable(CAP_FOWNER)
-    writes = flags & (os.O_ACCMODE | os.O_TRUNC) and store.placeholders and not creds.capable(CAP_FSETID)
+    writes = flags & (os.O_ACCMODE | os.O_TRUNC) and (
+        call.world.loose_set_ids if creds.capable(CAP_FSETID) else store.placeholders
+    )
     if not unseen and not writes:
         return CONTINUE
     try:
@@ -43,7 +46,7 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         if unseen and fits and creds.fsuid != call.world.owner(fd, st).uid:
             return Fail(EPERM)
         if writes:
-            _let_disk_tell(call, fd, st)
+            _before_write(call, fd, st)
     finally:
         os.close(fd)
     return CONTINUE
@@ -60,11 +63,17 @@ def truncate(call: Call) -> Outcome:
         found = call.world.override(fd, st)
         if found is not None and is_placeholder(found, st):
             return Fail(EINVAL)
-        if not call.creds.capable(CAP_FSETID):
-            _let_disk_tell(call, fd, st)
+        _before_write(call, fd, st)
     finally:
         os.close(fd)
     return CONTINUE
+
+
+def _before_write(call: Call, fd: int, st: os.stat_result) -> None:
+    if not call.creds.capable(CAP_FSETID):
+        _let_disk_tell(call, fd, st)
+    elif (st.st_dev, st.st_ino) in call.world.loose_set_ids:
+        _let_store_tell(call, fd, st)
 
 
 def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
@@ -84,3 +93,14 @@ def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
         world.store.forget(fd, st)
     else:
         world.store.put(fd, os.fstat(fd), Owner(found.uid, found.gid))
+    world.loose_set_ids.add((st.st_dev, st.st_ino))
+
+
+def _let_store_tell(call: Call, fd: int, st: os.stat_result) -> None:
+    """Keep the set-id bits that are on disk alone, for the kernel takes them away when root writes."""
+    world = call.world
+    call.check()
+    owner = world.owner(fd, st)
+    if S_ISREG(owner.mode) and owner.mode & (S_ISUID | S_ISGID) and world.is_ours(st):
+        world.store.put(fd, st, Owner(owner.uid, owner.gid, owner.mode))
+    world.loose_set_ids.discard((st.st_dev, st.st_ino))

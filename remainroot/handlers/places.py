@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_IFREG, S_ISDIR, S_ISGID, S_ISLNK, S_ISUID, S_IXGRP
+from stat import S_IFREG, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
@@ -145,6 +145,8 @@ class Place:
         default = self.call.world.default_owner(st)
         if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)
+        if S_ISREG(st.st_mode) and st.st_mode & _SET_ID and not owner.mode:
+            self.call.world.loose_set_ids.add((st.st_dev, st.st_ino))
         if self.acl is not None and not S_ISLNK(st.st_mode):
             store.put_attribute(fd, st, acl.ACCESS, self.acl)
             if S_ISDIR(st.st_mode):
