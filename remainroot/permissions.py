@@ -15,6 +15,8 @@ from remainroot.credentials import (
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
     CAP_LEASE,
+    CAP_NET_BIND_SERVICE,
+    CAP_NET_RAW,
     CAP_PERFMON,
     CAP_SYS_ADMIN,
     CAP_SYS_CHROOT,
@@ -37,6 +39,7 @@ EXECUTE: Final = 1
 _POWER: Final = (
     1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH | 1 << CAP_FOWNER
     | 1 << CAP_SYS_PTRACE | 1 << CAP_SYS_ADMIN | 1 << CAP_SYS_CHROOT | 1 << CAP_LEASE
+    | 1 << CAP_NET_BIND_SERVICE | 1 << CAP_NET_RAW
 )  # fmt: skip
 _ANY_EXECUTE: Final = 0o111
 _GROUP: Final = 0o070

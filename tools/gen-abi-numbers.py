@@ -36,13 +36,14 @@ file_setattr statmount listmount inotify_add_watch landlock_restrict_self sigret
 statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise listen socketpair setsockopt
 uname sched_getscheduler sched_getparam ioprio_get msgsnd msgrcv semop semtimedop semtimedop_time64 shmat mq_unlink
 sendto fcntl fcntl64 get_robust_list fspick open_tree open_tree_attr fanotify_mark
+seccomp cachestat sched_rr_get_interval sched_rr_get_interval_time64
 """.split()  # noqa: SIM905  # a list of strings is five times as long
 
 ARCHES = {"x86_64": "X86_64", "i386": "X86", "x32": "X32", "aarch64": "AARCH64", "arm": "ARM"}
 NEW = {  # newer than some released libseccomp: the same number on every machine
     "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466,
     "landlock_restrict_self": 446, "file_getattr": 468, "file_setattr": 469, "statmount": 457, "listmount": 458,
-    "open_tree_attr": 467,
+    "open_tree_attr": 467, "cachestat": 451,
 }
 
 I386_DIRECT = {  # libseccomp names only their socketcall(2) and ipc(2) forms

@@ -49,5 +49,6 @@ NUMBERS: dict[str, int] = {
     "setsockopt": 366, "uname": 122, "sched_getscheduler": 157, "sched_getparam": 155, "ioprio_get": 290,
     "msgsnd": 400, "msgrcv": 401, "semtimedop_time64": 420, "shmat": 397, "mq_unlink": 278, "sendto": 369,
     "fcntl": 55, "fcntl64": 221, "get_robust_list": 312, "fspick": 433, "open_tree": 428,
-    "open_tree_attr": 467, "fanotify_mark": 339,
+    "open_tree_attr": 467, "fanotify_mark": 339, "seccomp": 354, "cachestat": 451,
+    "sched_rr_get_interval": 161, "sched_rr_get_interval_time64": 423,
 }

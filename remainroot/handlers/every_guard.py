@@ -3,6 +3,16 @@
 
 from __future__ import annotations
 
-from remainroot.handlers import strict, strict_ipc, strict_mounts, strict_names, strict_sockets, strict_tasks
+from remainroot.handlers import (
+    strict,
+    strict_filters,
+    strict_ipc,
+    strict_mounts,
+    strict_names,
+    strict_sockets,
+    strict_tasks,
+)
 
-__all__ = ["strict", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_tasks"]
+__all__ = [
+    "strict", "strict_filters", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_tasks",
+]  # fmt: skip

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from errno import EPERM
+
 from remainroot import quick
-from remainroot.dispatch import CONTINUE, handles, has_bits
+from remainroot.credentials import CAP_SYS_ADMIN
+from remainroot.dispatch import CONTINUE, Fail, handles, has_bits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +61,11 @@ def unshare(call: Call) -> Outcome:
 
 @handles("landlock_restrict_self")
 def landlock_restrict_self(call: Call) -> Outcome:
-    """landlock_restrict_self(2).
+    """landlock_restrict_self(2): EPERM without CAP_SYS_ADMIN or no_new_privs, before anything is looked at.
 
     This task makes its files itself from now on (the call may fail; then we are only more careful).
     """
+    if not (call.creds.no_new_privs or call.creds.capable(CAP_SYS_ADMIN)):
+        return Fail(EPERM)
     call.state = call.state.replace(confined=True)
     return CONTINUE

@@ -337,6 +337,12 @@ _attributesearches("remove", WRITE)
 _F_SETFL, _F_SETLEASE = 4, 1024
 
 
+def _flags(tid: int, fd: int) -> int:
+    """What the task's descriptor was opened with."""
+    with open(f"/proc/{tid}/fdinfo/{fd}", "rb") as info:
+        return next(int(line.split()[1], 8) for line in info if line.startswith(b"flags:"))
+
+
 @searches("fcntl", "fcntl64", when=equals(1, _F_SETFL, _F_SETLEASE))
 def fcntl(searcher: Searcher) -> None:
     """fcntl(2): O_NOATIME takes the owner (EPERM), as a lease does (EACCES)."""
@@ -345,14 +351,22 @@ def fcntl(searcher: Searcher) -> None:
     if call.unsigned(1) == _F_SETFL:
         if not call.ptr(2) & os.O_NOATIME or permissions.owns(searcher.creds, searcher.owner(file)):
             return
-        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as info:
-            flags = next(int(line.split()[1], 8) for line in info if line.startswith(b"flags:"))
-        if not flags & (os.O_NOATIME | O_PATH):
+        if not _flags(call.tid, call.signed(0)) & (os.O_NOATIME | O_PATH):
             raise Refused(EPERM)
     elif searcher.creds.fsuid != searcher.owner(file).uid and not searcher.creds.capable(CAP_LEASE):
         if call.world.files.is_path_only(call.tid, call.signed(0)):
             return  # EBADF
         raise Refused(EACCES)
+
+
+@searches("cachestat")
+def cachestat(searcher: Searcher) -> None:
+    """cachestat(2), Linux 6.5: takes the owner, a file that may be written, or a descriptor to write by."""
+    file = searcher.base(searcher.call.signed(0))
+    if permissions.owns(searcher.creds, searcher.owner(file)) or searcher.permits(file, WRITE):
+        return
+    if not _flags(searcher.call.tid, searcher.call.signed(0)) & os.O_ACCMODE:
+        raise Refused(EPERM)
 
 
 _MAX_HANDLE: Final = 128

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`--strict`, of unix sockets with a path (unix(7)). See `remainroot.handlers.strict`."""
+"""`--strict`, of sockets: unix ones with a path (unix(7)); ports and raw packets, which take capabilities (ip(7)).
+
+See `remainroot.handlers.strict`.
+"""
 
 from __future__ import annotations
 
+import os
+from errno import EACCES, EPERM
 from struct import Struct
 
-from remainroot.dispatch import differs, equals
+from remainroot.credentials import CAP_NET_BIND_SERVICE, CAP_NET_RAW
+from remainroot.dispatch import Refused, differs, equals
 from remainroot.handlers.searching import searches
+from remainroot.handlers.sockets import open_socket
 from remainroot.handlers.strict_names import make
 from remainroot.kernel import AT_FDCWD
 from remainroot.permissions import WRITE
@@ -29,10 +36,12 @@ def _path(searcher: Searcher, address: int, length: int) -> bytes:
     return data[2:].split(b"\0", 1)[0] if int.from_bytes(data[:2], "little") == _AF_UNIX else b""
 
 
-def _bind(searcher: Searcher, address: int, length: int) -> None:
+def _bind(searcher: Searcher, fd: int, address: int, length: int) -> None:
     name = _path(searcher, address, length)
     if name:
         make(searcher, AT_FDCWD, name)
+    else:
+        _take_port(searcher, fd, address, length)
 
 
 def _reach(searcher: Searcher, address: int, length: int) -> None:
@@ -48,10 +57,64 @@ def _send(searcher: Searcher, header: int) -> None:
     _reach(searcher, address, length)
 
 
+_LEAST: Final = {2: 16, 10: 24}
+"""How long an address of AF_INET, of AF_INET6 must be."""
+_SOCK_RAW: Final = 3
+_PROT_SOCK: Final = 1024
+
+
+def _take_port(searcher: Searcher, fd: int, address: int, length: int) -> None:
+    """A port that is not everybody's takes CAP_NET_BIND_SERVICE; a raw socket has no ports."""
+    call = searcher.call
+    if length < min(_LEAST.values()) or searcher.creds.capable(CAP_NET_BIND_SERVICE):
+        return
+    data = call.read(address, 4)
+    family, port = int.from_bytes(data[:2], "little"), int.from_bytes(data[2:], "big")
+    if length < _LEAST.get(family, length + 1) or not 0 < port < _first_free_port(call.tid):
+        return
+    own = open_socket(call, fd)
+    try:
+        if own.family in _LEAST and own.type != _SOCK_RAW:
+            raise Refused(EACCES)
+    finally:
+        own.close()
+
+
+def _first_free_port(tid: int) -> int:
+    """Of the task's network namespace; that of another than ours can be read by nobody but a task in it."""
+    try:
+        if os.stat(f"/proc/{tid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
+            with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
+                return int(file.read())
+    except OSError:
+        pass
+    return _PROT_SOCK
+
+
 @searches("bind")
 def bind(searcher: Searcher) -> None:
-    """As `mkdir`, for bind(2) of a unix socket to a path."""
-    _bind(searcher, searcher.call.ptr(1), searcher.call.unsigned(2))
+    """As `mkdir`, for bind(2) of a unix socket to a path; a low port takes CAP_NET_BIND_SERVICE: ip(7)."""
+    _bind(searcher, searcher.call.signed(0), searcher.call.ptr(1), searcher.call.unsigned(2))
+
+
+_AF_INET, _AF_INET6, _AF_PACKET = 2, 10, 17
+_SOCK_PACKET: Final = 10
+_TYPE: Final = 0xF
+_PROTOCOLS: Final = range(1, 263)
+
+
+def _open(searcher: Searcher, family: int, kind: int, protocol: int) -> None:
+    packet = family == _AF_PACKET or (family == _AF_INET and kind & _TYPE == _SOCK_PACKET)
+    raw = family in (_AF_INET, _AF_INET6) and kind & _TYPE == _SOCK_RAW and protocol in _PROTOCOLS
+    known = kind & _TYPE <= _SOCK_PACKET and not kind & ~(_TYPE | os.O_CLOEXEC | os.O_NONBLOCK)
+    if (packet or raw) and known and not searcher.creds.capable(CAP_NET_RAW):
+        raise Refused(EPERM)
+
+
+@searches("socket", when=equals(0, _AF_INET, _AF_INET6, _AF_PACKET))
+def socket(searcher: Searcher) -> None:
+    """socket(2): packets, and raw ones of the internet's protocols, take CAP_NET_RAW: packet(7), raw(7)."""
+    _open(searcher, searcher.call.signed(0), searcher.call.signed(1), searcher.call.signed(2))
 
 
 @searches("connect")
@@ -72,18 +135,20 @@ def sendmsg(searcher: Searcher) -> None:
     _send(searcher, searcher.call.ptr(1))
 
 
-_BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG = 2, 3, 11, 16, 20
+_SOCKET, _BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG = 1, 2, 3, 11, 16, 20
 
 
-@searches("socketcall", when=equals(0, _BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG))
+@searches("socketcall", when=equals(0, _SOCKET, _BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG))
 def socketcall(searcher: Searcher) -> None:
     """socketcall(2): the number of one of these, and where its arguments are."""
     call = searcher.call
     kind = call.unsigned(0)
     size = 6 if kind == _SENDTO else 3
     args = Struct(f"={size}I").unpack(call.read(call.ptr(1), 4 * size))
-    if kind == _BIND:
-        _bind(searcher, args[1], args[2])
+    if kind == _SOCKET:
+        _open(searcher, args[0], args[1], args[2])
+    elif kind == _BIND:
+        _bind(searcher, args[0], args[1], args[2])
     elif kind == _CONNECT:
         _reach(searcher, args[1], args[2])
     elif kind == _SENDTO:

@@ -23,13 +23,14 @@ from tests.handlers.strict_ops import DAC_READ_SEARCH, LIBC, USERS, become, chec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SYS_PTRACE, SYS_ADMIN, LEASE, KILL, SYS_CHROOT = 19, 21, 28, 5, 18
+SYS_PTRACE, SYS_ADMIN, LEASE, KILL, SYS_CHROOT, NET_BIND_SERVICE, NET_RAW = 19, 21, 28, 5, 18, 10, 13
 USERS |= {
     "tracer": (1001, 1001, (), (SYS_PTRACE,)),
     "admin": (1001, 1001, (), (SYS_ADMIN,)),
     "lessor": (1001, 1001, (), (LEASE,)),
     "killer": (1001, 1001, (), (KILL,)),
     "chrooter": (1001, 1001, (), (SYS_CHROOT,)),
+    "networker": (1001, 1001, (), (NET_BIND_SERVICE, NET_RAW)),
 }
 TARGETS = ("ann", "keeper", "zero", "root", "shy")
 USERS["shy"] = USERS["ann"]  # and not dumpable
@@ -183,6 +184,44 @@ def by_handle(path: bytes) -> None:
         os.close(check_fd(LIBC.open_by_handle_at(-100, handle, os.O_RDONLY)))
 
 
+def bound(kind: int, family: int, address: tuple[str, int]) -> None:
+    with socket.socket(family, kind, socket.IPPROTO_ICMP if kind == socket.SOCK_RAW else 0) as made:
+        made.bind(address)
+
+
+def made(family: int, kind: int, protocol: int) -> None:
+    socket.socket(family, kind, protocol).close()
+
+
+ALLOW = ctypes.create_string_buffer(4097 * struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))
+
+
+def filtered(call: str, length: int = 1, *, flags: int = 0, no_new_privs: bool = False) -> None:
+    """A seccomp filter, which takes CAP_SYS_ADMIN or no_new_privs."""
+    program = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", length, ctypes.addressof(ALLOW)), 16)
+    if no_new_privs:
+        check(LIBC.prctl(38, 1, 0, 0, 0))
+    if call == "prctl":
+        check(LIBC.prctl(22, 2, program, 0, 0))
+    else:
+        system_call(317, 1, flags, program)
+
+
+def confined(fd: int = -1, flags: int = 0, *, no_new_privs: bool = False) -> None:
+    """As `filtered`, with Landlock."""
+    if no_new_privs:
+        check(LIBC.prctl(38, 1, 0, 0, 0))
+    system_call(446, fd, flags)
+
+
+def cached(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        system_call(451, fd, struct.pack("=QQ", 0, 4096), ctypes.create_string_buffer(40), 0)
+    finally:
+        os.close(fd)
+
+
 NS, UTS, IPC, USER = 0x20000, 0x4000000, 0x8000000, 0x10000000
 ALONE: dict[str, Callable[[], object]] = {
     **{f"{how} {name}": partial(send, how, name)
@@ -218,6 +257,23 @@ ALONE: dict[str, Callable[[], object]] = {
     "by handle hidden": lambda: by_handle(b"hidden/file"),
     "chroot": lambda: inside(lambda: os.chroot("d")),
     "chroot hidden": lambda: inside(lambda: os.chroot("hidden")),
+    **{f"bind {port} {kind.name}": partial(bound, kind, socket.AF_INET, ("127.0.0.1", port))
+       for port in (0, 80, 1023, 1024) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW)},
+    **{f"bind {port} inet6": partial(bound, socket.SOCK_STREAM, socket.AF_INET6, ("::1", port)) for port in (80, 1024)},
+    **{f"socket {arguments}": partial(made, *arguments)
+       for arguments in ((2, 3, 1), (2, 3, 0), (2, 3, 300), (2, 10, 0x300), (10, 3, 58), (17, 3, 0), (17, 2, 0x300),
+                         (17, 1, 0), (16, 3, 0), (2, 2, 0), (2, 99, 0), (1, 3, 0))},
+    **{f"filter {call} {length}": partial(inside, partial(filtered, call, length))
+       for call in ("prctl", "seccomp") for length in (0, 1, 4096, 4097)},
+    "filter wrong": lambda: inside(lambda: filtered("seccomp", flags=1 << 20)),
+    "filter log": lambda: inside(lambda: filtered("seccomp", flags=2)),
+    **{f"filter {call} no_new_privs": partial(inside, partial(filtered, call, no_new_privs=True))
+       for call in ("prctl", "seccomp")},
+    "filter nowhere": lambda: system_call(317, 1, 0, None),
+    "confine": lambda: inside(confined),
+    "confine wrong": lambda: inside(lambda: confined(flags=1 << 20)),
+    "confine no_new_privs": lambda: inside(lambda: confined(no_new_privs=True)),
+    **{f"cached {name}": partial(cached, name) for name in ("file", "theirs", "/proc/version")},
     "file attributes": lambda: system_call(468, -100, b"hidden/file", ctypes.create_string_buffer(24), 24, 0),
 }  # fmt: skip
 
@@ -267,12 +323,13 @@ def perform(user: str, targets: dict[str, int]) -> None:
 
 
 def main() -> None:
+    check(LIBC.unshare(0x4000_0000))  # ports of its own
     os.chdir(sys.argv[1])
     os.umask(0)
     os.mkdir("d", 0o755)
     os.mkdir("hidden", 0o700)
     os.mkdir("hidden/d", 0o755)
-    for name, owner, mode in (("file", 1000, 0o644), ("hidden/file", 0, 0o644)):
+    for name, owner, mode in (("file", 1000, 0o644), ("hidden/file", 0, 0o644), ("theirs", 1001, 0o646)):
         os.close(os.open(name, os.O_CREAT | os.O_WRONLY, mode))
         os.chown(name, owner, owner)
     sockets = []
