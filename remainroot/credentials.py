@@ -411,7 +411,7 @@ class Credentials:
         )
 
     def may_set_scheduling(self, target: Credentials) -> bool:
-        """setpriority(2), sched_setaffinity(2), ioprio_set(2): an owner without more capabilities.
+        """setpriority(2), sched_setaffinity(2): an owner without more capabilities.
 
         Our effective id is the target's real or effective one and it is permitted nothing that we are not,
         or we have CAP_SYS_NICE.

@@ -8,7 +8,7 @@ from errno import EPERM
 from fcntl import ioctl
 
 from remainroot.dispatch import CONTINUE, Fail
-from remainroot.tasks import parent_of
+from remainroot.tasks import parent_of, thread_ids
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -93,6 +93,42 @@ def supervisors_pid(call: Call, pid: int) -> int:
 def everyone() -> list[int]:
     """The processes there are, by their numbers here."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+GROUP, SESSION = 2, 3
+"""Which fields of /proc/TID/stat."""
+
+
+def stat_field(tid: int, index: int) -> int:
+    """A number of /proc/TID/stat behind the command's name (proc_pid_stat(5)); 0 if the task is gone."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    return int(text[text.rindex(b")") + 2 :].split()[index])
+
+
+def group_members(call: Call, pid: int) -> list[int]:
+    """All processes of the group that the caller calls `pid` (0: its own), the newest first, as in the kernel."""
+    leader = supervisors_pid(call, pid) if pid else call.tid
+    group = stat_field(leader, GROUP) if leader else 0
+    return [tid for tid in sorted(everyone(), reverse=True) if stat_field(tid, GROUP) == group] if group else []
+
+
+def supervised_threads(call: Call, processes: list[int]) -> list[int]:
+    """The threads of those of these processes that are ours, and that the caller sees."""
+
+    def is_ours(pid: int) -> bool:
+        """Of our user namespace, too, for the number may be another supervisor's."""
+        try:
+            same = os.stat(f"/proc/{pid}/ns/user").st_ino == own
+        except OSError:
+            return False
+        return same and call.world.tasks.supervises(pid) and bool(pid_for(call, pid))
+
+    own = os.stat("/proc/self/ns/user").st_ino
+    return [tid for pid in processes if is_ours(pid) for tid in thread_ids(pid)]
 
 
 # ---------------------------------------------------------------- what may be done to them

@@ -12,11 +12,12 @@ import os
 from errno import EACCES, EINVAL, EPERM, ESRCH
 from struct import Struct
 
+from remainroot import abi as abis
 from remainroot import quick
 from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.handlers.peers import affects, supervisors_pid
-from remainroot.kernel import RLIM_INFINITY, prlimit
+from remainroot.handlers.peers import affects, everyone, group_members, supervised_threads, supervisors_pid
+from remainroot.kernel import RLIM_INFINITY, prlimit, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,18 +26,21 @@ if TYPE_CHECKING:
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
-_PRIO_PROCESS: Final = 0
+_PRIO_PROCESS, _PRIO_PGRP, _PRIO_USER = 0, 1, 2
 _RLIMIT_NICE: Final = 13
-_IOPRIO_WHO_PROCESS: Final = 1
-_IOPRIO_CLASS_RT: Final = 1
+_IOPRIO_WHO_PROCESS, _IOPRIO_WHO_PGRP, _IOPRIO_WHO_USER = 1, 2, 3
+_IOPRIO_CLASS_RT, _IOPRIO_CLASS_BE, _IOPRIO_CLASS_IDLE = 1, 2, 3
 _REAL_TIME: Final = (1, 2)
 """SCHED_FIFO and SCHED_RR."""
 _NORMAL: Final = (0, 3, 5)
 """SCHED_OTHER, SCHED_BATCH and SCHED_IDLE."""
+_SCHED_RR, _SCHED_IDLE = 2, 5
 _RESET_ON_FORK: Final = 0x4000_0000
 _ATTRIBUTES: Final = Struct("=IIQiI")
 """struct sched_attr as far as it is understood here: size, policy, flags, nice value, priority."""
 _ATTRIBUTES_SIZE: Final = 48
+
+_SYS_IOPRIO_SET, _SYS_IOPRIO_GET = (abis.native()[0].numbers[name] for name in ("ioprio_set", "ioprio_get"))
 
 _NICE, _POLICY, _IO = "nice", "policy", "ioprio"
 
@@ -63,7 +67,29 @@ def _remembered(call: Call, pid: int, name: str) -> tuple[int, int] | None:
     if call.world.tasks.untouched:
         return None
     tid = _target(call, pid)
-    return call.world.tasks.state(tid).pretended(name) if tid else None
+    return _told(call, tid, name) if tid else None
+
+
+def _told(call: Call, tid: int, name: str) -> tuple[int, int] | None:
+    """What `tid` was told to have.
+
+    A policy with SCHED_RESET_ON_FORK is no child's: the kernel takes that flag, which anybody may set, from a child.
+    """
+    found = call.world.tasks.state(tid).pretended(name)
+    if found is not None and name == _POLICY and found[0] & _RESET_ON_FORK:
+        try:
+            return found if os.sched_getscheduler(tid) & _RESET_ON_FORK else None
+        except OSError:
+            return None
+    return found
+
+
+def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
+    """The threads of a process group (0: the caller's), or those that a user (0: the caller's) runs."""
+    if not is_user:
+        return supervised_threads(call, group_members(call, who))
+    state, uid = call.world.tasks.state, who & 0xFFFF_FFFF
+    return [tid for tid in supervised_threads(call, everyone()) if state(tid).creds.uid == uid]
 
 
 # ---------------------------------------------------------------- nice values
@@ -71,12 +97,15 @@ def _remembered(call: Call, pid: int, name: str) -> tuple[int, int] | None:
 
 @handles("setpriority")
 def setpriority(call: Call) -> Outcome:
-    """setpriority(2) of one process.
+    """setpriority(2) of one process, or of all of a group or a user.
 
     EPERM unless the effective id is its real or effective one; EACCES for a lower value without CAP_SYS_NICE; EPERM
-    where it is permitted more than the caller.
+    where it is permitted more than the caller. Of many the last error counts.
     """
-    if call.signed(0) != _PRIO_PROCESS:
+    which = call.signed(0)
+    if which in (_PRIO_PGRP, _PRIO_USER):
+        return _set_nice_of_many(call, which == _PRIO_USER)
+    if which != _PRIO_PROCESS:
         return CONTINUE
     tid = _target(call, call.signed(1))
     outcome = affects(call, call.signed(1), CAP_SYS_NICE, _owns)
@@ -86,6 +115,27 @@ def setpriority(call: Call) -> Outcome:
     if outcome is not CONTINUE:
         return Fail(EACCES) if _is_lower(call, tid, call.signed(2)) else outcome
     return _set_nice(call, tid, call.signed(2))
+
+
+def _set_nice_of_many(call: Call, is_user: bool) -> Outcome:
+    if "nice" in call.world.settings.refused:
+        return CONTINUE
+    error = ESRCH
+    creds, wanted = call.creds, call.signed(2)
+    who = call.signed(1)
+    for tid in _many(call, creds.uid if is_user and who == 0 else who, is_user=is_user):
+        target = call.world.tasks.state(tid).creds
+        may = creds.capable(CAP_SYS_NICE)
+        if not may and not _owns(creds, target):
+            error = EPERM
+        elif not may and _is_lower(call, tid, wanted):
+            error = EACCES
+        elif not may and not _may(creds, target):
+            error = EPERM
+        else:
+            _change_nice(call, tid, _nice(wanted))
+            error = 0 if error == ESRCH else error
+    return Fail(error) if error else DONE
 
 
 def _owns(creds: Credentials, target: Credentials) -> bool:
@@ -98,10 +148,8 @@ def _nice(wanted: int) -> int:
 
 def _is_lower(call: Call, tid: int, wanted: int) -> bool:
     """Whether this is a lower value than `tid` has, and than its limit allows."""
-    told = call.world.tasks.state(tid).pretended(_NICE)
-    now = os.getpriority(os.PRIO_PROCESS, tid) if told is None else told[0]
     limit = prlimit(tid, _RLIMIT_NICE)[0]
-    return _nice(wanted) < now and limit != RLIM_INFINITY and 20 - _nice(wanted) > limit
+    return _nice(wanted) < _nice_of(call, tid) and limit != RLIM_INFINITY and 20 - _nice(wanted) > limit
 
 
 def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
@@ -114,6 +162,12 @@ def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
             return CONTINUE
         if value < before[0]:
             return Fail(EACCES)
+    return _change_nice(call, tid, value)
+
+
+def _change_nice(call: Call, tid: int, value: int) -> Outcome:
+    """Really, or else in words."""
+    call.check()
     try:
         os.setpriority(os.PRIO_PROCESS, tid, value)
     except OSError as error:
@@ -127,9 +181,23 @@ def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
 
 @handles("getpriority")
 def getpriority(call: Call) -> Outcome:
-    """getpriority(2) of one process: 20 less its nice value."""
-    found = _remembered(call, call.signed(1), _NICE) if call.signed(0) == _PRIO_PROCESS else None
+    """getpriority(2) of one process: 20 less its nice value; of many the highest that any has."""
+    which, who = call.signed(0), call.signed(1)
+    if which in (_PRIO_PGRP, _PRIO_USER) and not call.world.tasks.untouched:
+        is_user = which == _PRIO_USER
+        many = _many(call, call.creds.uid if is_user and who == 0 else who, is_user=is_user)
+        return Return(20 - min(_nice_of(call, tid) for tid in many)) if many else Fail(ESRCH)
+    found = _remembered(call, who, _NICE) if which == _PRIO_PROCESS else None
     return CONTINUE if found is None else Return(20 - found[0])
+
+
+def _nice_of(call: Call, tid: int) -> int:
+    """What the task is told to have; 19, which is nobody's loss, if it is gone."""
+    found = _told(call, tid, _NICE)
+    try:
+        return os.getpriority(os.PRIO_PROCESS, tid) if found is None else found[0]
+    except OSError:
+        return 19
 
 
 # ---------------------------------------------------------------- policies
@@ -144,21 +212,59 @@ def sched_setaffinity(call: Call) -> Outcome:
 def _set_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
     """Real-time policies are remembered where the kernel refuses them, any other ends that."""
     plain = policy & ~_RESET_ON_FORK
-    if plain in _REAL_TIME:
-        if not call.creds.capable(CAP_SYS_NICE) or "realtime" in call.world.settings.refused:
+    if plain not in _REAL_TIME:
+        return _set_normal(call, tid, policy) if plain in _NORMAL and priority == 0 else CONTINUE
+    if "realtime" in call.world.settings.refused:
+        return CONTINUE
+    if not call.creds.capable(CAP_SYS_NICE):
+        return _lower_policy(call, tid, policy, priority)
+    if not 1 <= priority <= 99:
+        return Fail(EINVAL)
+    try:
+        os.sched_setscheduler(tid, policy, os.sched_param(priority))
+    except OSError as error:
+        if error.errno != EPERM:
             return CONTINUE
-        if not 1 <= priority <= 99:
-            return Fail(EINVAL)
-        try:
-            os.sched_setscheduler(tid, policy, os.sched_param(priority))
-        except OSError as error:
-            if error.errno != EPERM:
-                return CONTINUE
-            _remember(call, tid, _POLICY, (policy, priority))
-        else:
-            _remember(call, tid, _POLICY, None)
-        return DONE
-    if plain in _NORMAL and priority == 0:
+        _pretend_policy(call, tid, policy, priority)
+    else:
+        _remember(call, tid, _POLICY, None)
+    return DONE
+
+
+def _pretend_policy(call: Call, tid: int, policy: int, priority: int) -> None:
+    """Remember it; that no child shall have it is the kernel's to remember, see `_told`."""
+    if policy & _RESET_ON_FORK:
+        os.sched_setscheduler(tid, os.sched_getscheduler(tid) | _RESET_ON_FORK, os.sched_getparam(tid))
+    _remember(call, tid, _POLICY, (policy, priority))
+
+
+def _lower_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
+    """Without CAP_SYS_NICE: what the task was told to have may become less, and be kept from children."""
+    told = _told(call, tid, _POLICY)
+    if told is None or policy & ~_RESET_ON_FORK != told[0] & ~_RESET_ON_FORK or not 1 <= priority <= told[1]:
+        return CONTINUE
+    if told[0] & ~policy & _RESET_ON_FORK:
+        return Fail(EPERM)
+    _pretend_policy(call, tid, policy, priority)
+    return DONE
+
+
+def _set_normal(call: Call, tid: int, policy: int) -> Outcome:
+    """An ordinary policy: the kernel's business, but to leave SCHED_IDLE or SCHED_RESET_ON_FORK takes CAP_SYS_NICE."""
+    if call.creds.capable(CAP_SYS_NICE) and "nice" not in call.world.settings.refused:
+        now = os.sched_getscheduler(tid)
+        if now & ~_RESET_ON_FORK == _SCHED_IDLE or now & ~policy & _RESET_ON_FORK:
+            try:
+                os.sched_setscheduler(tid, policy, os.sched_param(0))
+            except OSError as error:
+                if error.errno != EPERM:
+                    return CONTINUE
+                _pretend_policy(call, tid, policy, 0)
+            else:
+                _remember(call, tid, _POLICY, None)
+            return DONE
+    told = _told(call, tid, _POLICY)
+    if told is not None and not (told[0] & ~policy & _RESET_ON_FORK):
         _remember(call, tid, _POLICY, None)
     return CONTINUE
 
@@ -210,6 +316,22 @@ def sched_getscheduler(call: Call) -> Outcome:
     return CONTINUE if found is None else Return(found[0])
 
 
+@handles("sched_rr_get_interval", "sched_rr_get_interval_time64")
+def sched_rr_get_interval(call: Call) -> Outcome:
+    """sched_rr_get_interval(2): the slice of SCHED_RR, none of SCHED_FIFO."""
+    found = _remembered(call, call.signed(0), _POLICY)
+    if found is None or found[0] & ~_RESET_ON_FORK not in _REAL_TIME:
+        return CONTINUE
+    milliseconds = 0
+    if found[0] & ~_RESET_ON_FORK == _SCHED_RR:
+        with open("/proc/sys/kernel/sched_rr_timeslice_ms", "rb") as file:
+            milliseconds = int(file.read())
+    wide = call.abi.bits == 64 or call.name.endswith("64")
+    slice_ = (milliseconds // 1000, milliseconds % 1000 * 1_000_000)
+    call.write(call.ptr(1), Struct("=qq" if wide else "=ii").pack(*slice_))
+    return DONE
+
+
 @handles("sched_getparam")
 def sched_getparam(call: Call) -> Outcome:
     """sched_getparam(2)."""
@@ -238,31 +360,73 @@ def sched_getattr(call: Call) -> Outcome:
 # ---------------------------------------------------------------- I/O priorities
 
 
+def _may_order(creds: Credentials, target: Credentials) -> bool:
+    return target.uid in (creds.uid, creds.euid) or creds.capable(CAP_SYS_NICE)
+
+
 @handles("ioprio_set")
 def ioprio_set(call: Call) -> Outcome:
-    """ioprio_set(2) of one process: EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE."""
-    if call.signed(0) != _IOPRIO_WHO_PROCESS:
-        return CONTINUE
-    value = call.unsigned(2)
-    real_time = value >> 13 & 7 == _IOPRIO_CLASS_RT
-    if real_time and not (call.creds.capable(CAP_SYS_ADMIN) or call.creds.capable(CAP_SYS_NICE)):
+    """ioprio_set(2) of one process, or of all of a group or a user.
+
+    EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE, and for another's process, which ends it.
+    """
+    which, who, value = call.signed(0), call.signed(1), call.unsigned(2)
+    kind = value >> 13 & 7
+    known = kind in (_IOPRIO_CLASS_RT, _IOPRIO_CLASS_BE, _IOPRIO_CLASS_IDLE) or not value & 0xE007
+    if which not in (_IOPRIO_WHO_PROCESS, _IOPRIO_WHO_PGRP, _IOPRIO_WHO_USER) or not known:
+        return CONTINUE  # EINVAL
+    creds = call.creds
+    real_time = kind == _IOPRIO_CLASS_RT
+    if real_time and not (creds.capable(CAP_SYS_ADMIN) or creds.capable(CAP_SYS_NICE)):
         return Fail(EPERM)
-    outcome = affects(call, call.signed(1), CAP_SYS_NICE, _may)
-    tid = _target(call, call.signed(1))
-    if outcome is not CONTINUE:
-        return outcome
-    if not tid:
-        return Fail(ESRCH) if real_time else CONTINUE
-    if real_time and "ioprio" not in call.world.settings.refused:
-        _remember(call, tid, _IO, (value, 0))
-        return DONE
-    if not call.world.tasks.untouched:
-        _remember(call, tid, _IO, None)
-    return CONTINUE
+    if real_time and "ioprio" in call.world.settings.refused:
+        return CONTINUE
+    if call.world.tasks.untouched and not real_time and which != _IOPRIO_WHO_USER:
+        return CONTINUE
+    if which == _IOPRIO_WHO_PROCESS:
+        tids = [tid for tid in [_target(call, who)] if tid]
+    else:
+        tids = _many(call, who, is_user=which == _IOPRIO_WHO_USER)
+    return _order(call, tids, value)
+
+
+def _order(call: Call, tids: list[int], value: int) -> Outcome:
+    """The real-time class in words, others really."""
+    for tid in tids:
+        if not _may_order(call.creds, call.world.tasks.state(tid).creds):
+            return Fail(EPERM)
+        if value >> 13 & 7 == _IOPRIO_CLASS_RT:
+            _remember(call, tid, _IO, (value, 0))
+        else:
+            call.check()
+            syscall(_SYS_IOPRIO_SET, _IOPRIO_WHO_PROCESS, tid, value)
+            _remember(call, tid, _IO, None)
+    return DONE if tids else Fail(ESRCH)
 
 
 @handles("ioprio_get")
 def ioprio_get(call: Call) -> Outcome:
-    """ioprio_get(2) of one process."""
-    found = _remembered(call, call.signed(1), _IO) if call.signed(0) == _IOPRIO_WHO_PROCESS else None
+    """ioprio_get(2) of one process; of many the highest that any has."""
+    which, who = call.signed(0), call.signed(1)
+    if which in (_IOPRIO_WHO_PGRP, _IOPRIO_WHO_USER) and not call.world.tasks.untouched:
+        many = _many(call, who, is_user=which == _IOPRIO_WHO_USER)
+        return Return(min(_io_priority(call, tid) for tid in many)) if many else Fail(ESRCH)
+    found = _remembered(call, who, _IO) if which == _IOPRIO_WHO_PROCESS else None
     return CONTINUE if found is None else Return(found[0])
+
+
+def _io_priority(call: Call, tid: int) -> int:
+    """What the task is told to have, made of its nice value if it has none of its own: ioprio_set(2)."""
+    found = _told(call, tid, _IO)
+    if found is not None:
+        return found[0]
+    try:
+        own = syscall(_SYS_IOPRIO_GET, _IOPRIO_WHO_PROCESS, tid)
+        told = _told(call, tid, _POLICY)
+        policy = (os.sched_getscheduler(tid) if told is None else told[0]) & ~_RESET_ON_FORK
+    except OSError:
+        own, policy = _IOPRIO_CLASS_IDLE << 13, _SCHED_IDLE  # gone
+    if own >> 13:
+        return own
+    kind = _IOPRIO_CLASS_RT if policy in _REAL_TIME else _IOPRIO_CLASS_BE
+    return (_IOPRIO_CLASS_IDLE if policy == _SCHED_IDLE else kind) << 13 | (_nice_of(call, tid) + 20) // 5

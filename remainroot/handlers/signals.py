@@ -13,7 +13,7 @@ from errno import EPERM, ESRCH
 
 from remainroot.credentials import CAP_KILL
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.peers import everyone, pid_for, supervisors_pid
+from remainroot.handlers.peers import SESSION, everyone, group_members, pid_for, stat_field, supervisors_pid
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -26,17 +26,6 @@ else:
     from _signal import SIGCONT, pidfd_send_signal  # without the module's 8 ms of enum
 
 _NSIG: Final = 64
-_GROUP, _SESSION = 2, 3
-
-
-def _stat_field(tid: int, index: int) -> int:
-    """A number of /proc/TID/stat behind the command's name (proc_pid_stat(5)); 0 if the task is gone."""
-    try:
-        with open(f"/proc/{tid}/stat", "rb") as file:
-            text = file.read()
-    except OSError:
-        return 0
-    return int(text[text.rindex(b")") + 2 :].split()[index])
 
 
 def _allowed(call: Call, tid: int, signo: int) -> bool:
@@ -46,7 +35,7 @@ def _allowed(call: Call, tid: int, signo: int) -> bool:
         return True
     if thread_group(tid) == thread_group(call.tid):
         return True
-    return signo == SIGCONT and _stat_field(tid, _SESSION) == _stat_field(call.tid, _SESSION)
+    return signo == SIGCONT and stat_field(tid, SESSION) == stat_field(call.tid, SESSION)
 
 
 def _to_one(call: Call, pid: int, signo: int) -> Outcome:
@@ -74,11 +63,9 @@ def kill(call: Call) -> Outcome:
         # PID 1 is not meant, nor who is in no pid namespace of the caller's.
         targets = [tid for tid in everyone() if tid != own and pid_for(call, tid) > 1]
     else:
-        leader = call.tid if pid == 0 else supervisors_pid(call, -pid)
-        group = _stat_field(leader, _GROUP) if pid == 0 or leader else 0
-        if not group:
+        targets = group_members(call, -pid)
+        if not targets:
             return CONTINUE
-        targets = [tid for tid in everyone() if _stat_field(tid, _GROUP) == group]
     return _to_many(call, targets, signo, everybody=pid == -1)
 
 

@@ -517,6 +517,103 @@ def priorities() -> None:
     print(in_child(user))
 
 
+def many_priorities() -> None:
+    """Those of a process group, and of all that a user runs."""
+    os.setpgid(0, 0)
+    pids = [started(54321), started(0)]
+    group, user, whole_group, whole_user = os.PRIO_PGRP, os.PRIO_USER, 2, 3
+
+    def show() -> None:
+        print([os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, *pids)], os.getpriority(group, 0))
+        print([LIBC.syscall(IOPRIO_GET, 1, pid) for pid in (0, *pids)], LIBC.syscall(IOPRIO_GET, whole_group, 0))
+
+    def change(what: str, which: int, who: int, value: int) -> None:
+        attempt(f"{what} {value}", lambda: os.setpriority(which, who, value))
+        show()
+
+    def order(what: str, which: int, who: int, value: int) -> None:
+        print(what, value, LIBC.syscall(IOPRIO_SET, which, who, value), ctypes.get_errno())
+        show()
+
+    for value in (19, -4, 2, -6):
+        change("group", group, 0, value)
+        change("its number", group, os.getpgrp(), value + 1)
+        change("user", user, 54321, value - 1)
+    for value in (1 << 13 | 3, 2 << 13 | 5, 1 << 13 | 8, 3 << 13, 0):
+        order("group", whole_group, 0, value)
+        order("user", whole_user, 54321, value)
+    order("user", whole_user, 54321, 1 << 13 | 2)
+    print(LIBC.syscall(IOPRIO_GET, whole_user, 54321), os.getpriority(user, 54321))
+    for which in (group, user):
+        attempt("nobody", functools.partial(os.setpriority, which, 54322, -1))
+        attempt("nobody's", functools.partial(os.getpriority, which, 54322))
+    print(LIBC.syscall(IOPRIO_SET, whole_user, 54322, 1 << 13), LIBC.syscall(IOPRIO_SET, whole_group, 54322, 1 << 13))
+    print(LIBC.syscall(IOPRIO_GET, whole_user, 54322), LIBC.syscall(IOPRIO_GET, whole_group, 54322))
+
+    def as_user() -> None:
+        drop(54321, 54321)
+        for value in (-7, -2, 15):
+            attempt(f"user {value}", lambda: os.setpriority(group, 0, value))  # noqa: B023  # called at once
+            attempt(f"user's {value}", lambda: os.setpriority(user, 0, value))  # noqa: B023
+            show()
+        for which, who in ((whole_group, 0), (whole_user, 0), (whole_user, 54321), (1, pids[0]), (1, pids[1])):
+            for value in (2 << 13, 1 << 13, 5 << 13, 4, 8):
+                print(which, value, LIBC.syscall(IOPRIO_SET, which, who, value), ctypes.get_errno())
+                show()
+
+    print(in_child(as_user))
+    show()
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+def started(uid: int) -> int:
+    """A process of this user that waits."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        drop(uid, uid)
+        os.write(w, b"x")
+        while True:
+            time.sleep(60)
+    os.read(r, 1)
+    os.close(r)
+    os.close(w)
+    return pid
+
+
+def few_policies() -> None:
+    """What becomes of a real-time policy: slices, children, and those who may have it no more."""
+
+    def say() -> None:
+        print(os.sched_getscheduler(0), os.sched_getparam(0).sched_priority, round(os.sched_rr_get_interval(0), 1))
+
+    def choose(policy: int, priority: int) -> None:
+        attempt(f"{policy} {priority}", lambda: os.sched_setscheduler(0, policy, os.sched_param(priority)))
+        say()
+        in_child(say)
+
+    reset = 0x4000_0000
+    for policy in (os.SCHED_RR, os.SCHED_FIFO, os.SCHED_RR | reset):
+        choose(policy, 10)
+    choose(os.SCHED_IDLE, 0)
+    choose(os.SCHED_OTHER, 0)
+    choose(os.SCHED_RR | reset, 10)
+    choose(os.SCHED_BATCH, 0)
+
+    def user(*choices: tuple[int, int]) -> None:
+        drop(33, 33)
+        for policy, priority in choices:
+            choose(policy, priority)
+
+    rr, fifo, batch = os.SCHED_RR, os.SCHED_FIFO, os.SCHED_BATCH
+    for policy in (rr, rr | reset):
+        choose(policy, 10)
+        for second in ((rr, 11), (rr, 5), (fifo, 5), (rr | reset, 5), (batch, 0)):
+            print(in_child(functools.partial(user, second, (rr, 10), (rr, 3), (rr | reset, 2))))
+
+
 def policies() -> None:
     real_time = [(os.SCHED_FIFO, 7), (os.SCHED_RR, 1), (os.SCHED_FIFO, 0), (os.SCHED_FIFO, 100)]
     for policy, priority in (*real_time, (os.SCHED_BATCH, 0), (os.SCHED_RR | 0x40000000, 99), (0, 0), (9, 1)):
@@ -533,6 +630,9 @@ def policies() -> None:
     print(os.sched_getscheduler(0))
     done = subprocess.run(["ionice", "-c1", "true"], capture_output=True, text=True, check=False)
     print(done.returncode, done.stderr)
+
+
+IOPRIO_SET, IOPRIO_GET = 251, 252
 
 
 def host_names() -> None:

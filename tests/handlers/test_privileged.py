@@ -13,7 +13,7 @@ from remainroot.cli import PRETENCES
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot
 
-SCENARIOS = ("priorities", "policies", "host_names", "locking")
+SCENARIOS = ("priorities", "many_priorities", "policies", "few_policies", "host_names", "locking")
 
 
 @pytest.mark.oracle
