@@ -8,8 +8,10 @@ succeed here: remembered if it can be asked back.
 from __future__ import annotations
 
 import os
-from errno import EFAULT, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from errno import EFAULT, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EPERM
 from stat import S_ISBLK, S_ISDIR, S_ISREG
+from struct import Struct
+from time import monotonic
 
 from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
@@ -123,10 +125,33 @@ def mlockall(call: Call) -> Outcome:
 
 @handles("mlock", "mlock2")
 def mlock(call: Call) -> Outcome:
-    """mlock(2) beyond RLIMIT_MEMLOCK: nothing is locked."""
-    if not _pretends_to_lock(call) or _may_lock(call, call.ptr(1) + 8192):
+    """mlock(2) beyond RLIMIT_MEMLOCK: nothing is locked. EINVAL for what is no range, ENOMEM for one with gaps."""
+    if not _pretends_to_lock(call) or _may_lock(call, call.ptr(1) + 2 * PAGE):
         return CONTINUE
-    return DONE
+    if call.name == "mlock2" and call.unsigned(2) & ~_MLOCK_ONFAULT:
+        return Fail(EINVAL)
+    start = call.ptr(0) & -PAGE
+    end = start + ((call.ptr(1) + call.ptr(0) % PAGE + PAGE - 1) % _WRAP & -PAGE)
+    if end >= _WRAP:
+        return Fail(EINVAL)
+    return DONE if _is_mapped(call.tid, start, end) else Fail(ENOMEM)
+
+
+_MLOCK_ONFAULT: Final = 1
+_WRAP: Final = 1 << 64
+"""Where the kernel's numbers begin anew."""
+
+
+def _is_mapped(tid: int, start: int, end: int) -> bool:
+    """Whether every page from `start` to `end` is in a mapping: proc_pid_maps(5)."""
+    with open(f"/proc/{tid}/maps", "rb") as maps:
+        for line in maps:
+            first, last = (int(number, 16) for number in line.split(None, 1)[0].split(b"-"))
+            if last > start >= first:
+                start = last
+            if start >= end:
+                return True
+    return start >= end
 
 
 # ---------------------------------------------------------------- the kernel's log
@@ -149,7 +174,7 @@ def syslog(call: Call) -> Outcome:
         return Fail(EINVAL) if not call.ptr(1) or call.signed(2) < 0 else Return(0)
     if action == 8 and not 1 <= call.signed(2) <= 8:
         return Fail(EINVAL)
-    return Return(_SIZES[action]) if action in _SIZES else DONE if action in _SILENT else CONTINUE
+    return Return(_SIZES[action]) if action in _SIZES else DONE if action in _SILENT else Fail(EINVAL)
 
 
 def _log_is_open() -> bool:
@@ -208,9 +233,53 @@ def swap(call: Call) -> Outcome:
 # ---------------------------------------------------------------- clocks
 
 
-@handles("settimeofday", "clock_settime", "clock_settime64", "stime")
-def set_clock(call: Call) -> Outcome:
-    """settimeofday(2), clock_settime(2), stime(2): with --fake-time they succeed, and no clock changes."""
-    if not call.world.settings.fake_time or not call.creds.capable(CAP_SYS_TIME):
+_CLOCK_REALTIME: Final = 0
+_MILLION, _BILLION = 1_000_000, 1_000_000_000
+_SECONDS_MAX: Final = (1 << 63) // _BILLION - 30 * 365 * 24 * 3600
+"""No later time can be set: the kernel keeps thirty years before its clock ends."""
+_ZONE_MAX: Final = 15 * 60
+
+
+def _time(call: Call, address: int, *, wide: bool) -> tuple[int, int]:
+    """A struct timeval or timespec."""
+    seconds, part = Struct("=qq" if wide else "=ii").unpack(call.read(address, 16 if wide else 8))
+    return seconds, part
+
+
+def _set(seconds: int, part: int, parts: int) -> Outcome:
+    """EINVAL for no time, and for one before the machine was started."""
+    return DONE if int(monotonic()) < seconds < _SECONDS_MAX and 0 <= part < parts else Fail(EINVAL)
+
+
+@handles("clock_settime", "clock_settime64")
+def clock_settime(call: Call) -> Outcome:
+    """clock_settime(2): with --fake-time it succeeds for CLOCK_REALTIME, and no clock changes."""
+    if not _pretends_to_set(call) or call.signed(0) != _CLOCK_REALTIME:
         return CONTINUE
-    return DONE
+    seconds, nanoseconds = _time(call, call.ptr(1), wide=call.abi.bits == 64 or call.name.endswith("64"))
+    return _set(seconds, nanoseconds, _BILLION)
+
+
+@handles("settimeofday")
+def settimeofday(call: Call) -> Outcome:
+    """settimeofday(2): as `clock_settime`; EINVAL for a zone more than 15 hours away."""
+    if not _pretends_to_set(call):
+        return CONTINUE
+    when = _time(call, call.ptr(0), wide=call.abi.bits == 64) if call.ptr(0) else None
+    if when is not None and not 0 <= when[1] < _MILLION:
+        return Fail(EINVAL)
+    west = int.from_bytes(call.read(call.ptr(1), 8)[:4], "little", signed=True) if call.ptr(1) else 0
+    outcome = DONE if when is None else _set(*when, _MILLION)
+    return outcome if -_ZONE_MAX <= west <= _ZONE_MAX else Fail(EINVAL)
+
+
+@handles("stime")
+def stime(call: Call) -> Outcome:
+    """stime(2): as `clock_settime`, in seconds."""
+    if not _pretends_to_set(call):
+        return CONTINUE
+    return _set(int.from_bytes(call.read(call.ptr(0), 4), "little", signed=True), 0, 1)
+
+
+def _pretends_to_set(call: Call) -> bool:
+    return call.world.settings.fake_time and call.creds.capable(CAP_SYS_TIME)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+from errno import EACCES
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick
 from remainroot.credentials import CAP_SYS_PTRACE, KEEP, ROOT, parse_file_caps
-from remainroot.dispatch import CONTINUE, Exec, handles
+from remainroot.dispatch import CONTINUE, Exec, Fail, handles
 from remainroot.handlers.paths import Unresolved, find, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.tasks import SUID_DUMPABLE
@@ -29,7 +30,7 @@ _SHEBANG: Final = 256
 
 @handles("execve", quick=quick.execute(path=0))
 def execve(call: Call) -> Outcome:
-    """execve(2)."""
+    """execve(2): EACCES for a device node, whose placeholder is an empty file."""
     return _exec(call, AT_FDCWD, 0, 0)
 
 
@@ -48,6 +49,8 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     state = call.state
     plain = state.creds == ROOT and state.dumpable == 1
     try:
+        if S_ISREG(st.st_mode) and not S_ISREG(world.owner(fd, st).mode):
+            return Fail(EACCES)  # a device node's placeholder
         unchanged = plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid)
         if unchanged and not world.settings.whole_identity:
             return CONTINUE

@@ -98,20 +98,22 @@ _NEWUSER: Final = 0x1000_0000
 _KINDS: Final = (0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000)
 """CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET: what takes CAP_SYS_ADMIN."""
 _ANY: Final = sum(_KINDS)
+_NEWTIME: Final = 0x80
+"""CLONE_NEWTIME takes it as well; in the flags of clone(2) it is a part of the signal."""
 _FS: Final = 0x200
 _UNSHARABLE: Final = _ANY | _NEWUSER | 0x100 | _FS | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80
 
 
-def _new(call: Call, flags: int) -> None:
-    if flags & _ANY and not flags & _NEWUSER and not (flags & _FS and flags & _KINDS[0]):
+def _new(call: Call, flags: int, kinds: int = _ANY) -> None:
+    if flags & kinds and not flags & _NEWUSER and not (flags & _FS and flags & _KINDS[0]):
         _administrate(call)
 
 
-@guards("unshare", when=has_bits(0, *_KINDS))
+@guards("unshare", when=has_bits(0, *_KINDS, _NEWTIME))
 def unshare(call: Call) -> None:
     """unshare(2) of a namespace takes CAP_SYS_ADMIN, which a new user namespace gives."""
     flags = call.ptr(0)
-    if flags & _ANY and not flags & ~_UNSHARABLE and not flags & _NEWUSER:
+    if flags & (_ANY | _NEWTIME) and not flags & ~_UNSHARABLE and not flags & _NEWUSER:
         _administrate(call)
 
 
@@ -124,7 +126,7 @@ def clone(call: Call) -> None:
 @guards("clone3")
 def clone3(call: Call) -> None:
     """As `clone`, with the flags in memory."""
-    _new(call, int.from_bytes(call.read(call.ptr(0), 8), "little"))
+    _new(call, int.from_bytes(call.read(call.ptr(0), 8), "little"), _ANY | _NEWTIME)
 
 
 _NS_GET_NSTYPE: Final = 0xB703
@@ -142,7 +144,7 @@ def setns(call: Call) -> None:
     name = f"/proc/{call.tid}/fd/{call.signed(0)}"
     target, wanted = os.readlink(name), call.unsigned(1)
     if target.endswith("[pidfd]"):
-        if wanted and not wanted & ~(_ANY | _NEWUSER):
+        if wanted and not wanted & ~(_ANY | _NEWTIME | _NEWUSER):
             _join(call, wanted)
     elif ":[" in target and not target.startswith(("pipe:", "socket:", "anon_inode:")):
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)

@@ -27,9 +27,9 @@ def _trace(call: Call, tid: int, errno: int = EPERM, *, by_fs_ids: bool = False)
             raise Refused(errno)
 
 
-def _trace_pid(call: Call, pid: int, *, by_fs_ids: bool = False) -> None:
+def _trace_pid(call: Call, pid: int) -> None:
     if pid > 0:
-        _trace(call, supervisors_pid(call, pid), by_fs_ids=by_fs_ids)
+        _trace(call, supervisors_pid(call, pid))
 
 
 @guards("ptrace", when=equals(0, _PTRACE_ATTACH, _PTRACE_SEIZE))
@@ -52,9 +52,9 @@ def _holds_any(call: Call, vector: int, count: int) -> bool:
 
 @guards("process_vm_readv", "process_vm_writev")
 def process_vm(call: Call) -> None:
-    """process_vm_readv(2): as attaching with ptrace(2), but by the filesystem's ids."""
+    """process_vm_readv(2): as attaching with ptrace(2)."""
     if not call.ptr(5) and _holds_any(call, call.ptr(1), call.ptr(2)) and _holds_any(call, call.ptr(3), call.ptr(4)):
-        _trace_pid(call, call.signed(0), by_fs_ids=True)
+        _trace_pid(call, call.signed(0))
 
 
 @guards("kcmp")
@@ -72,7 +72,7 @@ def pidfd_getfd(call: Call) -> None:
 
 @guards("process_madvise")
 def process_madvise(call: Call) -> None:
-    """process_madvise(2): as reading with process_vm_readv, but EACCES."""
+    """process_madvise(2): as reading what procfs shows of its memory, by the filesystem's ids: EACCES."""
     if not call.unsigned(4) and not permissions.may_profile(call.creds):
         _trace(call, behind(call), EACCES, by_fs_ids=True)
 

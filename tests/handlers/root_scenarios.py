@@ -12,6 +12,7 @@ import errno
 import fcntl
 import functools
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -655,6 +656,15 @@ def locking() -> None:
     buffer = ctypes.create_string_buffer(64 << 20)
     print(LIBC.mlock(buffer, len(buffer)))
     _ = bytearray(32 << 20)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096, 4096))
+    place, word = ctypes.addressof(buffer), ctypes.c_size_t
+    sizes = (-4096, 0, 1 << 20, 1 << 40, -1)
+    for address, size in ((4096, 1 << 20), (-4096, 8192), (place + 5, 1 << 20), *((place, size) for size in sizes)):
+        result = LIBC.mlock(word(address), word(size))
+        print(size, result, ctypes.get_errno() if result else 0)
+    for flags in (0, 1, 2, 3, -1):
+        result = LIBC.mlock2(word(place), word(1 << 20), flags)
+        print("flags", flags, result, ctypes.get_errno() if result else 0)
 
 
 # ---------------------------------------------------------------- terminals and pipes

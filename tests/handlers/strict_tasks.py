@@ -124,6 +124,7 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
     "kcmp": lambda pid: system_call(KCMP, pid, os.getpid(), 0, 0, 0),
     "kcmp other way": lambda pid: system_call(KCMP, os.getpid(), pid, 0, 0, 0),
     "read memory": partial(vm, READ_MEMORY, 8),
+    "read memory lowered": lambda pid: inside(lambda: (LIBC.seteuid(33), vm(READ_MEMORY, 8, pid))),
     "read nothing": partial(vm, READ_MEMORY, 0),
     "write memory": partial(vm, WRITE_MEMORY, 8),
     "robust list": lambda pid: system_call(ROBUST, pid, (ctypes.c_ulong * 1)(), (ctypes.c_ulong * 1)()),
@@ -248,7 +249,7 @@ ALONE: dict[str, Callable[[], object]] = {
     "mount_setattr": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 32),
     "mount_setattr wrong": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 3),
     **{f"unshare {flag:x}": partial(inside, partial(unshare, flag))
-       for flag in (NS, UTS, IPC, UTS | IPC, USER, USER | NS, 0x1, 0x200)},
+       for flag in (NS, UTS, IPC, UTS | IPC, USER, USER | NS, 0x80, USER | 0x80, 0x1, 0x200)},
     "unshare within": lambda: inside(lambda: unshare(USER, UTS)),
     **{f"clone {flag:x}": partial(cloned, flag) for flag in (0, UTS, IPC, USER | UTS, NS | 0x200)},
     **{f"setns {kind} {flags:x}": partial(inside, partial(join, kind, flags))

@@ -82,6 +82,40 @@ def test_clocks_are_set_in_words_on_demand_only() -> None:
     assert "PermissionError" in remainroot("--", PYTHON, "-c", CLOCK).stderr
 
 
+WRONG_TIMES = """
+import ctypes, errno, struct
+libc = ctypes.CDLL(None, use_errno=True)
+BAD = ctypes.c_void_p(1)
+def attempt(number, *arguments):
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    result = libc.syscall(number, *words)
+    print(number, errno.errorcode[ctypes.get_errno()] if result else "done")
+times = [(-1, 0), (0, 0), (100, 0), (1 << 60, 0), (1 << 40, -1), (10 ** 9, -1), (10 ** 9, 10 ** 9), (10 ** 9, 2 ** 40)]
+for text in (*(struct.pack("=qq", *time) for time in times), None, b"BAD"):
+    address = BAD if text == b"BAD" else text
+    attempt(227, 0, address)
+    if text:
+        attempt(164, address, None)
+        attempt(164, address, BAD if text == b"BAD" else struct.pack("=ii", 16 * 60, 0))
+for clock in (1, 2, 3, 4, 5, 6, 7, 11, 12, 99, -1):
+    attempt(227, clock, struct.pack("=qq", 10 ** 9, 0))
+for zone in (BAD, struct.pack("=ii", 901, 0), struct.pack("=ii", -901, 0)):
+    attempt(164, None, zone)
+attempt(164, struct.pack("=qq", 10 ** 9, 10 ** 6), BAD)
+attempt(164, struct.pack("=qq", 100, 0), BAD)
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_wrong_times_are_refused(engine: str) -> None:
+    real = subprocess.run([PYTHON, "-c", WRONG_TIMES], capture_output=True, text=True, check=True, env=environment())
+    assert "done" not in real.stdout
+    fake = remainroot("--fake-time", f"--engine={engine}", "--", PYTHON, "-c", WRONG_TIMES)
+    assert fake.stderr == ""
+    assert fake.stdout.splitlines() == real.stdout.splitlines()
+
+
 def test_the_log_is_empty_or_the_real_one() -> None:
     done = remainroot("--", "dmesg")
     assert (done.returncode, done.stderr) == (0, "")
