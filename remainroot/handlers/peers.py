@@ -8,7 +8,7 @@ from errno import EPERM
 from fcntl import ioctl
 
 from remainroot.dispatch import CONTINUE, Fail
-from remainroot.tasks import parent_of, thread_ids
+from remainroot.tasks import parent_of
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -116,19 +116,32 @@ def group_members(call: Call, pid: int) -> list[int]:
     return [tid for tid in sorted(everyone(), reverse=True) if stat_field(tid, GROUP) == group] if group else []
 
 
-def supervised_threads(call: Call, processes: list[int]) -> list[int]:
-    """The threads of those of these processes that are ours, and that the caller sees."""
-
-    def is_ours(pid: int) -> bool:
-        """Of our user namespace, too, for the number may be another supervisor's."""
-        try:
-            same = os.stat(f"/proc/{pid}/ns/user").st_ino == own
-        except OSError:
-            return False
-        return same and call.world.tasks.supervises(pid) and bool(pid_for(call, pid))
-
+def _is_in_our_namespace(tid: int) -> bool:
+    """Whether the task's user namespace is the supervisor's, or one within that."""
     own = os.stat("/proc/self/ns/user").st_ino
-    return [tid for pid in processes if is_ours(pid) for tid in thread_ids(pid)]
+    try:
+        fd = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        while os.fstat(fd).st_ino != own:
+            parent = ioctl(fd, _NS_GET_PARENT)
+            os.close(fd)
+            fd = parent
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def ours(call: Call, processes: list[int]) -> list[int]:
+    """Those of these processes that are supervised, and that the caller sees.
+
+    They must be of our user namespace, too, for the number that they bear may be another supervisor's.
+    """
+    supervises = call.world.tasks.supervises
+    return [pid for pid in processes if supervises(pid) and _is_in_our_namespace(pid) and pid_for(call, pid)]
 
 
 # ---------------------------------------------------------------- what may be done to them

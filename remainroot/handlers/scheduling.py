@@ -16,8 +16,9 @@ from remainroot import abi as abis
 from remainroot import quick
 from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.handlers.peers import affects, everyone, group_members, supervised_threads, supervisors_pid
+from remainroot.handlers.peers import affects, everyone, group_members, ours, supervisors_pid
 from remainroot.kernel import RLIM_INFINITY, prlimit, syscall
+from remainroot.tasks import thread_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,10 +87,12 @@ def _told(call: Call, tid: int, name: str) -> tuple[int, int] | None:
 
 def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
     """The threads of a process group (0: the caller's), or those that a user (0: the caller's) runs."""
+    processes = ours(call, everyone() if is_user else group_members(call, who))
+    threads = [tid for pid in processes for tid in thread_ids(pid)]
     if not is_user:
-        return supervised_threads(call, group_members(call, who))
+        return threads
     state, uid = call.world.tasks.state, who & 0xFFFF_FFFF
-    return [tid for tid in supervised_threads(call, everyone()) if state(tid).creds.uid == uid]
+    return [tid for tid in threads if state(tid).creds.uid == uid]
 
 
 # ---------------------------------------------------------------- nice values

@@ -13,7 +13,7 @@ from errno import EPERM, ESRCH
 
 from remainroot.credentials import CAP_KILL
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.peers import SESSION, everyone, group_members, pid_for, stat_field, supervisors_pid
+from remainroot.handlers.peers import SESSION, everyone, group_members, ours, pid_for, stat_field, supervisors_pid
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -60,8 +60,8 @@ def kill(call: Call) -> Outcome:
         return CONTINUE
     if pid == -1:
         own = thread_group(call.tid)
-        # PID 1 is not meant, nor who is in no pid namespace of the caller's.
-        targets = [tid for tid in everyone() if tid != own and pid_for(call, tid) > 1]
+        # PID 1 is not meant, nor who is in no pid namespace of the caller's, or no task of ours: the user has others.
+        targets = [tid for tid in ours(call, everyone()) if tid != own and pid_for(call, tid) > 1]
     else:
         targets = group_members(call, -pid)
         if not targets:
@@ -75,8 +75,10 @@ def _to_many(call: Call, targets: list[int], signo: int, *, everybody: bool) -> 
     spared = [tid for tid in allowed if tid not in guardians]
     if len(spared) == len(targets) and not everybody:
         return CONTINUE
-    if not allowed:
-        return Fail(ESRCH if everybody and not targets else EPERM)
+    if everybody and not targets:
+        return Fail(ESRCH)
+    if not allowed and not everybody:
+        return Fail(EPERM)
     own = thread_group(call.tid)
     # The caller itself last: the signal may end it.
     for tid in sorted(spared, key=lambda one: one == own):

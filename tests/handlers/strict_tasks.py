@@ -97,6 +97,12 @@ def vm(number: int, size: int, pid: int) -> None:
     system_call(number, pid, local, 1, remote, 1, 0)
 
 
+def lowered(pid: int) -> None:
+    """As somebody else effectively: what counts are the real ids."""
+    LIBC.seteuid(33)
+    vm(READ_MEMORY, 8, pid)
+
+
 def advised(pid: int) -> None:
     """What comes after permission takes a real CAP_SYS_NICE (EPERM)."""
     try:
@@ -124,7 +130,7 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
     "kcmp": lambda pid: system_call(KCMP, pid, os.getpid(), 0, 0, 0),
     "kcmp other way": lambda pid: system_call(KCMP, os.getpid(), pid, 0, 0, 0),
     "read memory": partial(vm, READ_MEMORY, 8),
-    "read memory lowered": lambda pid: inside(lambda: (LIBC.seteuid(33), vm(READ_MEMORY, 8, pid))),
+    "read memory lowered": lambda pid: inside(partial(lowered, pid)),
     "read nothing": partial(vm, READ_MEMORY, 0),
     "write memory": partial(vm, WRITE_MEMORY, 8),
     "robust list": lambda pid: system_call(ROBUST, pid, (ctypes.c_ulong * 1)(), (ctypes.c_ulong * 1)()),

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Signals to everybody: kill(2) of -1, each time in a pid namespace of its own."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.handlers.rooted import PYTHON
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+
+APART = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+EVERYBODY = """
+import errno, os, signal, time
+
+def started(uid):
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(uid, uid, uid)
+        while True:
+            time.sleep(60)
+    return pid
+
+def kill_all(uid, number):
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(uid, uid, uid)
+        try:
+            print(uid, number, os.kill(-1, number), flush=True)
+        except OSError as error:
+            print(uid, number, errno.errorcode[error.errno], flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+pids = [started(0), started(77), started(78)]
+while any(open(f"/proc/{pid}/wchan").read() != "hrtimer_nanosleep" for pid in pids):
+    time.sleep(0.01)
+for uid, number in ((79, 0), (79, 15), (79, 65), (77, 0), (77, 15)):
+    kill_all(uid, number)
+    time.sleep(0.2)
+    print([os.waitpid(pid, os.WNOHANG)[1] for pid in pids], flush=True)
+    pids = [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+"""
+
+
+def run(command: list[str]) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_everybody(engine: str) -> None:
+    real = run(["unshare", *APART, PYTHON, "-c", EVERYBODY])
+    assert real[1::2] == ["[0, 0, 0]", "[0, 0, 0]", "[0, 0, 0]", "[0, 0, 0]", "[0, 15, 0]"]
+    assert run([*PLACE, *APART, *REMAINROOT[:-1], engine, "--", PYTHON, "-c", EVERYBODY]) == real
+
+
+NEIGHBOURS = """
+user="setpriv --reuid=77 --regid=77 --clear-groups"
+unshare --user --map-root-user "$@" -- $user sleep 60 &
+until pgrep -x sleep >/dev/null; do sleep 0.05; done
+unshare --user --map-root-user "$@" -- $user sh -c 'trap "" TERM; true & kill -TERM -1; echo done'
+pgrep -x -c sleep
+"""
+
+
+def test_the_users_other_processes_are_not_everybody() -> None:
+    """Nor are another supervisor's, which bear numbers as ours do."""
+    shim = [*REMAINROOT, "--store", "memory"]
+    assert run([*PLACE, *APART, "sh", "-c", NEIGHBOURS, "sh", *shim]) == ["done", "1"]
