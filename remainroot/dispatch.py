@@ -13,6 +13,7 @@ from errno import ESRCH
 from remainroot import abi as abis
 from remainroot.kernel import read_memory, read_string, write_memory
 from remainroot.outcomes import CONTINUE, DONE, Continue, Exec, Fail, InstallFd, Outcome, Replace, Return
+from remainroot.readers import ARCH as READER_ARCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ class Syscall:
 
     Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), when it needs no
     handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
-    (any of `blind`; empty: always; None: never).
+    (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
+    the handler's.
     """
 
-    __slots__ = ("blind", "handler", "name", "quick", "when")
+    __slots__ = ("blind", "handler", "name", "quick", "readers", "when")
 
     def __init__(
         self,
@@ -100,7 +102,10 @@ class Syscall:
         when: tuple[When, ...],
         quick: Quick | None,
         blind: tuple[When, ...] | None,
+        *,
+        readers: bool = False,
     ) -> None:
+        self.readers = readers
         self.name = name
         self.handler = handler
         self.when = when
@@ -124,6 +129,7 @@ def handles(
     when: tuple[When, ...] = (),
     quick: Quick | None = None,
     blind: tuple[When, ...] | None = None,
+    readers: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
@@ -136,7 +142,7 @@ def handles(
                 raise ValueError(f"syscall {name} is declared twice")
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
-            SYSCALLS[name] = Syscall(name, handler, when, quick, blind)
+            SYSCALLS[name] = Syscall(name, handler, when, quick, blind, readers=readers)
         return handler
 
     return declare
@@ -236,7 +242,7 @@ def _guarded(name: str) -> Syscall:
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "nr", "quick", "short_ids", "when")
+    __slots__ = ("abi", "handler", "name", "nr", "quick", "readers", "short_ids", "when")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
@@ -246,6 +252,7 @@ class Row:
         self.quick = syscall.quick
         self.short_ids = syscall.name in abi.short_ids
         self.when = syscall.when
+        self.readers = syscall.readers and abi.audit_arch == READER_ARCH
 
     def passes(self, args: tuple[int, ...]) -> bool:
         """Whether the filter lets the call with these arguments through to the handler."""

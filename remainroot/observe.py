@@ -154,4 +154,4 @@ def _result(outcome: Outcome) -> str:
         case Replace():
             return f"= {outcome.value} (faked, what descriptor {outcome.number} reads too)"
         case Exec():
-            return "= ? (passed on, ids follow)"
+            return f"= ? (passed on, {'its opens are seen' if outcome.state is None else 'ids follow'})"

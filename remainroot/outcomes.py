@@ -66,14 +66,17 @@ class Replace:
 class Exec:
     """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
 
-    The engine then calls `World.executed`, before the new program's first instruction.
+    The engine then calls `World.executed`, before the new program's first instruction. None: it stays what it is.
+    `stack` is the RLIMIT_STACK that the task has had to lend for it (`remainroot.readers`; None: it has not), which
+    `World.executed` gives back, and `World.not_executed` if the call fails.
     """
 
-    __slots__ = ("secure", "state")
+    __slots__ = ("secure", "stack", "state")
 
-    def __init__(self, state: State, *, secure: bool) -> None:
+    def __init__(self, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None) -> None:
         self.state = state
         self.secure = secure
+        self.stack = stack
 
 
 Outcome = Continue | Return | Fail | InstallFd | Replace | Exec

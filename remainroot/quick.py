@@ -23,6 +23,7 @@ from __future__ import annotations
 from stat import S_ISGID, S_ISUID
 from struct import Struct
 
+from remainroot import readers
 from remainroot.connections import is_plain
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
@@ -105,13 +106,16 @@ class Quick:
     call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
 
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once; with one
-    of `looks`, if the store keeps no set-id bits of the file.
+    of `looks`, if the store keeps no set-id bits of the file. One to read is a reader's (`remainroot.readers`), and the
+    handler's if the file is a task's, on procfs.
 
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
+
+    `arguments` is the argument with the address of a program's arguments: an exec of a reader is the handler's.
     """
 
-    __slots__ = ("_answer", "_fields", "_opening", "_results")
+    __slots__ = ("_answer", "_arguments", "_fields", "_opening", "_results")
 
     def __init__(
         self,
@@ -146,6 +150,7 @@ class Quick:
         looks: int = 0,
         opens: int = 0,
         node: int = _NONE,
+        arguments: int = _NONE,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -154,6 +159,7 @@ class Quick:
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
         self._opening = (open_flags, looks, opens, node)
+        self._arguments = arguments
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -162,10 +168,10 @@ class Quick:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
-                          self._results.get(row.abi.name, _NONE), *self._opening, 1)  # fmt: skip
+                          self._results.get(row.abi.name, _NONE), *self._opening, self._arguments, 1)  # fmt: skip
 
 
-_RULE: Final = Struct("=38q")
+_RULE: Final = Struct("=39q")
 
 
 def stat(
@@ -275,10 +281,13 @@ def end_of_handler(**results: int) -> Quick:
     return Quick(results=results)
 
 
-def execute(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+def execute(path: int, arguments: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """The execution of a file."""
     known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-    return Quick(likely=EXECUTES, path=path, dirfd=dirfd, flags=flags, known=known, modes=SET_ID, owner=True)
+    return Quick(
+        likely=EXECUTES, path=path, dirfd=dirfd, flags=flags, known=known, modes=SET_ID, owner=True,
+        arguments=arguments,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- the loop's knowledge
@@ -314,6 +323,11 @@ def powers(state: State, *, strict: bool = False) -> int:
     return found
 
 
+def _listed(words: tuple[bytes, ...]) -> bytes:
+    """Each with a NUL behind it; C adds the one that ends the list."""
+    return b"".join(word + b"\0" for word in words)
+
+
 class Loop:
     """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
 
@@ -327,6 +341,8 @@ class Loop:
         self._loop = compiled.Loop(
             listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, interruptible
         )
+        if world.marks_readers:
+            self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
@@ -370,32 +386,36 @@ class Loop:
         world = self._world
         if world.births.pending or world.settings.whole_identity or world.settings.unknown_is_real:
             return 0
-        valid = -1 & 0xFFFF_FFFF
+        valid = -1 & 0xFFFF_FFFF & ~self._store_forbids()
         if world.real_uid or world.real_gid:
             valid &= ~CHOWNS
-        if world.store.placeholders or not world.store.no_attributes:
-            valid &= ~CHMODS_ANY
         if world.loose_set_ids:
             valid &= ~(CHMODS_ANY | CREATES_ANYWHERE | CREATES | WRITES)
-        if world.store.group_directories:
-            valid &= ~CREATES_ANYWHERE
-        if world.store.default_lists:
-            valid &= ~CREATES_ANYWHERE
-        if world.store.carried:
-            writable = not world.store.keeps_modes
-        else:
-            writable = world.store.table is not None and not world.store.empty and world.store.no_attributes
-        if not writable:
-            valid &= ~(GIVES | GIVES_DIRECTORIES)
-        if not (writable and world.store.placeholders):
-            valid &= ~NODES  # the first one is the handler's, which has the store know that there are some
-        if not world.store.group_directories:
-            valid &= ~GIVES_DIRECTORIES
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:
             valid &= ~(CHMODS_ANY | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
         return valid
+
+    def _store_forbids(self) -> int:
+        """The powers that do not count, by what the store holds and how."""
+        store = self._world.store
+        forbidden = 0
+        if store.placeholders or not store.no_attributes:
+            forbidden |= CHMODS_ANY
+        if store.group_directories or store.default_lists:
+            forbidden |= CREATES_ANYWHERE
+        if store.carried:
+            writable = not store.keeps_modes
+        else:
+            writable = store.table is not None and not store.empty and store.no_attributes
+        if not writable:
+            forbidden |= GIVES | GIVES_DIRECTORIES
+        if not store.group_directories:
+            forbidden |= GIVES_DIRECTORIES
+        if not (writable and store.placeholders):
+            forbidden |= NODES  # the first one is the handler's, which has the store know that there are some
+        return forbidden
 
 
 OTHERS: Final = 0xFFFF_FFFF

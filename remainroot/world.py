@@ -10,6 +10,7 @@ from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
+from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
@@ -84,6 +85,8 @@ class World:
 
         An engine whose tasks cannot go unseen leaves it alone.
         """
+        self.marks_readers = known() and not settings.strict
+        """Whether the filter can see which program an open to read comes from. With `--strict` all are caught."""
         self.weak = not _has_dac_override()
         hide = settings.whole_identity
         self._hide_all = hide
@@ -196,7 +199,17 @@ class World:
 
     # -- tasks
 
-    def executed(self, tid: int, state: State, *, secure: bool) -> None:
+    def executed(
+        self, tid: int, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None
+    ) -> None:
         """The exec that a handler answered with `Exec` has succeeded; the new program has not run yet."""
-        self.tasks.set_process(tid, state)
-        patch_identity(tid, state.creds, secure=secure)
+        self.not_executed(tid, stack)
+        if state is not None:
+            self.tasks.set_process(tid, state)
+            patch_identity(tid, state.creds, secure=secure)
+
+    @staticmethod
+    def not_executed(tid: int, stack: tuple[int, int] | None) -> None:
+        """It has failed, or nobody will see what becomes of it: the task has its limit back."""
+        if stack is not None:
+            unmark(tid, stack)

@@ -82,6 +82,7 @@ def line_of(
         (Fail(9999), "= -1 9999 (Unknown error 9999) (faked)"),
         (InstallFd(0, cloexec=False), "= fd (made here)"),
         (Exec(PLAIN, secure=False), "= ? (passed on, ids follow)"),
+        (Exec(None, secure=False, stack=(1, 2)), "= ? (passed on, its opens are seen)"),
     ],
 )
 def test_results(capfd: pytest.CaptureFixture[str], outcome: Outcome, result: str) -> None:

@@ -76,9 +76,10 @@ def where(function: Handler | Guard) -> str:
     return f"`{function.__module__.removeprefix('remainroot.handlers.')}:{function.__name__}`"
 
 
-def caught(when: tuple[When, ...]) -> str:
+def caught(when: tuple[When, ...], *, readers: bool = False) -> str:
     """The cell that says which calls are meant."""
-    return "<br>".join(f"`{condition(test)}`" for test in when) or "always"
+    of_readers = ["or made by a reader (`remainroot/readers.py`)"] if readers else []
+    return "<br>".join([f"`{condition(test)}`" for test in when] + of_readers) or "always"
 
 
 def row(syscall: Syscall) -> str:
@@ -86,7 +87,7 @@ def row(syscall: Syscall) -> str:
     cells = (
         f"`{syscall.name}`",
         *numbers_of(syscall.name),
-        caught(syscall.when),
+        caught(syscall.when, readers=syscall.readers),
         where(syscall.handler),
         purpose(syscall.handler),
     )

@@ -88,6 +88,7 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
     supervisor = Supervisor(settings)
     supervisor.world.files.roots_differ = True
     supervisor.world.filters = 1
+    supervisor.world.marks_readers = False  # a profile cannot say where a call comes from
     inner = supervisor.answerer()
     supervisor.load()
 

@@ -8,7 +8,7 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
 3. A new task has its parent's state, as of the fork, before its first call is answered. (The kernel keeps that book:
    the state is named by an inherited resource limit, see `remainroot.tasks`.)
 4. An exec that a handler answered with `Exec` is reported by `World.executed` once it has succeeded, before the new
-   program runs.
+   program runs; if it fails, by `World.not_executed` before the task goes on, or as soon as it is known.
 5. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
 6. Nothing is left stopped.
 7. `unavailable()` says why it cannot work here, from trying.

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from struct import pack
 
+from remainroot import readers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Final
 
     from remainroot.dispatch import When
@@ -29,7 +31,7 @@ RET_ERRNO: Final = 0x00050000
 
 _LOAD, _AND, _JUMP, _JEQ, _JGE, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
 _TO_X, _MINUS_X, _JEQ_X = 0x07, 0x1C, 0x1D
-_NR, _ARCH, _POINTER, _ARGS = 0, 4, 8, 16
+_NR, _ARCH, _POINTER, _FROM, _ARGS = 0, 4, 8, 12, 16
 _LEAF: Final = 3
 
 
@@ -56,15 +58,19 @@ class Spared:
         code = [(_LOAD, 0, 0, _POINTER), (_AND, 0, 0, 0xFFF), (_JEQ, 0, 0, self.site)]
         code += [(_LOAD, 0, 0, _POINTER), (_TO_X, 0, 0, 0), (_LOAD, 0, 0, string), (_MINUS_X, 0, 0, 0)]
         code += [(_JEQ, 0, 0, self.distance)]
-        code += [(_LOAD, 0, 0, _POINTER + 4), (_TO_X, 0, 0, 0), (_LOAD, 0, 0, string + 4), (_JEQ_X, 0, 0, 0)]
+        code += [(_LOAD, 0, 0, _FROM), (_TO_X, 0, 0, 0), (_LOAD, 0, 0, string + 4), (_JEQ_X, 0, 0, 0)]
         code += [(_LOAD, 0, 0, _ARGS + 8 * argument), (_JEQ, 0, 0, value), (_RET, 0, 0, RET_ALLOW)]
         # Every test that fails leads behind it all.
         jumps = (_JEQ, _JEQ_X)
         return [(op, 0, len(code) - at - 1 if op in jumps else 0, k) for at, (op, _, _, k) in enumerate(code)]
 
 
-def _tests(when: tuple[When, ...], action: int) -> list[Instruction]:
-    """The code of one syscall: `action` if one of the argument tests passes (or there are none), else allow."""
+def _tests(when: tuple[When, ...], action: int, *, reads: bool) -> list[Instruction]:
+    """The code of one syscall: `action` if one of the argument tests passes (or there are none), else allow.
+
+    With `reads`, `action` too where a reader makes it (`remainroot.readers`), which the upper half of the instruction
+    pointer tells.
+    """
     code: list[Instruction] = []
     for test in when:
         # Arguments are tested as 32-bit ints: the low half, on a little-endian machine.
@@ -73,6 +79,8 @@ def _tests(when: tuple[When, ...], action: int) -> list[Instruction]:
             code.append((_AND, 0, 0, test.mask))
         code.append((_JEQ, 0, 1, test.value) if test.op == "eq" else (_JEQ, 1, 0, test.value))
         code.append((_RET, 0, 0, action))
+    if when and reads:
+        code += [(_LOAD, 0, 0, _FROM), (_JGE, 0, 2, readers.LOW), (_JGE, 1, 0, readers.HIGH), (_RET, 0, 0, action)]
     code.append((_RET, 0, 0, RET_ALLOW if when else action))
     return code
 
@@ -90,15 +98,25 @@ def _search(rows: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
     return [(_JGE, 0, 1, rows[middle][0]), (_JUMP, 0, 0, len(low)), *low, *high]
 
 
-def assemble(rules: Rules, action: int, spared: Mapping[int, Mapping[int, Spared]] | None = None) -> bytes:
+def assemble(
+    rules: Rules,
+    action: int,
+    reading: Mapping[int, Collection[int]] | None = None,
+    spared: Mapping[int, Mapping[int, Spared]] | None = None,
+) -> bytes:
     """The program that gives `action` to the calls in `rules` (by architecture, by number) and allows all others.
 
-    `spared` are calls of `rules`, by architecture and number, that are allowed from one place.
+    Of readers, it gives it to all calls whose number is in `reading`, too. `spared` are calls of `rules`, by
+    architecture and number, that are allowed from one place.
     """
     code: list[Instruction] = [(_LOAD, 0, 0, _ARCH)]
     for arch, rows in rules.items():
+        numbers = (reading or {}).get(arch, ())
         allowed = {nr: call.code() for nr, call in (spared or {}).get(arch, {}).items()}
-        bodies = [(nr, [*allowed.get(nr, ()), *_tests(when, action)]) for nr, when in sorted(rows.items())]
+        bodies = [
+            (nr, [*allowed.get(nr, ()), *_tests(when, action, reads=nr in numbers)])
+            for nr, when in sorted(rows.items())
+        ]
         body = [(_LOAD, 0, 0, _NR), *_search(bodies)]
         code += [(_JEQ, 1, 0, arch), (_JUMP, 0, 0, len(body)), *body]
     code.append((_RET, 0, 0, RET_ALLOW))
@@ -120,4 +138,5 @@ def program(action: int, *, strict: bool = False) -> bytes:
         for arch, calls in SPARED.items()
         if arch in table
     }
-    return assemble(rules, action, spared)
+    reading = {arch: {nr for nr, row in rows.items() if row.readers} for arch, rows in table.items()}
+    return assemble(rules, action, reading, spared)

@@ -359,7 +359,9 @@ class NotifyEngine(Engine):
         except OSError:
             # Somebody inside traces it (strace, gdb). The exec will succeed, as far as can be told; nobody can mend
             # its vector.
-            self.world.tasks.set_process(tid, outcome.state)
+            self.world.not_executed(tid, outcome.stack)
+            if outcome.state is not None:
+                self.world.tasks.set_process(tid, outcome.state)
             self._send(0, 0, _FLAG_CONTINUE)
             return
         execution = _Execution(tid, tgid, outcome, seize)
@@ -465,7 +467,7 @@ class _Execution:
         event = status >> 16
         if event == self.seize.EVENT_EXEC:
             try:
-                world.executed(tid, self.outcome.state, secure=self.outcome.secure)
+                world.executed(tid, self.outcome.state, secure=self.outcome.secure, stack=self.outcome.stack)
             except OSError:
                 pass  # killed meanwhile
             self.seize.detach(tid)
@@ -473,6 +475,7 @@ class _Execution:
         if event == self.seize.EVENT_STOP:
             # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into
             # it).
+            world.not_executed(tid, self.outcome.stack)
             self.seize.detach(tid)
             return True
         signo = os.WSTOPSIG(status)

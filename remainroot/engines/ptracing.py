@@ -14,6 +14,8 @@ import os
 from ctypes import addressof, c_int, c_long, c_ulong
 from struct import Struct
 
+from remainroot import readers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -91,6 +93,7 @@ INFO_ADDRESS: Final = addressof(_info_buffer)
 _info_fields: Final = Struct("=B3xI16xQ6Q")
 _info_call: Final = Struct("=4xI16xQ")
 _info_args: Final = Struct("=32x6Q")
+_info_from: Final = Struct("=12xI")
 _info_view: Final = memoryview(_info_buffer).cast("B")
 INFO_BYTES: Final = _info_view
 """The bytes of INFO: the first is the `op`."""
@@ -109,6 +112,12 @@ def call_number() -> tuple[int, ...]:
 def call_args() -> tuple[int, ...]:
     """What INFO holds of an entry stop: the six arguments."""
     return _info_args.unpack_from(_info_view)
+
+
+def by_reader() -> bool:
+    """Whether INFO, of an entry stop, says that a reader makes the call (`remainroot.readers`)."""
+    half: int = _info_from.unpack_from(_info_view)[0]
+    return readers.LOW <= half < readers.HIGH
 
 
 def failed() -> bool:

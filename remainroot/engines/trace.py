@@ -152,6 +152,11 @@ class _Ptracing(Engine):
             return
         event = status >> 16
         signo = status >> 8 & 0xFF
+        if status == pt.SYSCALL_STOP:
+            # The end of an exec, for which alone the engine that is asked by a filter waits: it has failed.
+            self._not_executed(tid)
+            pt.request(self.resume, tid, 0, 0)
+            return
         if event == 0:
             # About to be delivered: it is.
             pt.request(self.resume, tid, 0, c_long(signo))
@@ -196,9 +201,15 @@ class _Ptracing(Engine):
         outcome = own if former == tid else self._execs.pop(former, None)
         if outcome is not None:
             try:
-                self.world.executed(tid, outcome.state, secure=outcome.secure)
+                self.world.executed(tid, outcome.state, secure=outcome.secure, stack=outcome.stack)
             except OSError:
                 pass  # killed meanwhile
+
+    def _not_executed(self, tid: int) -> None:
+        """An exec that was answered with `Exec` has failed."""
+        outcome = self._execs.pop(tid, None)
+        if outcome is not None:
+            self.world.not_executed(tid, outcome.stack)
 
     # -- outcomes
 
@@ -209,6 +220,9 @@ class _Ptracing(Engine):
             return
         if isinstance(outcome, Exec):
             self._execs[tid] = outcome
+            if outcome.stack is not None:
+                pt.request(pt.SYSCALL, tid, 0, 0)  # to be told at once if it fails
+                return
         pt.request(self.resume, tid, 0, 0)
 
     def _give_fd(self, tid: int, arch: int, outcome: InstallFd | Replace) -> None:
@@ -298,7 +312,7 @@ class TraceEngine(_Ptracing):
             if op != seccomp:
                 continue  # another thread's exec took this one's place: its own stop is to come
             if execs:
-                execs.pop(tid, None)  # it makes another call: that exec failed
+                self._not_executed(tid)  # it makes another call: that exec failed
             outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
             kind = outcome.__class__
             if kind is Continue:
@@ -323,6 +337,8 @@ class PtraceEngine(_Ptracing):
         super().__init__(world, answer, watcher)
         self.wanted: Wanted = {}
         """The calls to answer, filled by `spawn` from the declarations where it is empty."""
+        self.reading: set[tuple[int, int]] = set()
+        """Architecture and number of the calls that are wanted too where a reader makes them."""
         self._answered: dict[int, int] = {}
         """The results given at an entry stop, until the exit stop.
 
@@ -351,7 +367,11 @@ class PtraceEngine(_Ptracing):
             _reap(pid)
 
     def _prepare(self) -> Callable[[], object]:
-        self.wanted = self.wanted or wanted_calls(strict=self.world.settings.strict)
+        if not self.wanted:
+            strict = self.world.settings.strict
+            self.wanted = wanted_calls(strict=strict)
+            table = build_table(strict=strict)
+            self.reading = {(arch, nr) for arch, rows in table.items() for nr, row in rows.items() if row.readers}
         return lambda: None
 
     def _attach(self, pid: int) -> None:
@@ -365,7 +385,7 @@ class PtraceEngine(_Ptracing):
         get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
         execs, backlog, answered, exit_value = self._execs, self._backlog, self._answered, pt.exit_value
-        wanted = self.wanted
+        wanted, reading = self.wanted, self.reading
         nothing: dict[int, tuple[When, ...]] = {}
         while True:
             if backlog:
@@ -384,7 +404,7 @@ class PtraceEngine(_Ptracing):
             if op != entry:
                 if op == leave:
                     if execs and pt.failed():
-                        execs.pop(tid, None)
+                        self._not_executed(tid)
                     value = answered.pop(tid, None)
                     if value is not None and exit_value() != value:
                         skip(tid, value)
@@ -396,7 +416,7 @@ class PtraceEngine(_Ptracing):
                 request(resume, tid, 0, 0)
                 continue
             args = call_args()
-            if conditions and not meets(conditions, args):
+            if conditions and not meets(conditions, args) and not ((arch, nr) in reading and pt.by_reader()):
                 request(resume, tid, 0, 0)
                 continue
             outcome = answer(tid, arch, nr, args)

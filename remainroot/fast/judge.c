@@ -341,6 +341,8 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 		if (!no_override(self, place, status))
 			return take(self, rule, place, status);
 	}
+	if (rule->arguments >= 0 && self->libraries && is_reader(self, place, status, args[rule->arguments] & rule->word, rule->word))
+		return PYTHON;
 	return THROUGH;
 }
 

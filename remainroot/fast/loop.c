@@ -49,17 +49,26 @@ static bool opens_what_is_there(const struct rule *rule, const uint64_t *args)
 	return rule->open_flags >= 0 && !(args[rule->open_flags] & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
 }
 
-/* What is to become of it: it may be a write that ends set-id bits (handlers.opening). `has`: the caller's powers. */
+/*
+ * What is to become of it: it may be a write that ends set-id bits (handlers.opening), or a reader's look at what procfs
+ * says (handlers.views). `has`: the caller's powers.
+ */
 static enum verdict judge_opening(Loop *self, const struct rule *rule, uint64_t has)
 {
+	uint64_t flags = self->notification.args[rule->open_flags];
+	bool reads = !(flags & (O_ACCMODE | O_TRUNC | O_NOATIME));
 	struct rule opening = *rule;
 
-	if (has & rule->opens)
+	if (reads && flags & (O_PATH | O_DIRECTORY))
+		return THROUGH;
+	if (!reads && has & rule->opens)
 		return self->powers & rule->opens ? THROUGH : PYTHON;
-	if (!(self->may & rule->looks) || self->notification.args[rule->open_flags] & (O_NOATIME | O_NOFOLLOW | O_PATH))
+	if (!(self->may & rule->looks) || (!reads && flags & (O_NOATIME | O_NOFOLLOW | O_PATH)))
 		return PYTHON;
+	if (reads && flags & O_NOFOLLOW)
+		opening.flags_fixed |= AT_SYMLINK_NOFOLLOW;
 	opening.parent = 0;
-	opening.modes = S_ISUID | S_ISGID;
+	opening.modes = reads ? 0 : S_ISUID | S_ISGID;
 	return judge_call(self, &opening);
 }
 
@@ -230,6 +239,18 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *loop_watch_for(Loop *self, PyObject *args)
+{
+	PyObject *libraries, *proc, *files;
+
+	if (!PyArg_ParseTuple(args, "SSS:watch_for", &libraries, &proc, &files))
+		return NULL;
+	Py_XSETREF(self->proc_path, Py_NewRef(proc));
+	Py_XSETREF(self->told_files, Py_NewRef(files));
+	Py_XSETREF(self->libraries, Py_NewRef(libraries));
+	Py_RETURN_NONE;
+}
+
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	PyObject *keys, *owners, *special;
@@ -277,6 +298,9 @@ static void loop_dealloc(Loop *self)
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->owners);
 	Py_XDECREF(self->special);
+	Py_XDECREF(self->libraries);
+	Py_XDECREF(self->proc_path);
+	Py_XDECREF(self->told_files);
 	PyMem_Free(self->rules);
 	PyMem_Free(self->who);
 	type->tp_free(self);
@@ -292,6 +316,8 @@ static PyMethodDef loop_methods[] = {
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
+	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,
+	  "watch_for(libraries, proc, files): what makes a program a reader; see remainroot.readers." },
 	{ NULL, NULL, 0, NULL },
 };
 

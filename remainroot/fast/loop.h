@@ -12,6 +12,7 @@
  * creation.c device nodes
  * changes.c  calls that change who a task is
  * handlers.c the ends of signal handlers
+ * readers.c  programs whose opens are to be seen
  */
 #ifndef REMAINROOT_LOOP_H
 #define REMAINROOT_LOOP_H
@@ -45,7 +46,7 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, node, used;
+	int64_t open_flags, looks, opens, node, arguments, used;
 };
 
 /* What a numbered state means. */
@@ -74,7 +75,16 @@ struct device {
 	bool known, carries;
 };
 
-enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, LOOKS = 64 };
+/* What a program is: remainroot.readers. */
+enum kind { UNMARKABLE, OTHER, READER };
+
+struct program {
+	uint64_t dev, ino, changed, nanoseconds; /* when its inode was changed last */
+	bool known;
+	enum kind kind;
+};
+
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, PROGRAMS = 256, LOOKS = 64 };
 
 typedef struct {
 	PyObject_HEAD
@@ -115,6 +125,9 @@ typedef struct {
 	} returns[TASKS];
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
 	struct device devices[DEVICES];
+	struct program programs[PROGRAMS];
+	/* bytes; lists of strings, but for `proc_path`: what makes a program a reader. NULL: no program is one */
+	PyObject *libraries, *proc_path, *told_files;
 	struct change changes[CHANGES];
 	struct change asked; /* what Python has been asked, to be remembered with its answer: if `asking` */
 	bool asking;
@@ -159,6 +172,8 @@ enum carried carried_owner(Loop *self, const struct place *place, const struct s
 bool carry_owner(int fd, uint32_t uid, uint32_t gid, bool is_own);
 /* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
 bool change(Loop *self, const struct rule *rule, uint64_t number);
+/* Whether this program, with the arguments at `arguments` (addresses of `word`'s width), is a reader. */
+bool is_reader(Loop *self, const struct place *place, const struct status *status, uint64_t arguments, uint64_t word);
 /* Remember what Python made of what it was asked; the task still waits. */
 void learn(Loop *self);
 

@@ -33,6 +33,7 @@ from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bi
 from remainroot.handlers.opening import open_existing
 from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
+from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
@@ -129,19 +130,22 @@ def _leave_to_task(call: Call, place: Place) -> Outcome:
 _OPEN_BITS: Final = (os.O_CREAT, _O_TMPFILE_BIT, os.O_WRONLY, os.O_RDWR, os.O_TRUNC, os.O_NOATIME)
 
 
+_ANY_OPEN_BIT: Final = os.O_CREAT | _O_TMPFILE_BIT | os.O_ACCMODE | os.O_TRUNC | os.O_NOATIME
+
+
 def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
     """An open without set-id bits; O_TMPFILE names the directory itself, and is not quick."""
     clear, clear_too = (mode, _SET_ID), (flags, _O_TMPFILE_BIT)
     return quick.create(path=path, dirfd=dirfd, clear=clear, clear_too=clear_too, open_flags=flags)
 
 
-@handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0))
+@handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0), readers=True)
 def open_(call: Call) -> Outcome:
-    """open(2) to create, to write, or with O_NOATIME."""
+    """open(2) to create, to write, or with O_NOATIME; of some programs each (see `remainroot.readers`)."""
     return _open(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("openat", when=has_bits(2, *_OPEN_BITS), quick=_quick_open(2, 3, dirfd=0, path=1))
+@handles("openat", when=has_bits(2, *_OPEN_BITS), quick=_quick_open(2, 3, dirfd=0, path=1), readers=True)
 def openat(call: Call) -> Outcome:
     """openat(2), as open."""
     return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
@@ -173,6 +177,8 @@ def _open(  # noqa: PLR0911  # each way out is one rule
 ) -> Outcome:
     if flags & O_PATH:
         return CONTINUE
+    if not flags & _ANY_OPEN_BIT:
+        return opened(call, dirfd, index, flags)
     if call.world.settings.strict and flags & os.O_ACCMODE:
         found = _login_uid(call, dirfd, index, flags)
         if found is not None:

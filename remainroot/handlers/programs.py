@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-from errno import EACCES
+from errno import EACCES, ENAMETOOLONG
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
-from remainroot import quick
+from remainroot import quick, readers
 from remainroot.credentials import CAP_SYS_PTRACE, KEEP, ROOT, parse_file_caps
 from remainroot.dispatch import CONTINUE, Exec, Fail, handles
 from remainroot.handlers.paths import Unresolved, find, find_path
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, read_string
 from remainroot.tasks import SUID_DUMPABLE
 from remainroot.tracee import status_field
 
@@ -28,19 +28,19 @@ _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
 
 
-@handles("execve", quick=quick.execute(path=0))
+@handles("execve", quick=quick.execute(path=0, arguments=1))
 def execve(call: Call) -> Outcome:
     """execve(2): EACCES for a device node, whose placeholder is an empty file."""
-    return _exec(call, AT_FDCWD, 0, 0)
+    return _exec(call, AT_FDCWD, 0, 0, 1)
 
 
-@handles("execveat", quick=quick.execute(dirfd=0, path=1, flags=4))
+@handles("execveat", quick=quick.execute(dirfd=0, path=1, flags=4, arguments=2))
 def execveat(call: Call) -> Outcome:
     """execveat(2)."""
-    return _exec(call, call.signed(0), 1, call.unsigned(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+    return _exec(call, call.signed(0), 1, call.unsigned(4) & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW), 2)
 
 
-def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
+def _exec(call: Call, dirfd: int, index: int, flags: int, arguments: int) -> Outcome:
     try:
         fd, st = find_path(call, dirfd, index, flags)
     except Unresolved:
@@ -52,8 +52,9 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         if S_ISREG(st.st_mode) and not S_ISREG(world.owner(fd, st).mode):
             return Fail(EACCES)  # a device node's placeholder
         unchanged = plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid)
+        reads = world.marks_readers and _reads(call, fd, st, arguments)
         if unchanged and not world.settings.whole_identity:
-            return CONTINUE
+            return _run(call, reads=reads)
         fd, st = _program(call, fd, st)
         uid = gid = KEEP
         file_caps = None
@@ -78,8 +79,48 @@ def _exec(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     real = (world.real_uid, world.real_uid, world.real_gid, world.real_gid)
     told = (creds.uid, creds.euid, creds.gid, creds.egid)
     if after == state and told == real and not secure and not world.tasks.is_mixed(call.tid):
-        return CONTINUE
-    return Exec(after, secure=secure)
+        return _run(call, reads=reads)
+    return Exec(after, secure=secure, stack=_mark(call) if reads else None)
+
+
+def _run(call: Call, *, reads: bool) -> Outcome:
+    """The exec that changes nothing; of a program that `reads`, such that its opens are seen."""
+    stack = _mark(call) if reads else None
+    return CONTINUE if stack is None else Exec(None, secure=False, stack=stack)
+
+
+def _mark(call: Call) -> tuple[int, int] | None:
+    call.check()
+    return readers.mark(call.tid)
+
+
+def _reads(call: Call, fd: int, st: os.stat_result, arguments: int) -> bool:
+    """Whether the program will read what procfs says of tasks: `remainroot.readers` says which do."""
+    kind = readers.kind_of(fd, st)
+    if kind != readers.OTHER:
+        return kind == readers.READER
+    word = call.abi.bits // 8
+    array = call.ptr(arguments)
+    try:
+        for index in range(readers.MOST_ARGUMENTS):
+            address = int.from_bytes(call.read(array + index * word, word), "little")
+            if not address:
+                break
+            if readers.is_told_to_read(_start_of(call, address)):
+                return True
+    except OSError:
+        pass  # EFAULT: the kernel will say so
+    return False
+
+
+def _start_of(call: Call, address: int) -> bytes:
+    """As much of an argument as is looked at."""
+    try:
+        return read_string(call.tid, address)[: readers.ARGUMENT]
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+    return call.read(address, readers.ARGUMENT)
 
 
 def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_result]:

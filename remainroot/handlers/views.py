@@ -4,7 +4,8 @@
 Reading a file is not caught, that would cost every program too much. But the readers of text (stdio, Python, Go, Perl,
 cat, grep) ask for a file's status before they read it, and that call is. When it is made of a freshly opened file of
 procfs whose text would tell another story than ours, the task's descriptor is exchanged for one of a file in memory
-that holds the text as real root would read it. With `--strict`, which catches every open, it is that from the start.
+that holds the text as real root would read it. Where an open to read is caught it is that from the start: of the
+programs that `remainroot.readers` knows, ps among them, and with `--strict` of all.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
 def opened(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     """An open to read, of the path that is argument `index`: the text itself, if it is one that is not right.
 
-    Only where every open is caught. The file in memory shows its own status.
+    Where such an open is caught. The file in memory shows its own status.
     """
     if flags & (os.O_ACCMODE | O_PATH | os.O_DIRECTORY):
         return CONTINUE

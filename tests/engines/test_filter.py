@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import remainroot.handlers  # noqa: F401  # declares every syscall
 from remainroot import abi as abis
+from remainroot import readers
 from remainroot.dispatch import INT, SYSCALLS, When, build_table, differs, equals, has_bits
 from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_TRACE, RET_USER_NOTIF, Spared, assemble, program
 from tests.launching import ROOT, environment
@@ -29,7 +30,7 @@ MAX_INSTRUCTIONS = 4096
 """BPF_MAXINSNS: the kernel takes no longer program."""
 LOAD, AND, JUMP, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
 TO_X, MINUS_X, EQUAL_X = 0x07, 0x1C, 0x1D
-POINTER = 0x1234_5678_9ABC_DEF0
+POINTER = 0x7234_5678_9EF0
 
 
 def instructions(code: bytes) -> list[Instruction]:
@@ -39,7 +40,7 @@ def instructions(code: bytes) -> list[Instruction]:
 def interpret(
     code: list[Instruction], arch: int, nr: int, args: Iterable[int] = (), pointer: int = POINTER
 ) -> int:
-    """What the kernel would make of this call: a classic BPF machine over struct seccomp_data."""
+    """What the kernel would make of this call, made from `pointer`: a classic BPF machine over struct seccomp_data."""
     data = pack("=IIQ6Q", nr, arch, pointer, *[*args, 0, 0, 0, 0, 0, 0][:6])
     accumulator = index = 0
     position = 0
@@ -142,6 +143,22 @@ def test_every_condition_of_every_declaration(code: list[Instruction]) -> None:
     assert count > 100
 
 
+def test_readers_calls_are_caught_whatever_their_arguments(code: list[Instruction]) -> None:
+    """And those of the same numbers that are made from anywhere else are not, up to both edges."""
+    low, high = readers.LOW << 32, readers.HIGH << 32
+    reading = {(arch, nr) for arch, rows in build_table().items() for nr, row in rows.items() if row.readers}
+    assert {(ARCH, abis.X86_64.numbers[name]) for name in ("open", "openat")} <= reading
+    assert {arch for arch, _ in reading} == {readers.ARCH}
+    for arch, rows in build_table().items():
+        for nr, row in rows.items():
+            usual = RET_USER_NOTIF if row.passes((0,) * 6) else RET_ALLOW
+            for origin in (low, low + 5, high - 1):
+                wanted = RET_USER_NOTIF if (arch, nr) in reading else usual
+                assert interpret(code, arch, nr, [], origin) == wanted, row.name
+            for origin in (0, low - 1, high, 0x5555_5555_4000, 0x7FFF_F000_0000, low >> 32, 1 << 63):
+                assert interpret(code, arch, nr, [], origin) == usual, row.name
+
+
 def test_unknown_architecture_is_allowed(code: list[Instruction]) -> None:
     assert interpret(code, 0xDEAD_BEEF, abis.X86_64.numbers["setuid"]) == RET_ALLOW
 
@@ -196,7 +213,7 @@ SPARED = Spared("made-up", string=2, flags=(4, 0x1000), site=0xEF0, distance=0xF
 )
 def test_one_call_from_one_place(page: int, site: int, distance: int, flags: int) -> None:
     """Wherever it is loaded. What lies on both sides of a multiple of 4 GB is not recognised, which harms nobody."""
-    code = instructions(assemble({ARCH: {7: (), 9: ()}, OTHER: {7: ()}}, 0, {ARCH: {7: SPARED}}))
+    code = instructions(assemble({ARCH: {7: (), 9: ()}, OTHER: {7: ()}}, 0, spared={ARCH: {7: SPARED}}))
     pointer = (page << 12) + site
     string = pointer + distance & (1 << 64) - 1
     args = (1, 2, string, 3, flags, 5)

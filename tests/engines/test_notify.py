@@ -68,9 +68,14 @@ class Recorder:
     def note(self, *event: object) -> None:
         os.write(self.events, json.dumps(event).encode() + b"\n")
 
-    def executed(self, tid: int, state: State, *, secure: bool) -> None:
+    def executed(self, tid: int, state: State, *, secure: bool, stack: tuple[int, int] | None) -> None:
         assert state == PLAIN
+        self.not_executed(tid, stack)
         self.note("executed", os.readlink(f"/proc/{tid}/exe").rpartition("/")[2], secure)
+
+    def not_executed(self, _: int, stack: tuple[int, int] | None) -> None:
+        if stack is not None:
+            self.note("has its stack", *stack)
 
     def stopped(self, signo: int) -> None:
         self.note("stopped", signo)
@@ -251,6 +256,16 @@ def test_replaced_descriptor() -> None:
 # ---------------------------------------------------------------- exec
 
 
+def told(what: str, outcome: Outcome) -> Callable[..., Outcome]:
+    """An answer that the recorder notes."""
+
+    def answer(recorder: Recorder, *_: int) -> Outcome:
+        recorder.note(what)
+        return outcome
+
+    return answer
+
+
 def executing(_: Recorder, __: int, *___: int) -> Outcome:
     return Exec(PLAIN, secure=True)
 
@@ -271,6 +286,19 @@ def test_exec_that_fails_is_not_reported() -> None:
     ).finish()
     assert said == [[errno.ENOENT], [True]]
     assert [event[1] for event in events if event[0] == "executed" and not event[1].startswith("python")] == []
+
+
+def test_what_was_lent_for_an_exec_is_given_back() -> None:
+    """Once for each: as it succeeds, or before the task goes on after it has failed."""
+    lent = iter(range(100))
+    events, said = Run(
+        {"execve": lambda *_: Exec(PLAIN, secure=True, stack=(next(lent), -1)), "getuid": told("asked", Return(7))},
+        "try:\n    os.execv('/nowhere', ['x'])\nexcept OSError as error:\n    call('getuid'); say(error.errno)",
+        "os.execv('/bin/echo', ['echo', '[1]'])",
+    ).finish()
+    assert said == [[errno.ENOENT], [1]]
+    seen = [event[1] if event[0] == "has its stack" else event[0] for event in events]
+    assert seen == [0, "executed", 1, "asked", 2, "executed", "ended"]
 
 
 def test_exec_by_a_thread() -> None:

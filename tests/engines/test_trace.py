@@ -74,9 +74,14 @@ class Recorder:
     def note(self, *event: object) -> None:
         os.write(self.events, json.dumps(event).encode() + b"\n")
 
-    def executed(self, tid: int, state: State, *, secure: bool) -> None:
+    def executed(self, tid: int, state: State, *, secure: bool, stack: tuple[int, int] | None) -> None:
         assert state == PLAIN
+        self.not_executed(tid, stack)
         self.note("executed", tid, os.readlink(f"/proc/{tid}/exe").split("/")[-1], secure)
+
+    def not_executed(self, _: int, stack: tuple[int, int] | None) -> None:
+        if stack is not None:
+            self.note("has its stack", *stack)
 
     def stopped(self, signo: int) -> None:
         self.note("stopped", signo)
@@ -262,6 +267,23 @@ def test_a_failed_exec_is_forgotten(engine: str, probes: Callable[[str], str]) -
 
     events, _ = Run(engine, [probes("dynamic"), "exec_fails"], answers).finish()
     assert executed(events) == ["dynamic"]
+
+
+@each_engine
+@each_width
+def test_what_was_lent_for_an_exec_is_given_back(engine: str, kind: str, probes: Callable[[str], str]) -> None:
+    """Once for each: as it succeeds, or as soon as it has failed."""
+    lent = iter(range(100))
+
+    def answers(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
+        if NAMES[arch][nr] == "execve":
+            return Exec(PLAIN, secure=True, stack=(next(lent), -1))
+        return answer(tid, arch, nr, args)
+
+    events, text = Run(engine, [probes(kind), "exec_fails"], answers).finish()
+    assert text == "ENOENT uid 1234\nuid 1234 chown -1 EPERM pid 1\n"
+    seen = [event[1] if event[0] == "has its stack" else event[0] for event in events]
+    assert seen == ["pid", 0, "executed", 1, 2, "executed", "ended", "descriptors"]
 
 
 @each_engine

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What tools say of two tasks, this one and one that runs as www-data:backup with two groups. Prints no pid.
 #
-# sh show_users.sh status: what asks for a file's status. sh show_users.sh read: what reads without asking.
+# sh show_users.sh status: what asks for a file's status. sh show_users.sh read: what reads without asking, and is known
+# for it.
 
 setpriv --reuid=33 --regid=34 --groups=7,9 --inh-caps=-all sleep 60 &
 pid=$!
@@ -24,6 +25,10 @@ status() {
 	done
 	top -b -n 1 -p "$pid" | tail -n 1 | awk '{ print "top", $2 }'
 	say lsof -a -p "$pid" -d cwd -F uL
+	fuser -v "/proc/$pid/cwd" 2>&1 | awk -v pid="$pid" '$3 == pid || $2 == pid { print "fuser", $(NF - 3) }'
+	busybox ps | awk -v pid="$pid" '$1 == pid { print "busybox ps", $2 }'
+	(sleep 1; printf q; sleep 0.1) | TERM=xterm script -qec "stty cols 150 rows 40; exec htop -C -d 5 -p $pid" /dev/null |
+		grep -ao www-data | sort -u
 	say getpcaps "$pid"
 	say cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups
 	mine=$(ipcmk -M 5000 -p 0640 | tr -dc 0-9)
@@ -48,10 +53,19 @@ read_() {
 	done
 	say awk '/^(Uid|Gid|Groups):/' "/proc/$pid/status"
 	awk '{ print "map", $1, $2, $3 }' /proc/self/uid_map
+	sed -n '/^Groups/p;/^NoNewPrivs/p' "/proc/$pid/status"
+	busybox grep ^Uid "/proc/$pid/status"
+	echo skill "$(skill -n -u www-data -c sleep | grep -cx "$pid")"
+	pidof sleep | tr ' ' '\n' | grep -cx "$pid"
+	w -h >/dev/null && who >/dev/null && echo w who
+	pkill -u root -P $$ sleep || echo "pkill: no such process"
+	pkill -u www-data -P $$ sleep && echo "pkill: killed"
+	while [ -d "/proc/$pid" ] && ! grep -qs '^State:.Z' "/proc/$pid/status"; do sleep 0.01; done
 }
 
 case $1 in
 status) status ;;
 read) read_ ;;
 esac
-kill "$pid"
+kill "$pid" 2>/dev/null
+exit 0
