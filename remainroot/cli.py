@@ -22,7 +22,7 @@ else:
 ENGINES: Final = ("auto", "notify", "trace", "ptrace", "kernel")
 LEVELS: Final = ("full", "none")
 
-PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "realtime", "rlimit", "syslog")
+PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "oom", "realtime", "rlimit", "syslog")
 """Privileged calls that only seem to succeed, as `--refuse` names them; doc/PRIVILEGED.md says what each is."""
 
 

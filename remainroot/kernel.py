@@ -20,12 +20,14 @@ MACHINE: Final = os.uname().machine
 # 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
     {
-        "fchownat": 54, "fstatat": 79, "fstatfs": 44, "kcmp": 272, "name_to_handle_at": 264, "prctl": 167,
+        "fchownat": 54, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272,
+        "name_to_handle_at": 264, "prctl": 167,
         "prlimit64": 261, "ptrace": 117, "seccomp": 277, "statx": 291, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
-        "fchownat": 260, "fstatat": 262, "fstatfs": 138, "kcmp": 312, "name_to_handle_at": 303, "prctl": 157,
+        "fchownat": 260, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312,
+        "name_to_handle_at": 303, "prctl": 157,
         "prlimit64": 302, "ptrace": 101, "seccomp": 317, "statx": 332, "unshare": 272,
     }
 )  # fmt: skip
@@ -199,6 +201,13 @@ def prlimit(pid: int, number: int, limit: tuple[int, int] | None = None) -> tupl
     syscall(_SYS_PRLIMIT, pid, number, new, _buffer)
     soft, hard = _limit.unpack_from(_buffer)
     return RLIM_INFINITY if soft == _U64 else soft, RLIM_INFINITY if hard == _U64 else hard
+
+
+def inotify(instance: int = -1, path: bytes = b"", mask: int = 0) -> int:
+    """inotify_init1(2), a descriptor with close-on-exec; of an `instance` inotify_add_watch(2), a watch of it."""
+    if instance < 0:
+        return syscall(_NUMBERS["inotify_init1"], O_CLOEXEC)
+    return syscall(_NUMBERS["inotify_add_watch"], instance, path + b"\0", mask)
 
 
 def unshare(flags: int) -> None:

@@ -107,7 +107,7 @@ class Quick:
 
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once; with one
     of `looks`, if the store keeps no set-id bits of the file. One to read is a reader's (`remainroot.readers`), and the
-    handler's if the file is a task's, on procfs.
+    handler's if the file is a task's, on procfs. One to write is the handler's if the path ends in OOM_SCORE_ADJ.
 
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
@@ -222,6 +222,7 @@ def create(
 
 
 SPECIAL_NAME: Final = b"trusted."
+OOM_SCORE_ADJ: Final = b"oom_score_adj"
 
 
 def attributes(
@@ -341,6 +342,8 @@ class Loop:
         self._loop = compiled.Loop(
             listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, interruptible
         )
+        if "oom" not in world.settings.refused:
+            self._loop.leave_writes(OOM_SCORE_ADJ)
         if world.marks_readers:
             self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
         self.exchange = self._loop.exchange

@@ -39,7 +39,7 @@ _RLIMIT_STACK: Final = 3
 LIBRARIES: Final = (b"libproc2.so.", b"libprocps.so.", b"libproc-")
 """What the names of procps' library begin with: version 4, version 3.3, and before."""
 PROC: Final = b"/proc/"
-FILES: Final = (b"/status", b"/limits", b"/uid_map", b"/gid_map", b"/setgroups", b"/sysvipc/")
+FILES: Final = (b"/status", b"/limits", b"/uid_map", b"/gid_map", b"/setgroups", b"/oom_score_adj", b"/sysvipc/")
 """An argument that has PROC in it, and from its last slash on one of these, is the path of a file that we may tell
 otherwise."""
 MOST_ARGUMENTS: Final = 32

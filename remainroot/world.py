@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from remainroot.adjustments import Adjustments
     from remainroot.ipc import Objects
     from remainroot.settings import Settings
     from remainroot.store.base import Store
@@ -76,6 +77,8 @@ class World:
         self.loose_set_ids: set[tuple[int, int]] = set()
         """Regular files, by device and inode number, whose set-id bits are on disk alone, for a user gave them or may
         write to them: the kernel would take them away from root's writes, too. Empty in nearly every run."""
+        self.adjustments: Adjustments | None = None
+        """What was written to oom_score_adj; None while nobody has opened such a file to write."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

@@ -43,6 +43,19 @@ static bool name_is_plain(Loop *self, uint64_t address)
 	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
 }
 
+/* Whether this is an open to write, of a file with the name that is Python's. */
+static bool writes_there(Loop *self, const struct rule *rule)
+{
+	const struct notification *call = &self->notification;
+	ssize_t length, wanted;
+
+	if (rule->open_flags < 0 || !self->written || !(call->args[rule->open_flags] & O_ACCMODE))
+		return false;
+	length = peek_path(call->pid, call->args[rule->path] & rule->word, self->path);
+	wanted = PyBytes_GET_SIZE(self->written);
+	return length >= wanted && strcmp(self->path + length - wanted, PyBytes_AS_STRING(self->written)) == 0;
+}
+
 /* Whether this is an open that creates nothing. */
 static bool opens_what_is_there(const struct rule *rule, const uint64_t *args)
 {
@@ -103,6 +116,8 @@ static bool answer(Loop *self)
 	if (rule->changes)
 		return change(self, rule, number);
 	self->may = who->powers & self->powers;
+	if (writes_there(self, rule))
+		return false;
 	if (opens_what_is_there(rule, call->args)) {
 		response->flags = FLAG_CONTINUE;
 		return judge_opening(self, rule, who->powers) == THROUGH;
@@ -239,6 +254,16 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *loop_leave_writes(Loop *self, PyObject *args)
+{
+	PyObject *name;
+
+	if (!PyArg_ParseTuple(args, "S:leave_writes", &name))
+		return NULL;
+	Py_XSETREF(self->written, Py_NewRef(name));
+	Py_RETURN_NONE;
+}
+
 static PyObject *loop_watch_for(Loop *self, PyObject *args)
 {
 	PyObject *libraries, *proc, *files;
@@ -298,6 +323,7 @@ static void loop_dealloc(Loop *self)
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->owners);
 	Py_XDECREF(self->special);
+	Py_XDECREF(self->written);
 	Py_XDECREF(self->libraries);
 	Py_XDECREF(self->proc_path);
 	Py_XDECREF(self->told_files);
@@ -316,6 +342,8 @@ static PyMethodDef loop_methods[] = {
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
+	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
+	  "leave_writes(name): opens to write of a path that ends so are Python's." },
 	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,
 	  "watch_for(libraries, proc, files): what makes a program a reader; see remainroot.readers." },
 	{ NULL, NULL, 0, NULL },

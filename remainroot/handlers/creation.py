@@ -35,6 +35,7 @@ from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
+from remainroot.quick import OOM_SCORE_ADJ
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
 
@@ -179,8 +180,8 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         return CONTINUE
     if not flags & _ANY_OPEN_BIT:
         return opened(call, dirfd, index, flags)
-    if call.world.settings.strict and flags & os.O_ACCMODE:
-        found = _login_uid(call, dirfd, index, flags)
+    if flags & os.O_ACCMODE:
+        found = _number_file(call, dirfd, index, flags)
         if found is not None:
             return found
     if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call, mode):
@@ -205,16 +206,21 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         os.close(place.directory)
 
 
-def _login_uid(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
+def _number_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
+    """An open to write of a file on procfs that takes a number, where the kernel would not; None of any other."""
     try:
         name = call.path(index).rpartition(b"/")[2]
     except OSError:
         return None
-    if name != b"loginuid":
-        return None
-    from remainroot.handlers.login import open_to_write
+    if name == OOM_SCORE_ADJ:
+        from remainroot.handlers import oom_score
 
-    return open_to_write(call, dirfd, index, flags)
+        return oom_score.open_to_write(call, dirfd, index, flags)
+    if name == b"loginuid" and call.world.settings.strict:
+        from remainroot.handlers import login
+
+        return login.open_to_write(call, dirfd, index, flags)
+    return None
 
 
 def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:

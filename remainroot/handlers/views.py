@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What procfs says: /proc/PID/{status,limits,uid_map,gid_map,setgroups}, /proc/sysvipc (proc(5), user_namespaces(7)).
+"""What procfs says: /proc/PID/{status,limits,oom_score_adj,uid_map,gid_map,setgroups}, /proc/sysvipc.
+
+See proc(5), user_namespaces(7).
 
 Reading a file is not caught, that would cost every program too much. But the readers of text (stdio, Python, Go, Perl,
 cat, grep) ask for a file's status before they read it, and that call is. When it is made of a freshly opened file of
@@ -116,6 +118,14 @@ def _login_uid(world: World, tid: int, text: bytes) -> bytes:
     return shown(world, tid, text)
 
 
+def _oom_score_adj(world: World, tid: int, text: bytes) -> bytes:
+    if world.adjustments is None:
+        return text
+    from remainroot.handlers.oom_score import shown
+
+    return shown(world, tid, text)
+
+
 _VIEWS: Final[dict[bytes, View]] = {
     b"status": _status,
     b"limits": _limits,
@@ -123,6 +133,7 @@ _VIEWS: Final[dict[bytes, View]] = {
     b"gid_map": _id_map,
     b"setgroups": _setgroups,
     b"loginuid": _login_uid,
+    b"oom_score_adj": _oom_score_adj,
 }
 
 

@@ -615,6 +615,46 @@ def few_policies() -> None:
             print(in_child(functools.partial(user, second, (rr, 10), (rr, 3), (rr | reset, 2))))
 
 
+def oom_scores() -> None:
+    """What takes no capability: raising, by root and by a user. Not lowering, for the machine's root may lack one."""
+    path = "/proc/self/oom_score_adj"
+
+    def change(value: str, path: str = path) -> int:
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            return os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+    def told(path: str = path) -> str:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+
+    for value in ("300", "0x15e", " 0500\n", "+400\n", "400"):
+        attempt(value, functools.partial(change, value))
+        print(told(), subprocess.run(["cat", path], capture_output=True, text=True, check=True).stdout)
+    in_child(lambda: print(told(), change("500"), told(), told(f"/proc/{os.getppid()}/oom_score_adj")))
+    child = subprocess.Popen(["sleep", "60"])
+    attempt("other", lambda: change("600\n", f"/proc/{child.pid}/oom_score_adj"))
+    print(told(f"/proc/{child.pid}/oom_score_adj"), subprocess.run(["choom", "-p", str(child.pid)], check=True,
+          stdout=subprocess.PIPE, text=True).stdout.split()[-1])  # fmt: skip
+    child.kill()
+    child.wait()
+    attempt("read", lambda: told(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/oom_score_adj"))
+    attempt("directory", lambda: os.open(path, os.O_WRONLY | os.O_DIRECTORY))
+    attempt("exclusive", lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    attempt("missing", lambda: os.open("/proc/self/fd/oom_score_adj", os.O_WRONLY))
+
+
+def oom_scores_of_users() -> None:
+    for value in ("50", "40", "-1", "1001", "-1001", "x", "7 8", "1_0", "99999999999999999999", ""):
+        code = f"import os; os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), {value!r}.encode())"
+        code += "; print(open('/proc/self/oom_score_adj').read())"
+        command = ["setpriv", "--reuid=33", "--regid=33", "--clear-groups", sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        print(repr(value), done.stdout, done.stderr.splitlines()[-1:])
+
+
 def policies() -> None:
     real_time = [(os.SCHED_FIFO, 7), (os.SCHED_RR, 1), (os.SCHED_FIFO, 0), (os.SCHED_FIFO, 100)]
     for policy, priority in (*real_time, (os.SCHED_BATCH, 0), (os.SCHED_RR | 0x40000000, 99), (0, 0), (9, 1)):

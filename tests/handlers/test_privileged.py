@@ -11,14 +11,16 @@ import pytest
 
 from remainroot.cli import PRETENCES
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot, start, until
 
 SCENARIOS = ("priorities", "many_priorities", "policies", "few_policies", "host_names", "locking")
+KERNELS = ("oom_scores", "oom_scores_of_users")
+"""What the kernel does by itself, too: here it must not get worse."""
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", SCENARIOS + KERNELS)
 def test_as_real_root(engine: str, scenario: str) -> None:
     expected = as_real_root(scenario)
     assert expected
@@ -72,6 +74,72 @@ def test_hard_limits_are_raised_in_words(engine: str) -> None:
         "(524288, 524288)",
         "(99, 100) [['Max', 'open', 'files', '99', '100', 'files']]",
     ]
+
+
+OOM_SCORE = """
+cat /proc/self/oom_score_adj
+echo -500 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj /proc/$$/oom_score_adj
+choom -n -900 -- sh -c 'cat /proc/self/oom_score_adj; echo 7 >/proc/self/oom_score_adj
+        cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj'
+echo abc >/proc/self/oom_score_adj; echo 1001 >/proc/self/oom_score_adj; echo -1001 >/proc/self/oom_score_adj
+choom -p $$ | sed 's/.*: //'
+setpriv --reuid=33 --clear-groups sh -c '
+        echo -400 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj
+        echo -600 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj'
+choom -n 300 -p $$ >/dev/null; mawk '{ print "mawk", $1 }' /proc/self/oom_score_adj
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_oom_scores_are_lowered_in_words(engine: str) -> None:
+    """Said, not compared: where the tests run, root may be without CAP_SYS_RESOURCE."""
+    done = remainroot("--engine", engine, "--", "sh", "-c", OOM_SCORE)
+    assert done.stderr == ""
+    words = ["0", "-500", "-500", "-900", "7", "-500", "666", "-500", "-400", "-400", "mawk", "300"]
+    words[6] = done.stdout.split()[6]  # the score itself follows from the memory there is
+    assert done.stdout.split() == words
+
+
+OPENSSH = """
+with open("/proc/self/oom_score_adj", "r+") as file:
+    before = file.read()
+    file.seek(0)
+    print(VALUE, file=file)
+with open("/proc/self/oom_score_adj", "r+") as file:
+    print(before.strip(), file.read().strip())
+    file.write("12")
+print(open("/proc/self/oom_score_adj").read())
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("value", [-1000, -17, 0, 5, -1])
+def test_oom_scores_are_read_and_written_by_one_descriptor(engine: str, value: int) -> None:
+    """As OpenSSH's sshd does, which puts its own value back in its children."""
+    code = OPENSSH.replace("VALUE", str(value))
+    command = ["sh", "-c", 'echo -1000 >/proc/self/oom_score_adj; exec "$@"', "-", PYTHON, "-c", code]
+    done = remainroot("--engine", engine, "--", *command)
+    assert (done.stdout.split(), done.stderr) == (["-1000", str(value), "12"], "")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_raised_oom_score_reaches_the_kernel(engine: str) -> None:
+    """Though the task had lowered it in words before; and a lower one as far as the kernel allows."""
+    script = "echo -500 >/proc/self/oom_score_adj; echo 300 >/proc/self/oom_score_adj; read -r x; "
+    script += "echo -7 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj; read -r x"
+    running = start("--engine", engine, "--", "sh", "-c", "echo $$ >&2; " + script,
+                    stdin=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    assert running.stdin is not None
+    assert running.stdout is not None
+    assert running.stderr is not None
+    score = Path(f"/proc/{int(running.stderr.readline())}/oom_score_adj")
+    until(lambda: score.read_text("ascii") == "300\n")
+    running.stdin.write("\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == "-7\n"
+    until(lambda: score.read_text("ascii") == "0\n")
+    assert running.communicate("\n", timeout=TIMEOUT) == ("", "")
+    assert running.returncode == 0
 
 
 CLOCK = "import time; print(time.clock_settime(time.CLOCK_REALTIME, 1e9), time.time() > 1.5e9)"
@@ -140,6 +208,7 @@ calls = {
     "ioprio": lambda: check(libc.syscall(251, 1, 0, 1 << 13)),
     "mlock": lambda: check(libc.mlock(memory, len(memory))),
     "nice": lambda: os.setpriority(os.PRIO_PROCESS, 0, -5),
+    "oom": lambda: os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"-5"),
     "realtime": lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)),
     "rlimit": lambda: resource.prlimit(0, resource.RLIMIT_NOFILE, (512, 2048)),
     "syslog": lambda: check(libc.klogctl(5, None, 0)),

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""/proc/PID/oom_score_adj (proc_pid_oom_score_adj(5)): how much sooner, or later, a process is killed for its memory.
+
+To lower it takes CAP_SYS_RESOURCE, which a user namespace's root has not. Who opens the file to write and has it among
+its fake capabilities gets a file in memory (`remainroot.adjustments`), and the process' state says which one: so its
+children have it. A write to it is not seen here, and never fails: what is no number, or none from -1000 to 1000, is
+ignored, where the kernel says EINVAL.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remainroot.adjustments import LEAST, Adjustments
+from remainroot.credentials import CAP_SYS_RESOURCE
+from remainroot.handlers.paths import Unresolved, find_path
+from remainroot.handlers.peers import supervisors_pid
+from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
+from remainroot.outcomes import InstallFd
+from remainroot.tasks import thread_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call
+    from remainroot.world import World
+
+NAME: Final = b"oom_score_adj"
+_PRETENCE: Final = "oom_score_adj"
+_SIZE: Final = 64
+
+
+def shown(world: World, tid: int, text: bytes) -> bytes:
+    """The value of `tid`, for which the kernel says `text`."""
+    found = world.tasks.state(tid).pretended(_PRETENCE)
+    return text if found is None or world.adjustments is None else b"%d\n" % world.adjustments.value(found[0])
+
+
+def _whose(call: Call, parts: list[bytes], st: os.stat_result) -> int:
+    """Of which supervised task this is such a file; 0: none. `parts` is its path, cut at the slashes."""
+    files = call.world.files
+    if parts[-1] != NAME or not parts[-2].isdigit() or not files.on_proc(st):
+        return 0
+    tid = int(parts[-2]) if files.is_our_proc(st) else supervisors_pid(call, int(parts[-2]))
+    return tid if tid and call.world.tasks.supervises(tid) else 0
+
+
+def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd | None:
+    """An open, to write, of what may be such a file; None if the kernel is to open it.
+
+    Who has not the capability may write what is not less than the last value that somebody who has it wrote.
+    """
+    world = call.world
+    exclusive = os.O_CREAT | os.O_EXCL
+    if "oom" in world.settings.refused or flags & os.O_DIRECTORY or flags & exclusive == exclusive:
+        return None
+    try:
+        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
+    except Unresolved:
+        return None
+    real = -1
+    try:
+        parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
+        tid = _whose(call, parts, st)
+        before = world.tasks.state(tid).pretended(_PRETENCE)
+        capable = call.creds.capable(CAP_SYS_RESOURCE)
+        if not tid or (before is None and not capable):
+            return None
+        if world.adjustments is None:
+            world.adjustments = Adjustments()
+        least = LEAST if capable or before is None else world.adjustments.floor(before[0])
+        try:
+            real = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | O_CLOEXEC)
+            with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+                now = int(shown(world, tid, file.read(_SIZE)))
+        except (OSError, ValueError):
+            return None  # the kernel will say so
+        call.check()
+        given, number = world.adjustments.add(real, now, least, flags)
+        real = -1
+    finally:
+        os.close(fd)
+        if real >= 0:
+            os.close(real)
+    for thread in thread_ids(tid):
+        world.tasks.set(thread, world.tasks.state(thread).pretend(_PRETENCE, (number, 0)))
+    return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
