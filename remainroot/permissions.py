@@ -11,6 +11,7 @@ from stat import S_IFMT, S_IFREG, S_ISDIR, S_ISFIFO, S_ISGID, S_ISREG, S_ISUID, 
 
 from remainroot import acl
 from remainroot.credentials import (
+    CAP_CHECKPOINT_RESTORE,
     CAP_DAC_OVERRIDE,
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
@@ -19,6 +20,7 @@ from remainroot.credentials import (
     CAP_NET_RAW,
     CAP_PERFMON,
     CAP_SYS_ADMIN,
+    CAP_SYS_BOOT,
     CAP_SYS_CHROOT,
     CAP_SYS_PTRACE,
     SECBIT_NO_SETUID_FIXUP,
@@ -39,7 +41,7 @@ EXECUTE: Final = 1
 _POWER: Final = (
     1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH | 1 << CAP_FOWNER
     | 1 << CAP_SYS_PTRACE | 1 << CAP_SYS_ADMIN | 1 << CAP_SYS_CHROOT | 1 << CAP_LEASE
-    | 1 << CAP_NET_BIND_SERVICE | 1 << CAP_NET_RAW
+    | 1 << CAP_NET_BIND_SERVICE | 1 << CAP_NET_RAW | 1 << CAP_SYS_BOOT | 1 << CAP_CHECKPOINT_RESTORE
 )  # fmt: skip
 _ANY_EXECUTE: Final = 0o111
 _GROUP: Final = 0o070

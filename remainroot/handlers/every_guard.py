@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from remainroot.handlers import (
     strict,
-    strict_filters,
     strict_ipc,
     strict_mounts,
     strict_names,
     strict_sockets,
+    strict_system,
     strict_tasks,
 )
 
 __all__ = [
-    "strict", "strict_filters", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_tasks",
+    "strict", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_system", "strict_tasks",
 ]  # fmt: skip

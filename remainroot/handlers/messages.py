@@ -16,10 +16,11 @@ import os
 from errno import EINVAL, EPERM
 from struct import Struct
 
-from remainroot.credentials import CAP_SETGID, CAP_SETUID, KEEP, ROOT
+from remainroot.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, KEEP, ROOT
 from remainroot.dispatch import CONTINUE, Fail, Return
 from remainroot.handlers.peers import pid_for, supervisors_pid
 from remainroot.tasks import thread_group
+from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ def _credentials_at(header: _Header, control: bytes) -> int:
     return -1
 
 
+def _may_name(call: Call, pid: int) -> bool:
+    """unix(7): the sender's own process, or any with CAP_SYS_ADMIN."""
+    return call.creds.capable(CAP_SYS_ADMIN) or pid == int(status_field(call.tid, b"NStgid").split()[-1])
+
+
 def _may_claim(creds: Credentials, uid: int, gid: int) -> bool:
     """unix(7): one of the sender's own real, effective or saved ids, or any with CAP_SETUID and CAP_SETGID."""
     return (uid in (creds.uid, creds.euid, creds.suid) or creds.capable(CAP_SETUID)) and (
@@ -137,7 +143,7 @@ def send(call: Call, address: int) -> Outcome:
     creds, world = call.creds, call.world
     if uid == KEEP or gid == KEEP:
         return Fail(EINVAL)
-    if not _may_claim(creds, uid, gid):
+    if not _may_name(call, pid) or not _may_claim(creds, uid, gid):
         return Fail(EPERM)
     real = (world.real_uid, world.real_gid)
     sender = supervisors_pid(call, pid) or thread_group(call.tid)

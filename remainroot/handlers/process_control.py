@@ -8,6 +8,7 @@ from errno import EINVAL
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, equals, handles
 from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER
 from remainroot.tasks import DEFAULT_SLACK
+from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
+PR_GET_SECCOMP: Final = 21
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
 PR_GET_TIMERSLACK: Final = 30
@@ -25,7 +27,8 @@ PR_CAP_AMBIENT: Final = 47
 _AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER, _AMBIENT_CLEAR_ALL = 1, 2, 3, 4
 
 _PRCTL_OPTIONS: Final = (
-    PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP,
+    PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ,
+    PR_CAPBSET_DROP,
     PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_GET_TIMERSLACK, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT,
     PR_REMAINROOT,
 )  # fmt: skip
@@ -59,6 +62,16 @@ def _get_keepcaps(call: Call) -> Outcome:
 def _set_keepcaps(call: Call) -> Outcome:
     call.creds = call.creds.set_keepcaps(call.ptr(1))
     return DONE
+
+
+def _get_seccomp(call: Call) -> Outcome:
+    """0 if all filters are ours, as in /proc/PID/status."""
+    filters = call.world.filters
+    try:
+        count = int(status_field(call.tid, b"Seccomp_filters")) if filters else 1
+    except OSError:  # before Linux 5.9
+        return CONTINUE
+    return Return(0) if count <= filters else CONTINUE
 
 
 def _bounding_read(call: Call) -> Outcome:
@@ -131,6 +144,7 @@ _OPTIONS: Final = {
     PR_SET_DUMPABLE: _set_dumpable,
     PR_GET_KEEPCAPS: _get_keepcaps,
     PR_SET_KEEPCAPS: _set_keepcaps,
+    PR_GET_SECCOMP: _get_seccomp,
     PR_CAPBSET_READ: _bounding_read,
     PR_CAPBSET_DROP: _bounding_drop,
     PR_GET_SECUREBITS: _get_securebits,

@@ -86,7 +86,10 @@ def _told(call: Call, tid: int, name: str) -> tuple[int, int] | None:
 
 
 def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
-    """The threads of a process group (0: the caller's), or those that a user (0: the caller's) runs."""
+    """The threads of a process group (0: the caller's), or those that a user runs.
+
+    None of a group that began outside the caller's pid namespace, which has no number there: the kernel knows it.
+    """
     processes = ours(call, everyone() if is_user else group_members(call, who))
     threads = [tid for pid in processes for tid in thread_ids(pid)]
     if not is_user:
@@ -126,7 +129,10 @@ def _set_nice_of_many(call: Call, is_user: bool) -> Outcome:
     error = ESRCH
     creds, wanted = call.creds, call.signed(2)
     who = call.signed(1)
-    for tid in _many(call, creds.uid if is_user and who == 0 else who, is_user=is_user):
+    many = _many(call, creds.uid if is_user and who == 0 else who, is_user=is_user)
+    if not many and not is_user:
+        return CONTINUE
+    for tid in many:
         target = call.world.tasks.state(tid).creds
         may = creds.capable(CAP_SYS_NICE)
         if not may and not _owns(creds, target):
@@ -189,7 +195,9 @@ def getpriority(call: Call) -> Outcome:
     if which in (_PRIO_PGRP, _PRIO_USER) and not call.world.tasks.untouched:
         is_user = which == _PRIO_USER
         many = _many(call, call.creds.uid if is_user and who == 0 else who, is_user=is_user)
-        return Return(20 - min(_nice_of(call, tid) for tid in many)) if many else Fail(ESRCH)
+        if not many:
+            return Fail(ESRCH) if is_user else CONTINUE
+        return Return(20 - min(_nice_of(call, tid) for tid in many))
     found = _remembered(call, who, _NICE) if which == _PRIO_PROCESS else None
     return CONTINUE if found is None else Return(20 - found[0])
 
@@ -390,6 +398,8 @@ def ioprio_set(call: Call) -> Outcome:
         tids = [tid for tid in [_target(call, who)] if tid]
     else:
         tids = _many(call, who, is_user=which == _IOPRIO_WHO_USER)
+        if not tids and which == _IOPRIO_WHO_PGRP:
+            return CONTINUE
     return _order(call, tids, value)
 
 
@@ -413,7 +423,9 @@ def ioprio_get(call: Call) -> Outcome:
     which, who = call.signed(0), call.signed(1)
     if which in (_IOPRIO_WHO_PGRP, _IOPRIO_WHO_USER) and not call.world.tasks.untouched:
         many = _many(call, who, is_user=which == _IOPRIO_WHO_USER)
-        return Return(min(_io_priority(call, tid) for tid in many)) if many else Fail(ESRCH)
+        if not many:
+            return Fail(ESRCH) if which == _IOPRIO_WHO_USER else CONTINUE
+        return Return(min(_io_priority(call, tid) for tid in many))
     found = _remembered(call, who, _IO) if which == _IOPRIO_WHO_PROCESS else None
     return CONTINUE if found is None else Return(found[0])
 

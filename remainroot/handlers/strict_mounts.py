@@ -11,7 +11,7 @@ import os
 from errno import EPERM
 from fcntl import ioctl
 
-from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_CHROOT
+from remainroot.credentials import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, guards, has_bits
 from remainroot.handlers.searching import searches
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from remainroot.handlers.searching import Searcher
 
 
-def _administrate(call: Call, capability: int = CAP_SYS_ADMIN) -> None:
-    """Refused(EPERM) without the capability, unless the user namespace is the task's own."""
-    if call.creds.capable(capability):
+def _administrate(call: Call, *capabilities: int) -> None:
+    """Refused(EPERM) without any of these (none: CAP_SYS_ADMIN), unless the user namespace is the task's own."""
+    if any(call.creds.capable(one) for one in capabilities or (CAP_SYS_ADMIN,)):
         return
     if os.stat(f"/proc/{call.tid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino:
         raise Refused(EPERM)
@@ -123,9 +123,15 @@ def clone(call: Call) -> None:
     _new(call, call.ptr(0))
 
 
+_SET_TID_SIZE, _CLONE_ARGS = 72, 80
+"""Where that is in a struct clone_args, and the size of one that has it."""
+
+
 @guards("clone3")
 def clone3(call: Call) -> None:
-    """As `clone`, with the flags in memory."""
+    """As `clone`, with the flags in memory; to choose a pid takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN."""
+    if call.ptr(1) >= _CLONE_ARGS and call.read(call.ptr(0) + _SET_TID_SIZE, 8).strip(b"\0"):
+        _administrate(call, CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE)
     _new(call, int.from_bytes(call.read(call.ptr(0), 8), "little"), _ANY | _NEWTIME)
 
 

@@ -77,12 +77,13 @@ def fields(path: str, *names: str) -> list[str]:
     return [found.get(name, "-") for name in names]
 
 
+PR_GET_SECCOMP = 21
 IDS = ("Uid", "Gid", "Groups", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "TracerPid")
 
 
 def status() -> None:
     path = "/proc/self/status"
-    print(fields(path, *IDS))
+    print(fields(path, *IDS), LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
     os.setgroups([44, 7, 33])
     print(fields(path, *IDS))
     os.setresgid(1, 2, 3)
@@ -354,6 +355,9 @@ def messages() -> None:
             os.setresuid(1, 2, 3)
             for uid, gid in ((1, 5), (2, 6), (3, 7), (0, 5), (1, 0), (4, 7), (3, 8), (-1, 5), (1, -1)):
                 attempt(f"{uid} {gid}", functools.partial(claim, left, uid, gid, b"%d" % uid))
+            for pid in (os.getppid(), 0, 1 << 22):
+                other = (socket.SOL_SOCKET, SCM_CREDENTIALS, UCRED.pack(pid, 1, 5))
+                attempt("for another", lambda: left.sendmsg([b"m"], [other]))  # noqa: B023  # called at once
 
         print(in_child(user))
         right.setblocking(False)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`--strict`, of seccomp filters: seccomp(2). See `remainroot.handlers.strict`."""
+"""`--strict`, of seccomp filters (seccomp(2)) and of reboot(2). See `remainroot.handlers.strict`."""
 
 from __future__ import annotations
 
-from errno import EACCES
+from errno import EACCES, EPERM
 
-from remainroot.credentials import CAP_SYS_ADMIN
+from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_BOOT
 from remainroot.dispatch import Refused, equals, guards
 
 TYPE_CHECKING = False
@@ -42,3 +42,10 @@ def prctl(call: Call) -> None:
     """prctl(2) with PR_SET_SECCOMP: as `seccomp`."""
     if call.ptr(1) == _MODE_FILTER:
         _load(call, call.ptr(2))
+
+
+@guards("reboot")
+def reboot(call: Call) -> None:
+    """reboot(2): takes CAP_SYS_BOOT, also where it would only end the task's pid namespace."""
+    if not call.creds.capable(CAP_SYS_BOOT):
+        raise Refused(EPERM)
