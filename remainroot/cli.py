@@ -22,8 +22,6 @@ else:
 ENGINES: Final = ("auto", "notify", "trace", "ptrace", "kernel")
 LEVELS: Final = ("full", "none")
 
-PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "oom", "realtime", "rlimit", "syslog")
-"""Privileged calls that only seem to succeed, as `--refuse` names them; doc/PRIVILEGED.md says what each is."""
 
 
 class Option:
@@ -179,18 +177,9 @@ def _number(text: str) -> int:
     return value
 
 
-def parse_refused(text: str) -> frozenset[str]:
-    """The pretences that `NAME[,NAME]...` means."""
-    names = text.split(",")
-    for name in names:
-        if name not in PRETENCES:
-            raise RemainrootError(f"option --refuse takes some of {', '.join(PRETENCES)}, with commas; not {name!r}")
-    return frozenset(names)
-
-
 def settings_of(given: dict[str, str]) -> Settings:
     """Settings from parsed options; opens the log if one was asked for."""
-    from remainroot.settings import Settings
+    from remainroot.settings import Settings, parse_refused
 
     settings = Settings()
     settings.engine = given.get("--engine", "auto")
@@ -213,7 +202,10 @@ def settings_of(given: dict[str, str]) -> Settings:
     settings.strict = "--strict" in given
     settings.fake_time = "--fake-time" in given
     if "--refuse" in given:
-        settings.refused = parse_refused(given["--refuse"])
+        try:
+            settings.refused = parse_refused(given["--refuse"])
+        except ValueError as error:
+            raise RemainrootError(f"option --refuse {error}") from None
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

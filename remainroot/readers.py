@@ -51,14 +51,16 @@ UNMARKABLE, OTHER, READER = range(3)
 
 _PT_LOAD: Final = 1
 _PT_DYNAMIC: Final = 2
+_PT_INTERP: Final = 3
+_ET_EXEC: Final = 2
 _DT_NEEDED: Final = 1
 _DT_STRTAB: Final = 5
 _MOST_HEADERS: Final = 64
 _MOST_DYNAMIC: Final = 256
 _IDENT: Final = b"\x7fELF\x02\x01"
 _EM_X86_64: Final = 62
-_HEADER: Final = Struct("<16x2xH4x8xQ8x4x2xHH")
-"""Elf64_Ehdr: e_machine, e_phoff, e_phentsize, e_phnum."""
+_HEADER: Final = Struct("<16xHH4x8xQ8x4x2xHH")
+"""Elf64_Ehdr: e_type, e_machine, e_phoff, e_phentsize, e_phnum."""
 _SEGMENT: Final = Struct("<I4xQQ8xQ16x")
 """Elf64_Phdr: p_type, p_offset, p_vaddr, p_filesz."""
 _ENTRY: Final = Struct("<QQ")
@@ -93,24 +95,30 @@ def _kind(path_fd: int) -> int:
     except OSError:
         return OTHER
     try:
-        head = os.pread(fd, 16 + _HEADER.size, 0)
-        if not head.startswith(b"\x7fELF"):
-            return OTHER  # a script: what runs is another file
-        machine, at, size, count = _HEADER.unpack_from(head)
-        if not head.startswith(_IDENT) or machine != _EM_X86_64:
-            return UNMARKABLE
-        if size != _SEGMENT.size or count > _MOST_HEADERS:
-            return OTHER
-        return READER if any(name.startswith(LIBRARIES) for name in _needed(fd, at, count)) else OTHER
+        return _kind_of_content(fd)
     except (OSError, OverflowError, error):
         return OTHER
     finally:
         os.close(fd)
 
 
-def _needed(fd: int, at: int, count: int) -> list[bytes]:
-    """The beginnings of the names of the libraries that the ELF file needs; `count` program headers are at `at`."""
+def _kind_of_content(fd: int) -> int:
+    head = os.pread(fd, 16 + _HEADER.size, 0)
+    if not head.startswith(b"\x7fELF"):
+        return OTHER  # a script: what runs is another file
+    kind, machine, at, size, count = _HEADER.unpack_from(head)
+    if not head.startswith(_IDENT) or machine != _EM_X86_64:
+        return UNMARKABLE
+    if size != _SEGMENT.size or count > _MOST_HEADERS:
+        return OTHER
     segments = list(_SEGMENT.iter_unpack(os.pread(fd, count * _SEGMENT.size, at)))
+    if kind == _ET_EXEC and not any(segment[0] == _PT_INTERP for segment in segments):
+        return UNMARKABLE
+    return READER if any(name.startswith(LIBRARIES) for name in _needed(fd, segments)) else OTHER
+
+
+def _needed(fd: int, segments: list[tuple[int, ...]]) -> list[bytes]:
+    """The beginnings of the names of the libraries that the ELF file with these program headers needs."""
     names: list[int] = []
     table = 0
     for kind, offset, _, length in segments:

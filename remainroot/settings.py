@@ -5,7 +5,19 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
+
+PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "oom", "realtime", "rlimit", "syslog")
+"""Privileged calls that only seem to succeed, as `--refuse` names them; doc/PRIVILEGED.md says what each is."""
+
+
+def parse_refused(text: str) -> frozenset[str]:
+    """The pretences that `NAME[,NAME]...` means. ValueError, which says how they are written, for anything else."""
+    names = text.split(",")
+    for name in names:
+        if name not in PRETENCES:
+            raise ValueError(f"takes some of {', '.join(PRETENCES)}, with commas; not {name!r}")
+    return frozenset(names)
 
 
 class Settings:
@@ -16,7 +28,7 @@ class Settings:
     user's ids outside of the user namespace that was made, None where we were in one before. `unknown_is_real`: what
     nobody gave an owner belongs to `outer`. `strict`: who lacks a capability is refused what it would allow.
     `root`: where CMD's root lies when it is started; the dynamic loader is looked for there.
-    `refused`: privileged calls (`cli.PRETENCES`) that are not to seem to succeed where the kernel refuses them.
+    `refused`: privileged calls (`PRETENCES`) that are not to seem to succeed where the kernel refuses them.
     """
 
     __slots__ = (

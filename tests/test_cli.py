@@ -14,6 +14,7 @@ import pytest
 
 from remainroot import __version__, cli
 from remainroot.errors import RemainrootError
+from remainroot.settings import parse_refused
 from tests.launching import environment, remainroot
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_bad_pretences_are_one_line_and_125(value: str) -> None:
 
 
 def test_pretences() -> None:
-    assert cli.parse_refused("nice,mlock,nice") == {"nice", "mlock"}
+    assert parse_refused("nice,mlock,nice") == {"nice", "mlock"}
     assert cli.settings_of({"--refuse": "syslog"}).refused == {"syslog"}
     assert cli.settings_of({}).refused == frozenset()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from remainroot.cli import OPTIONS, PRETENCES
+from remainroot.cli import OPTIONS
 from remainroot.containers import agent, box, enter
+from remainroot.settings import PRETENCES
 
 TOP = Path(__file__).parent.parent
 DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("doc/*.md")])

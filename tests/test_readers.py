@@ -67,6 +67,18 @@ def test_a_program_of_32_bits_cannot_be_marked(tmp_path: Path) -> None:
     assert kind(narrow) == readers.UNMARKABLE
 
 
+def test_a_static_program_at_a_fixed_address_cannot_be_marked(tmp_path: Path) -> None:
+    source = tmp_path / "source.c"
+    source.write_text("int main(void) { return 0; }\n")
+    for name, options, expected in (
+        ("fixed", ["-static", "-no-pie"], readers.UNMARKABLE),
+        ("moving", ["-static-pie"], readers.OTHER),
+        ("dynamic", ["-no-pie"], readers.OTHER),
+    ):
+        subprocess.run(["gcc", *options, "-o", str(tmp_path / name), str(source)], check=True)
+        assert kind(tmp_path / name) == expected
+
+
 def test_a_file_that_changes_is_looked_at_again(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(Path("/bin/cat").read_bytes())

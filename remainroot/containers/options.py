@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from remainroot import log
 from remainroot.errors import RemainrootError
-from remainroot.settings import Settings
+from remainroot.settings import Settings, parse_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SHIM: Final = (
     ("--engine", "NAME", "how calls are caught: auto (default), notify, trace or ptrace"),
     ("--store", "STORE", "where fake owners are kept, as for remainroot itself"),
+    ("--refuse", "NAME,...", "what would only seem to succeed is refused, as for remainroot itself"),
     ("--log", "LEVEL", "log to standard error: debug, info or warning"),
     ("--log-format", "FORMAT", "console (default) or json"),
     ("--log-file", "FILE", "append the log to FILE instead"),
@@ -101,6 +102,11 @@ def settings_of(given: Given) -> Settings:
     settings = Settings()
     settings.engine = last(given, "--engine", "auto")
     settings.store = last(given, "--store", settings.store)
+    if "--refuse" in given:
+        try:
+            settings.refused = parse_refused(",".join(given["--refuse"]))
+        except ValueError as error:
+            raise RemainrootError(f"option --refuse {error}") from None
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

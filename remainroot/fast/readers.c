@@ -23,23 +23,27 @@ static bool has_one(const char *text, PyObject *words, bool first)
 	return false;
 }
 
-/* Whether one of the libraries that the ELF file needs is one of ours to know. */
-static bool needs_one(int fd, const Elf64_Ehdr *head, PyObject *libraries)
+/* What a program is by its program headers and the libraries that it needs. */
+static enum kind kind_of_headers(int fd, const Elf64_Ehdr *head, PyObject *libraries)
 {
 	Elf64_Phdr segments[HEADERS];
 	Elf64_Dyn entries[ENTRIES];
 	ssize_t size = head->e_phnum * sizeof *segments, count = 0;
 	uint64_t table = 0, start = 0;
 	char name[NAME + 1] = "";
+	bool moves = head->e_type != ET_EXEC; /* it, or what it calls, lies where the kernel likes */
 
 	if (pread(fd, segments, size, head->e_phoff) != size)
-		return false;
+		return OTHER;
 	for (int at = 0; at < head->e_phnum; at++) {
+		moves |= segments[at].p_type == PT_INTERP;
 		if (segments[at].p_type != PT_DYNAMIC)
 			continue;
 		size = segments[at].p_filesz < sizeof entries ? segments[at].p_filesz : sizeof entries;
 		count = pread(fd, entries, size, segments[at].p_offset) / (ssize_t)sizeof *entries;
 	}
+	if (!moves)
+		return UNMARKABLE;
 	for (int at = 0; at < count; at++)
 		if (entries[at].d_tag == DT_STRTAB)
 			table = entries[at].d_un.d_val;
@@ -49,8 +53,8 @@ static bool needs_one(int fd, const Elf64_Ehdr *head, PyObject *libraries)
 	for (int at = 0; start && at < count; at++)
 		if (entries[at].d_tag == DT_NEEDED && pread(fd, name, NAME, start + entries[at].d_un.d_val) > 0 &&
 		    has_one(name, libraries, true))
-			return true;
-	return false;
+			return READER;
+	return OTHER;
 }
 
 static enum kind kind_of_open(int fd, PyObject *libraries)
@@ -63,7 +67,7 @@ static enum kind kind_of_open(int fd, PyObject *libraries)
 		return UNMARKABLE;
 	if (head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > HEADERS)
 		return OTHER;
-	return needs_one(fd, &head, libraries) ? READER : OTHER;
+	return kind_of_headers(fd, &head, libraries);
 }
 
 /* What the program is; remembered while its file stays as it is. */

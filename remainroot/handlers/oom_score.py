@@ -37,10 +37,10 @@ def shown(world: World, tid: int, text: bytes) -> bytes:
     return text if found is None or world.adjustments is None else b"%d\n" % world.adjustments.value(found[0])
 
 
-def _whose(call: Call, parts: list[bytes], st: os.stat_result) -> int:
+def _whose(call: Call, parts: list[bytes], fd: int, st: os.stat_result) -> int:
     """Of which supervised task this is such a file; 0: none. `parts` is its path, cut at the slashes."""
     files = call.world.files
-    if parts[-1] != NAME or not parts[-2].isdigit() or not files.on_proc(st):
+    if parts[-1] != NAME or not parts[-2].isdigit() or not files.on_proc(st) or not files.note_device(fd, st):
         return 0
     tid = int(parts[-2]) if files.is_our_proc(st) else supervisors_pid(call, int(parts[-2]))
     return tid if tid and call.world.tasks.supervises(tid) else 0
@@ -62,7 +62,7 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
     real = -1
     try:
         parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        tid = _whose(call, parts, st)
+        tid = _whose(call, parts, fd, st)
         before = world.tasks.state(tid).pretended(_PRETENCE)
         capable = call.creds.capable(CAP_SYS_RESOURCE)
         if not tid or (before is None and not capable):

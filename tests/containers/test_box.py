@@ -35,6 +35,18 @@ def test_owners_in_a_directory(roots: Roots, engine: str) -> None:
     assert lines[2].split()[4:6] == ["1,", "3"]
 
 
+@pytest.mark.parametrize("engine", ["notify", "trace", "ptrace"])
+def test_what_only_seems_to_succeed_can_be_refused(roots: Roots, engine: str) -> None:
+    script = "echo -5 >/proc/self/oom_score_adj; grep -h . /proc/self/oom_score_adj /proc/$$/oom_score_adj"
+    command = (roots.busybox, "sh", "-c", script)
+    assert box("--engine", engine, *command).split() == ["-5", "-5"]
+    assert box("--engine", engine, "--refuse", "nice,rlimit", *command).split() == ["-5", "-5"]
+    refused = box("--engine", engine, "--refuse=nice", "--refuse=oom", *command, errors=True)
+    assert refused.split()[-2:] == ["0", "0"]
+    assert "Permission denied" in refused
+    assert "option --refuse takes some of flags," in failing("--refuse", "nice,oon", *command)
+
+
 def test_owners_last(roots: Roots) -> None:
     box(roots.busybox, "sh", "-c", "echo x >/kept; chown 33:44 /kept")
     try:

@@ -71,6 +71,12 @@ def test_options(busybox: int) -> None:
     assert out == "/bin\nb\n"
 
 
+def test_what_only_seems_to_succeed_can_be_refused(busybox: int) -> None:
+    script = "echo -5 >/proc/self/oom_score_adj; grep . /proc/self/oom_score_adj"
+    assert enter("--shim", busybox, "sh", "-c", script) == "-5\n"
+    assert enter("--shim", "--refuse", "oom", busybox, "sh", "-c", f"({script}) 2>/dev/null") == "0\n"
+
+
 def test_the_shim_is_on_only_if_asked_for(busybox: int) -> None:
     script = "touch /f; chown 33:44 /f; stat -c %u:%g /f"
     assert enter("--shim", busybox, "sh", "-c", script) == "33:44\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from remainroot.cli import PRETENCES
+from remainroot.settings import PRETENCES
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot, start, until
 
@@ -120,6 +120,13 @@ def test_oom_scores_are_read_and_written_by_one_descriptor(engine: str, value: i
     command = ["sh", "-c", 'echo -1000 >/proc/self/oom_score_adj; exec "$@"', "-", PYTHON, "-c", code]
     done = remainroot("--engine", engine, "--", *command)
     assert (done.stdout.split(), done.stderr) == (["-1000", str(value), "12"], "")
+
+
+def test_a_file_of_that_name_elsewhere_is_only_a_file(place: Path) -> None:
+    where = place / "fake" / "1"
+    where.mkdir()
+    done = remainroot("--", "sh", "-c", "echo -500 >oom_score_adj; cat oom_score_adj", cwd=where)
+    assert done.stdout == where.joinpath("oom_score_adj").read_text("ascii") == "-500\n"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
