@@ -188,8 +188,8 @@ def _open_existing(searcher: Searcher, file: File, flags: int, want: int) -> Non
     mode = file.st.st_mode
     if S_ISLNK(mode) or (flags & os.O_DIRECTORY and not S_ISDIR(mode)):
         return  # ELOOP, ENOTDIR
-    if want & WRITE and (S_ISDIR(mode) or (S_ISREG(mode) and file.is_read_only)):
-        return  # EISDIR, EROFS
+    if want & WRITE and (S_ISDIR(mode) or (S_ISREG(searcher.owner(file).mode) and file.is_read_only)):
+        return  # EISDIR, EROFS; a device is written to wherever its node lies
     searcher.demand(file, want)
     searcher.may_inspect(file)
     if flags & os.O_NOATIME and not permissions.owns(searcher.creds, searcher.owner(file)):
