@@ -42,7 +42,7 @@ def faccessat2(call: Call) -> Outcome:
 def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcome:
     if call.world.tasks.untouched or want & ~7 or flags & ~_FLAGS:
         return CONTINUE
-    from remainroot.permissions import is_powerful, of_real_ids  # not needed before somebody drops root
+    from remainroot.permissions import WRITE, is_powerful, of_real_ids  # not needed before somebody drops root
 
     creds = call.creds
     if is_powerful(creds):
@@ -52,7 +52,7 @@ def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcom
     searcher = Searcher(call, creds if flags & _AT_EACCESS else of_real_ids(creds))
     try:
         file = searcher.find_at(dirfd, index, flags)
-        if want:
+        if want and not (want & WRITE and searcher.is_frozen(file)):
             searcher.demand(file, want)
     except Refused as refusal:
         return Fail(refusal.errno)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, ENOENT, ENOTDIR
-from stat import S_ISDIR, S_ISFIFO, S_ISLNK
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISFIFO, S_ISLNK
 
 from remainroot import acl, permissions
 from remainroot.dispatch import Refused, guards
@@ -35,6 +35,7 @@ CHANGE: Final = WRITE | EXECUTE
 """What it takes of a directory to add or remove a name."""
 _NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _MAX_LINKS: Final = 40
+_FREEZABLE: Final = (S_IFREG, S_IFDIR, S_IFLNK)
 _PIPEFS: Final = 0x5049_5045
 _OWN_LINKS: Final = (b"fd", b"fdinfo", b"map_files")
 _MEMORY: Final = (b"auxv", b"environ", b"maps", b"numa_maps", b"pagemap", b"smaps", b"smaps_rollup")
@@ -139,6 +140,21 @@ class Searcher:
         if kept is None or current is None or acl.named(current):
             return current
         return acl.merged(kept, current)
+
+    def is_frozen(self, file: File) -> bool:
+        """Whether its whole file system is read-only: the kernel says so (EROFS) before it asks who wants to write.
+
+        Where only the mount is, the permission is asked for first. A device is written to wherever its node lies.
+        """
+        if not (file.is_read_only and S_IFMT(self.owner(file).mode) in _FREEZABLE):
+            return False
+        number = str(file.mount).encode()
+        with open(f"/proc/{self.call.tid}/mountinfo", "rb") as mounts:  # proc_pid_mountinfo(5)
+            for line in mounts:
+                mount, _, file_system = line.partition(b" - ")
+                if mount.split()[0] == number:
+                    return b"ro" in file_system.split()[-1].split(b",")
+        return True
 
     # -- paths
 

@@ -188,8 +188,11 @@ def _open_existing(searcher: Searcher, file: File, flags: int, want: int) -> Non
     mode = file.st.st_mode
     if S_ISLNK(mode) or (flags & os.O_DIRECTORY and not S_ISDIR(mode)):
         return  # ELOOP, ENOTDIR
-    if want & WRITE and (S_ISDIR(mode) or (S_ISREG(searcher.owner(file).mode) and file.is_read_only)):
-        return  # EISDIR, EROFS; a device is written to wherever its node lies
+    if want & WRITE:
+        regular = S_ISREG(searcher.owner(file).mode)
+        unwritable = file.is_read_only if flags & os.O_TRUNC and regular else searcher.is_frozen(file)
+        if S_ISDIR(mode) or unwritable:
+            return  # EISDIR, EROFS
     searcher.demand(file, want)
     searcher.may_inspect(file)
     if flags & os.O_NOATIME and not permissions.owns(searcher.creds, searcher.owner(file)):
@@ -233,7 +236,7 @@ def chroot(searcher: Searcher) -> None:
 def truncate(searcher: Searcher) -> None:
     """truncate(2): a regular file must be one to write."""
     file = searcher.find(AT_FDCWD, searcher.call.path(0))
-    if S_ISREG(searcher.owner(file).mode) and not file.is_read_only:
+    if S_ISREG(searcher.owner(file).mode) and not searcher.is_frozen(file):
         searcher.demand(file, WRITE)
 
 

@@ -219,6 +219,75 @@ def descriptors_that_only_name() -> None:
             os.close(fd)
 
 
+# ---------------------------------------------------------------- what is mounted read-only
+
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_PRIVATE = 1, 32, 0x1000, 0x44000
+REMOUNTS = {"mount": MS_BIND | MS_REMOUNT | MS_RDONLY, "file system": MS_REMOUNT | MS_RDONLY, "neither": MS_REMOUNT}
+
+
+def mount(target: bytes, flags: int, kind: bytes | None = None) -> None:
+    check(LIBC.mount(b"none", target, kind, ctypes.c_ulong(flags), None))
+
+
+def closed(path: str, flags: int) -> None:
+    os.close(os.open(path, flags | os.O_NONBLOCK, 0o644))
+
+
+def asked(path: str, mode: int, flags: int) -> int:
+    return check(LIBC.syscall(439, -100, path.encode(), mode, flags))  # faccessat2
+
+
+ON_READ_ONLY: dict[str, Callable[[str], object]] = {
+    "read": lambda path: closed(path, os.O_RDONLY),
+    "write": lambda path: closed(path, os.O_WRONLY),
+    "both": lambda path: closed(path, os.O_RDWR | os.O_APPEND),
+    "read, truncate": lambda path: closed(path, os.O_RDONLY | os.O_TRUNC),
+    "write, truncate": lambda path: closed(path, os.O_WRONLY | os.O_TRUNC),
+    "create": lambda path: closed(path, os.O_WRONLY | os.O_CREAT),
+    "create to read": lambda path: closed(path, os.O_RDONLY | os.O_CREAT),
+    "create anew": lambda path: closed(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL),
+    "without a name": lambda path: closed(path, os.O_TMPFILE | os.O_RDWR),
+    **{f"access {mode}": partial(asked, mode=mode, flags=0) for mode in (1, 2, 6, 0)},
+    "access in effect": partial(asked, mode=2, flags=0x200),  # AT_EACCESS
+    "truncate": lambda path: os.truncate(path, 0),
+    "time": os.utime,
+    "time given": lambda path: os.utime(path, (1, 2)),
+    "chmod": lambda path: os.chmod(path, 0o755),
+    "chown": lambda path: os.chown(path, 1000, -1),
+    "attribute": lambda path: os.setxattr(path, "user.a", b"1"),
+    "mkdir": os.mkdir,
+    "mkfifo": os.mkfifo,
+    "symlink": lambda path: os.symlink("to", path),
+    "link": lambda path: os.link(path, "place/new"),
+    "unlink": os.unlink,
+    "rmdir": os.rmdir,
+    "rename": lambda path: os.rename(path, "place/new"),
+}
+
+
+def read_only_mounts() -> None:
+    """A file system that is read-only says so before it is asked who the caller is; a mount, in most calls only."""
+    os.umask(0)
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    mount(b"/", MS_PRIVATE)
+    os.mkdir("place")
+    for what, flags in REMOUNTS.items():
+        for user in USERS:
+            for path in ("root's", "owner's", "fifo", "shared", "shared/new"):
+                mount(b"place", 0, b"tmpfs")
+                for name, uid, mode in (("root's", 0, 0o644), ("owner's", 1000, 0o600)):
+                    os.close(os.open(f"place/{name}", os.O_CREAT, mode))
+                    os.chown(f"place/{name}", uid, uid)
+                os.mkfifo("place/fifo", 0o600)
+                os.mkdir("place/shared", 0o777)
+                for name, act in ON_READ_ONLY.items():
+                    mount(b"place", flags)
+                    print(what, user, path, name, by(user, partial(act, f"place/{path}")))
+                    mount(b"place", MS_BIND | MS_REMOUNT)
+                    mount(b"place", MS_REMOUNT)
+                check(LIBC.umount2(b"place", 2))
+
+
 if __name__ == "__main__":
     os.chmod(".", 0o777)
     globals()[sys.argv[1]]()

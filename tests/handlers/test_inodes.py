@@ -12,7 +12,13 @@ from tests.launching import ENGINES, TIMEOUT, environment, remainroot
 
 OPS = str(Path(__file__).with_name("inode_ops.py"))
 PYTHON = "/usr/bin/python3"
-SCENARIOS = ("set_id_bits", "new_set_id_files", "files_without_a_name", "descriptors_that_only_name")
+SCENARIOS = (
+    "set_id_bits",
+    "new_set_id_files",
+    "files_without_a_name",
+    "descriptors_that_only_name",
+    "read_only_mounts",
+)
 
 
 def compare(place: Path, scenario: str, *options: str) -> None:
