@@ -8,7 +8,7 @@ REMAINROOT_PURE=1 forbids it. Numbers are the kernel's own; the ones that differ
 from __future__ import annotations
 
 import os
-from errno import EACCES, EINVAL
+from errno import EACCES, EBADF, EINVAL
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -20,15 +20,15 @@ MACHINE: Final = os.uname().machine
 # 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
     {
-        "fchownat": 54, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272,
-        "name_to_handle_at": 264, "prctl": 167,
-        "prlimit64": 261, "ptrace": 117, "seccomp": 277, "statx": 291, "unshare": 97,
+        "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27, "inotify_init1": 26,
+        "kcmp": 272, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261, "ptrace": 117, "seccomp": 277,
+        "statx": 291, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
-        "fchownat": 260, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312,
-        "name_to_handle_at": 303, "prctl": 157,
-        "prlimit64": 302, "ptrace": 101, "seccomp": 317, "statx": 332, "unshare": 272,
+        "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
+        "inotify_init1": 294, "kcmp": 312, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302, "ptrace": 101,
+        "seccomp": 317, "statx": 332, "unshare": 272,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -201,6 +201,15 @@ def prlimit(pid: int, number: int, limit: tuple[int, int] | None = None) -> tupl
     syscall(_SYS_PRLIMIT, pid, number, new, _buffer)
     soft, hard = _limit.unpack_from(_buffer)
     return RLIM_INFINITY if soft == _U64 else soft, RLIM_INFINITY if hard == _U64 else hard
+
+
+def descriptor_may_be_cwd() -> bool:
+    """Whether fgetxattr(2) and fsetxattr(2) take AT_FDCWD for the working directory, as they do since Linux 6.13."""
+    try:
+        syscall(_NUMBERS["fgetxattr"], AT_FDCWD, b"user.\0", None, 0)
+    except OSError as error:
+        return error.errno != EBADF
+    return True
 
 
 def inotify(instance: int = -1, path: bytes = b"", mask: int = 0) -> int:

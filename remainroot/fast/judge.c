@@ -562,7 +562,8 @@ enum verdict judge_call(Loop *self, const struct rule *rule)
 	*self->path = 0;
 	if (rule->path >= 0) {
 		address = call->args[rule->path] & rule->word;
-		if ((address || !(flags & AT_EMPTY_PATH)) && peek_path(call->pid, address, self->path) < 0)
+		/* A null pointer is an empty path, too, but not to those that change owners. */
+		if ((address || !(flags & AT_EMPTY_PATH) || rule->uid >= 0) && peek_path(call->pid, address, self->path) < 0)
 			return errno == EFAULT || errno == ENAMETOOLONG ? THROUGH : PYTHON;
 		if (!*self->path && !(flags & AT_EMPTY_PATH))
 			return THROUGH; /* ENOENT */

@@ -17,7 +17,7 @@ from remainroot import quick
 from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.peers import affects, everyone, group_members, ours, supervisors_pid
-from remainroot.kernel import RLIM_INFINITY, prlimit, syscall
+from remainroot.kernel import PAGE, RLIM_INFINITY, prlimit, syscall
 from remainroot.tasks import thread_ids
 
 TYPE_CHECKING = False
@@ -40,6 +40,8 @@ _RESET_ON_FORK: Final = 0x4000_0000
 _ATTRIBUTES: Final = Struct("=IIQiI")
 """struct sched_attr as far as it is understood here: size, policy, flags, nice value, priority."""
 _ATTRIBUTES_SIZE: Final = 48
+_MOST_ATTRIBUTES: Final = 56
+"""The size of struct sched_attr that the kernel knows (SCHED_ATTR_SIZE_VER1); what is behind must be 0."""
 
 _SYS_IOPRIO_SET, _SYS_IOPRIO_GET = (abis.native()[0].numbers[name] for name in ("ioprio_set", "ioprio_get"))
 
@@ -309,8 +311,10 @@ def sched_setattr(call: Call) -> Outcome:
     if outcome is not CONTINUE or not tid or not call.ptr(1) or call.unsigned(2):
         return outcome
     size, policy, flags, nice, priority = _ATTRIBUTES.unpack(call.read(call.ptr(1), _ATTRIBUTES.size))
-    if (size and size < _ATTRIBUTES_SIZE) or flags & ~1:
+    if (size and not _ATTRIBUTES_SIZE <= size <= PAGE) or flags & ~1:
         return CONTINUE
+    if size > _MOST_ATTRIBUTES and any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES)):
+        return CONTINUE  # E2BIG
     if policy in _REAL_TIME:
         return _set_policy(call, tid, policy | (_RESET_ON_FORK if flags & 1 else 0), priority)
     if policy in _NORMAL and priority == 0:

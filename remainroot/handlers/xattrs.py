@@ -11,6 +11,7 @@ Everything else is the kernel's to answer.
 
 from __future__ import annotations
 
+import functools
 import os
 from errno import E2BIG, EINVAL, ENODATA, EPERM, ERANGE
 from stat import S_ISDIR, S_ISGID, S_ISREG, S_ISUID
@@ -21,7 +22,7 @@ from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.attributes import File, current_acl, remove_acl, set_acl
 from remainroot.handlers.paths import Unresolved, find, find_fd
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, descriptor_may_be_cwd
 from remainroot.store.base import FLAGS
 
 TYPE_CHECKING = False
@@ -72,6 +73,18 @@ def _by_path(call: Call, flags: int) -> tuple[int, os.stat_result]:
     except OSError:
         raise Unresolved from None
     return find(call, AT_FDCWD, path, flags)
+
+
+@functools.cache
+def _descriptor_may_be_cwd() -> bool:
+    return descriptor_may_be_cwd()
+
+
+def _by_fd_or_cwd(call: Call) -> tuple[int, os.stat_result]:
+    """As `_by_fd`, of a call that takes AT_FDCWD too, if the kernel lets it."""
+    if call.signed(0) == AT_FDCWD and _descriptor_may_be_cwd():
+        return find(call, AT_FDCWD, b"", AT_EMPTY_PATH)
+    return _by_fd(call)
 
 
 def _by_fd(call: Call, index: int = 0) -> tuple[int, os.stat_result]:
@@ -203,7 +216,7 @@ def lsetxattr(call: Call) -> Outcome:
 @handles("fsetxattr")
 def fsetxattr(call: Call) -> Outcome:
     """As setxattr, of an open file."""
-    return _set(call, lambda: _by_fd(call), 1, (call.ptr(2), call.ptr(3), call.unsigned(4)))
+    return _set(call, lambda: _by_fd_or_cwd(call), 1, (call.ptr(2), call.ptr(3), call.unsigned(4)))
 
 
 def _at_args(call: Call) -> tuple[int, int, int] | None:
@@ -278,7 +291,7 @@ def lgetxattr(call: Call) -> Outcome:
 @handles("fgetxattr", quick=quick.attributes(dirfd=0, name=1))
 def fgetxattr(call: Call) -> Outcome:
     """As getxattr, of an open file."""
-    return _get(call, lambda: _by_fd(call), 1, call.ptr(2), call.ptr(3))
+    return _get(call, lambda: _by_fd_or_cwd(call), 1, call.ptr(2), call.ptr(3))
 
 
 @handles("getxattrat")

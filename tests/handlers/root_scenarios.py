@@ -664,6 +664,14 @@ def policies() -> None:
     for policy, priority in (*real_time, (os.SCHED_BATCH, 0), (os.SCHED_RR | 0x40000000, 99), (0, 0), (9, 1)):
         attempt(f"{policy} {priority}", functools.partial(os.sched_setscheduler, 0, policy, os.sched_param(priority)))
         print(os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)
+    for size in (0, 47, 48, 56, 57, 4096, 4097):
+        for rest in (0, 1):
+            for policy, priority in ((os.SCHED_FIFO, 5), (os.SCHED_OTHER, 0)):
+                text = struct.pack("=IIQiI", size, policy, 0, 0, priority).ljust(56, b"\0") + bytes([rest]) * 5000
+                area = ctypes.create_string_buffer(text, len(text))
+                result = LIBC.syscall(314, 0, area, 0)
+                print(size, rest, policy, errno.errorcode[ctypes.get_errno()] if result else 0, area.raw[:4],
+                      os.sched_getscheduler(0))  # fmt: skip
     attempt("set", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5)))
     attempt("param", lambda: os.sched_setparam(0, os.sched_param(6)))
     attempt("param", lambda: os.sched_setparam(0, os.sched_param(0)))

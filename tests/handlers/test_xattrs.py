@@ -47,6 +47,35 @@ def test_as_real_root(tmp_path: Path, arguments: list[str], store: str) -> None:
     compare(tmp_path, arguments, store)
 
 
+BY_CWD = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(99)
+for fd in (-100, -1, -101):
+    for name in (b"trusted.a", b"security.b", b"user.c", b"nonsense"):
+        for call, *rest in (
+            ("fsetxattr", name, b"xy", 2, 0), ("fgetxattr", name, buffer, 99), ("fgetxattr", name, buffer, 1),
+            ("flistxattr", buffer, 99), ("fremovexattr", name), ("fgetxattr", name, buffer, 99),
+        ):
+            result = getattr(libc, call)(fd, *rest)
+            print(fd, name, call, result if result >= 0 else errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_of_the_working_directory(tmp_path: Path, engine: str) -> None:
+    """fsetxattr and fgetxattr of AT_FDCWD, which Linux takes since 6.13, and the calls that it does not."""
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+    real = subprocess.run(
+        [PYTHON, "-c", BY_CWD], capture_output=True, text=True, check=True, env=environment(), cwd=tmp_path / "real"
+    )
+    fake = remainroot("--engine", engine, "--store", "memory", "--", PYTHON, "-c", BY_CWD, cwd=tmp_path / "fake")
+    assert fake.stdout.splitlines() == real.stdout.splitlines()
+    assert real.stdout.count("EBADF") > 40
+
+
 TOOLS = """
 touch f; chmod 640 f; setfacl -m u:42:rw,g:43:r,m::rw f; getfacl -n f; stat -c %A f; chmod 600 f; getfacl -cn f
 cp -a f g; getfacl -cn g; mkdir d; setfacl -d -m u:42:rwx d; touch d/x; mkdir d/y; getfacl -cn d/x d/y
