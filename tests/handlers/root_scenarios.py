@@ -659,6 +659,35 @@ def oom_scores_of_users() -> None:
         print(repr(value), done.stdout, done.stderr.splitlines()[-1:])
 
 
+def persistent_keyrings() -> None:
+    """Whose a user may have. Of others than itself root can have none here."""
+
+    def get(uid: int, ring: int = -2) -> None:
+        result = LIBC.syscall(250, 22, uid, ring)
+        print(uid, ring, "a key" if result > 0 else errno.errorcode[ctypes.get_errno()])
+
+    for uid in (0, -1):
+        get(uid)
+        get(uid, -9)
+    for ids in ((33, 33, 33), (33, 34, 34), (34, 33, 34)):
+
+        def user(ids: tuple[int, int, int] = ids) -> None:
+            os.setresuid(*ids)
+            for uid in (0, 1000, 34, -2):
+                if uid not in ids:
+                    get(uid)
+                    get(uid, -9)
+            get(-1)
+
+        print(in_child(user))
+
+    def capable() -> None:
+        os.setresuid(0, 33, 0)
+        get(1000)
+
+    in_child(capable)
+
+
 def policies() -> None:
     real_time = [(os.SCHED_FIFO, 7), (os.SCHED_RR, 1), (os.SCHED_FIFO, 0), (os.SCHED_FIFO, 100)]
     for policy, priority in (*real_time, (os.SCHED_BATCH, 0), (os.SCHED_RR | 0x40000000, 99), (0, 0), (9, 1)):

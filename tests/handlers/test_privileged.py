@@ -14,7 +14,7 @@ from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot, start, until
 
 SCENARIOS = ("priorities", "many_priorities", "policies", "few_policies", "host_names", "locking")
-KERNELS = ("oom_scores", "oom_scores_of_users")
+KERNELS = ("oom_scores", "oom_scores_of_users", "persistent_keyrings")
 """What the kernel does by itself, too: here it must not get worse."""
 
 
