@@ -202,6 +202,19 @@ class World:
 
     # -- tasks
 
+    def sender_uid(self, tid: int, pid: int, shown: int) -> int:
+        """The real user id of who sent `tid` a signal.
+
+        The kernel tells it the sender's `pid` and the user id `shown`, which stands where in doubt: of who is none of
+        ours, or has ended, and where pids are another namespace's.
+        """
+        try:
+            if self.tasks.untouched or not self.tasks.supervises(pid) or b"\t" in status_field(tid, b"NSpid"):
+                return shown
+        except OSError:
+            return shown
+        return self.tasks.state(pid).creds.uid
+
     def executed(
         self, tid: int, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None
     ) -> None:

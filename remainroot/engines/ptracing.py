@@ -27,6 +27,8 @@ POKEUSER: Final = 6
 CONT: Final = 7
 SYSCALL: Final = 24
 GETEVENTMSG: Final = 0x4201
+GETSIGINFO: Final = 0x4202
+SETSIGINFO: Final = 0x4203
 GETREGSET: Final = 0x4204
 SETREGSET: Final = 0x4205
 SEIZE: Final = 0x4206
@@ -112,6 +114,28 @@ def call_number() -> tuple[int, ...]:
 def call_args() -> tuple[int, ...]:
     """What INFO holds of an entry stop: the six arguments."""
     return _info_args.unpack_from(_info_view)
+
+
+_siginfo: Final = (ctypes.c_int * 32)()
+SIGINFO: Final = ctypes.byref(_siginfo)
+"""Where `request(GETSIGINFO, tid, 0, SIGINFO)` writes, and SETSIGINFO reads."""
+_SIGCHLD: Final = 17
+_SI_USER: Final = 0
+_SI_TKILL: Final = -6
+
+
+def sender() -> tuple[int, int]:
+    """Who SIGINFO says has sent the signal, by kill(2), tgkill(2) or by what became of a child: pid, and user id.
+
+    (0, 0) where the kernel sent it, or the sender said itself who it is (sigqueue(3)).
+    """
+    signo, _, code, _, pid, uid = _siginfo[:6]
+    return (pid, uid & 0xFFFF_FFFF) if code in (_SI_USER, _SI_TKILL) or (signo == _SIGCHLD and code > 0) else (0, 0)
+
+
+def set_sender(uid: int) -> None:
+    """Have SIGINFO say that the sender has this user id."""
+    _siginfo[5] = c_int(uid).value
 
 
 def by_reader() -> bool:

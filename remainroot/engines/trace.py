@@ -159,6 +159,7 @@ class _Ptracing(Engine):
             return
         if event == 0:
             # About to be delivered: it is.
+            self._tell_sender(tid)
             pt.request(self.resume, tid, 0, c_long(signo))
             return
         if event == pt.EVENT_STOP:
@@ -167,6 +168,16 @@ class _Ptracing(Engine):
         if event == pt.EVENT_EXEC:
             self._executed(tid)
         pt.request(self.resume, tid, 0, 0)
+
+    def _tell_sender(self, tid: int) -> None:
+        """Have the siginfo of the signal that is about to be delivered say who sent it (sigaction(2), si_uid)."""
+        if pt.request(pt.GETSIGINFO, tid, 0, pt.SIGINFO) < 0:
+            return  # killed meanwhile
+        pid, shown = pt.sender()
+        uid = self.world.sender_uid(tid, pid, shown) if pid else shown
+        if uid != shown:
+            pt.set_sender(uid)
+            pt.request(pt.SETSIGINFO, tid, 0, pt.SIGINFO)
 
     def _ended(self, tid: int, status: int) -> None:
         self._execs.pop(tid, None)

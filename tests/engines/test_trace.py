@@ -79,6 +79,9 @@ class Recorder:
         self.not_executed(tid, stack)
         self.note("executed", tid, os.readlink(f"/proc/{tid}/exe").split("/")[-1], secure)
 
+    def sender_uid(self, *args: int) -> int:
+        return args[2]
+
     def not_executed(self, _: int, stack: tuple[int, int] | None) -> None:
         if stack is not None:
             self.note("has its stack", *stack)

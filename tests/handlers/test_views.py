@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import as_real_root, bare, under
-from tests.launching import ENGINES
+from tests.launching import ENGINES, remainroot
 
 SCENARIOS = ("status", "status_of_others", "status_of_threads", "descriptors", "id_maps", "realtime_limit")
 
@@ -40,3 +43,17 @@ def test_traced_programs_as_real_root() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_shim_it_is_not_so(scenario: str) -> None:
     assert bare(scenario) != as_real_root(scenario)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("abi", abis())
+@pytest.mark.parametrize("engine", ENGINES)
+def test_senders_of_signals(engine: str, abi: str) -> None:
+    """With notify nobody can tell them: a limit that README.md states."""
+    command = str(program(FIXTURES / "signal_senders.c", abi))
+    expected = subprocess.run([command], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert expected.count("uid 33") == 7
+    shown = remainroot("--engine", engine, "--", command).stdout
+    if engine == "notify":
+        expected = expected.replace("uid 33", "uid 0").replace("code -1 uid 0", "code -1 uid 33")
+    assert shown == expected
