@@ -59,6 +59,18 @@ def test_autotest(suites: Any, tmp_path: Path) -> None:
     assert suites._autotest(tmp_path, tmp_path) == {"one": "passed", "same": "skipped", "same (2)": "failed"}
 
 
+def test_ktap(suites: Any, tmp_path: Path) -> None:
+    text = "TAP version 13\nok 1 a\n# ok 2 - fd 12345 # SKIP no\n    not ok 3 b 999\nok 4 a\n\nstatus 1\n"
+    (tmp_path / "mount.one.ktap").write_text(text, encoding="ascii")
+    (tmp_path / "mount.two.ktap").write_text("no such thing\n\nstatus 4\n", encoding="ascii")
+    (tmp_path / "mount.three.ktap").write_text("ok 1\n", encoding="ascii")
+    assert suites._kselftest(tmp_path, tmp_path) == {
+        "mount.one: a": "passed", "mount.one: fd N": "skipped", "mount.one: b N": "failed",
+        "mount.one: a (2)": "passed", "mount.one": "failed", "mount.two": "skipped", "mount.three: 1": "passed",
+        "mount.three": "failed",
+    }  # fmt: skip
+
+
 def test_what_is_missing_on_one_side_differs(runner: Any) -> None:
     real = {"a": "passed", "b": "failed", "c": "skipped"}
     assert runner.differences(real, dict(real)) == []

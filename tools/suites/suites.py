@@ -96,6 +96,24 @@ def _tap(_tree: Path, out: Path) -> Results:
     return results
 
 
+def _kselftest(_tree: Path, out: Path) -> Results:
+    """Lines of KTAP, and how each program ended: numbers that change from run to run are taken out of names."""
+    words = {"0": PASS, "4": SKIP}
+    results: Results = {}
+    for path in sorted(out.glob("*.ktap")):
+        text = path.read_text(errors="replace")
+        for bad, number, rest in re.findall(r"^[ #]*(not )?ok (\d+)\b(.*)$", text, re.MULTILINE):
+            name = re.sub(r"\d{3,}", "N", rest.split("#")[0].strip(" -")) or number
+            unique, count = f"{path.stem}: {name}", 1
+            while unique in results:
+                count += 1
+                unique = f"{path.stem}: {name} ({count})"
+            results[unique] = SKIP if re.search(r"# *SKIP", rest, re.IGNORECASE) else FAIL if bad else PASS
+        ended = re.search(r"^status (\d+)\Z", text.rstrip(), re.MULTILINE)
+        results[path.stem] = words.get(ended[1], FAIL) if ended else FAIL
+    return results
+
+
 _CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
 # What goes by VSOCK or CAN waits for a peer on some machines.
 _REGRTEST = (
@@ -114,6 +132,34 @@ _GIT = (
 
 _TAR_KEYWORDS = "extract xattrs acls owner map mode"
 _TAR = f"make -s check TESTSUITEFLAGS='{' '.join(f'-k {word}' for word in _TAR_KEYWORDS.split())}' >\"$out/log\""
+
+_KSELFTEST = (
+    "acct cachestat capabilities clone3 core exec fchmodat2 filesystems filesystems/statmount ipc kcmp landlock "
+    "mincore mount mount_setattr mqueue net/af_unix nsfs openat2 pid_namespace pidfd prctl proc ptrace rlimits sched "
+    "seccomp sigaltstack splice syscall_user_dispatch timens tmpfs uevent"
+)
+# What takes minutes, is about a processor, or is a race.
+_KSELFTEST_LEFT_OUT = "benchmark|mq_perf_tests|recursion-depth|disable-tsc|vmaccess|rename_attack_test|pidfd_test"
+_KSELFTEST_BUILD = f"""
+set -e
+from=linux-source-6.12
+tar --strip-components=1 -xf /usr/src/$from.tar.xz $from/Makefile $from/arch/x86 $from/include \
+  $from/scripts $from/tools $from/usr
+make -s headers
+make -s -k -C tools/testing/selftests TARGETS='{_KSELFTEST}' INSTALL_PATH="$PWD/tests" \
+  KHDR_INCLUDES="-isystem $PWD/usr/include" install
+find . -mindepth 1 -maxdepth 1 ! -name tests -exec rm -r {{}} +
+test -s tests/kselftest-list.txt
+"""
+_KSELFTEST_RUN = f"""
+top=$PWD/tests
+grep -vE '{_KSELFTEST_LEFT_OUT}' "$top/kselftest-list.txt" | while IFS=: read -r directory program; do
+  cd "$top/$directory"
+  to="$out/$(echo "$directory" | tr / .).$program.ktap"
+  timeout -k 5 100 "./$program" </dev/null >"$to" 2>&1
+  printf '\\nstatus %d\\n' $? >>"$to"
+done
+"""
 
 SUITES = [
     Suite(
@@ -143,5 +189,10 @@ SUITES = [
     Suite(
         "attr", "all", "make -s -k check", _commands, source="attr", packages=("gcc", "make", "libtool"),
         build="./configure -q && make -s -j2 && make -s check TESTS=",
+    ),
+    Suite(
+        "kselftest", f"of the kernel's own: {_KSELFTEST.replace(' ', ', ')}", _KSELFTEST_RUN, _kselftest,
+        packages=("linux-source-6.12", "gcc", "make", "rsync", "xz-utils", "libcap-dev", "libcap-ng-dev"),
+        build=_KSELFTEST_BUILD,
     ),
 ]  # fmt: skip
