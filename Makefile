@@ -36,7 +36,7 @@ bench-scale:
 	$(PYTHON) bench/scale.py
 
 # The test suites of coreutils, tar, git, CPython, acl and attr, as real root and user and under --strict: an hour, as
-# root. Writes doc/SUITES.md.
+# root. pjdfstest, too, with PJDFSTEST=DIRECTORY of its sources. Writes doc/SUITES.md.
 suites: $(VENV)/installed
 	$(PYTHON) tools/suites/run.py
 

@@ -91,6 +91,24 @@ def test_a_difference_without_a_reason_is_said_to_be_unexplained(runner: Any) ->
     assert "**Unexplained.**" in report.sections[0]
 
 
+def test_a_suite_is_described_by_the_version_that_was_run(runner: Any, tmp_path: Path) -> None:
+    suite = next(suite for suite in runner.SUITES if suite.given)
+    assert not suite.source
+    scripts = tmp_path / "built" / suite.name / "tests"
+    scripts.mkdir(parents=True)
+    (scripts / "00.t").write_text("echo 1..0\n", encoding="ascii")
+    one = runner.version(suite, tmp_path)
+    assert one.startswith("1 scripts, SHA-256 ")
+    (scripts / "00.t").write_text("echo 1..1\n", encoding="ascii")
+    other = runner.version(suite, tmp_path)
+    assert other != one
+    (tmp_path / "built" / suite.name / "VERSION").write_text("of today\n", encoding="ascii")
+    assert runner.version(suite, tmp_path) == f"of today, {other}"
+    text = runner.Report().text("notify", {suite.name: one})
+    assert f"- **{suite.name}** ({one}): " in text
+    assert "**acl**" not in text
+
+
 def test_no_results_are_an_error(runner: Any) -> None:
     with pytest.raises(SystemExit, match="no results"):
         runner.Report().add(runner.SUITES[0], "user", {"real user": ({}, 1.0), "remainroot user": ({}, 1.0)})

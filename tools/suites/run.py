@@ -4,6 +4,8 @@
 Sources and what they are built with come from Debian; everything is made below --place. Each run begins with the same
 tree, at the same path. Results stay there, and doc/SUITES.md is written of the last ones when there are some of all
 suites; what differs and has no reason in known.py is an error.
+
+Debian has no pjdfstest: it is run if the environment's PJDFSTEST names a directory with its sources.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -98,6 +101,8 @@ class Place:
             fetched.mkdir(parents=True)
             apt("source", suite.source, sources=self.sources(), cwd=fetched)
             next(path for path in fetched.iterdir() if path.is_dir()).rename(tree)
+        elif suite.given:
+            shutil.copytree(os.environ[suite.given], tree, symlinks=True)
         else:
             tree.mkdir()
         say(f"{suite.name}: building")
@@ -206,7 +211,8 @@ class Report:
 
     def text(self, engine: str, versions: dict[str, str]) -> str:
         """The whole document."""
-        what = "\n".join(f"- **{suite.name}** ({versions[suite.name]}): {suite.about}." for suite in SUITES)
+        about = {suite.name: suite.about for suite in SUITES}
+        what = "\n".join(f"- **{name}** ({version}): {about[name]}." for name, version in versions.items())
         table = "\n".join(self.rows)
         sections = "\n\n".join(self.sections) or "None."
         return f"""# Test suites of others
@@ -230,7 +236,14 @@ Counts are passed / failed / skipped; what fails as on the real machine is no di
 
 
 def version(suite: Suite, place: Path) -> str:
-    """Of Debian's package."""
+    """Of Debian's package; of what was given, what its file VERSION says, how many scripts, and a hash of them."""
+    if suite.given:
+        tree = place / "built" / suite.name
+        said = tree / "VERSION"
+        scripts = sorted(tree.rglob("*.t"))
+        digest = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
+        words = [said.read_text().strip()] if said.exists() else []
+        return ", ".join([*words, f"{len(scripts)} scripts", f"SHA-256 {digest[:12]}..."])
     if not suite.source:
         ask = ["dpkg-query", "-W", "-f", "${Version}", suite.packages[0]]
         return f"{suite.packages[0]} {subprocess.run(ask, capture_output=True, text=True, check=True).stdout}"
@@ -249,7 +262,8 @@ def main() -> int:
     options = parser.parse_args()
     if os.geteuid():
         sys.exit("suites: real root is what the others are compared with: run this as root")
-    chosen = [suite for suite in SUITES if re.search(options.suites, suite.name)]
+    there = [suite for suite in SUITES if not suite.given or os.environ.get(suite.given)]
+    chosen = [suite for suite in there if re.search(options.suites, suite.name)]
     install(chosen)
     place = Place(options.place, options.engine, options.remainroot)
     for suite in chosen:
@@ -264,8 +278,9 @@ def main() -> int:
         for who in ("root", "user"):
             if kept[suite.name].keys() >= {f"real {who}", f"remainroot {who}"}:
                 report.add(suite, who, kept[suite.name])
-    if all(found.keys() == set(WAYS) for found in kept.values()):
-        DOCUMENT.write_text(report.text(options.engine, {suite.name: version(suite, place.place) for suite in SUITES}))
+    if all(kept[suite.name].keys() == set(WAYS) for suite in SUITES if not suite.given or kept[suite.name]):
+        versions = {suite.name: version(suite, place.place) for suite in SUITES if kept[suite.name]}
+        DOCUMENT.write_text(report.text(options.engine, versions))
     else:
         say("not all suites were run all ways: no document")
     print("\n".join([*report.rows, "", *report.sections]))

@@ -29,6 +29,8 @@ class Suite(NamedTuple):
     """Debian's source package; empty: what is tested is in `packages`."""
     packages: tuple[str, ...] = ()
     build: str = ":"
+    given: str = ""
+    """The environment's variable that names a directory with the sources, for a suite that Debian does not have."""
 
 
 def _junit(_tree: Path, out: Path) -> Results:
@@ -161,6 +163,15 @@ grep -vE '{_KSELFTEST_LEFT_OUT}' "$top/kselftest-list.txt" | while IFS=: read -r
 done
 """
 
+# Each script in a directory of its own; they sleep a lot, and so run side by side.
+_PJDFSTEST = """
+for script in "$PWD"/tests/*/*.t; do
+    case $script in */chflags/*|*/granular/*) ;; *) echo "$script";; esac
+done >"$out/scripts"
+cd "$out"; xargs -P 8 -n 1 sh -c '
+    name=$(basename "$(dirname "$1")").$(basename "$1" .t); mkdir "$name"; cd "$name"; exec sh "$1" >"$out/$name.tap"
+' sh <scripts; :"""
+
 SUITES = [
     Suite(
         "cpython", f"test_{{{', '.join(_CPYTHON.split())}}}", _REGRTEST, _junit,
@@ -194,5 +205,10 @@ SUITES = [
         "kselftest", f"of the kernel's own: {_KSELFTEST.replace(' ', ', ')}", _KSELFTEST_RUN, _kselftest,
         packages=("linux-source-6.12", "gcc", "make", "rsync", "xz-utils", "libcap-dev", "libcap-ng-dev"),
         build=_KSELFTEST_BUILD,
+    ),
+    Suite(
+        "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, _tap, given="PJDFSTEST",
+        packages=("gcc", "make", "autoconf", "automake", "openssl"),
+        build="[ -x pjdfstest ] || { autoreconf -ifs && ./configure -q && make -s pjdfstest; }",
     ),
 ]  # fmt: skip
