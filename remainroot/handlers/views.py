@@ -19,7 +19,7 @@ from remainroot.dispatch import CONTINUE, InstallFd
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import supervisors_pid
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, RLIM_INFINITY
-from remainroot.tasks import RLIMIT_RTTIME
+from remainroot.tasks import DEFAULT_SLACK, RLIMIT_RTTIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +126,11 @@ def _oom_score_adj(world: World, tid: int, text: bytes) -> bytes:
     return shown(world, tid, text)
 
 
+def _timer_slack(world: World, tid: int, text: bytes) -> bytes:
+    """Not with the mark that it bears while threads differ (`remainroot.tasks`)."""
+    return b"%d\n" % DEFAULT_SLACK if world.tasks.mixed and world.tasks.marked(tid) else text
+
+
 _VIEWS: Final[dict[bytes, View]] = {
     b"status": _status,
     b"limits": _limits,
@@ -134,6 +139,7 @@ _VIEWS: Final[dict[bytes, View]] = {
     b"setgroups": _setgroups,
     b"loginuid": _login_uid,
     b"oom_score_adj": _oom_score_adj,
+    b"timerslack_ns": _timer_slack,
 }
 
 

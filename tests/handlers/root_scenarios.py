@@ -128,6 +128,37 @@ def status_of_threads() -> None:
     print(fields("/proc/self/status", *IDS))
 
 
+def timer_slacks() -> None:
+    """Of both threads of a process whose threads differ: one is another user, and one may have a slack of its own."""
+
+    def told(tid: int | str) -> str:
+        with open(f"/proc/{tid}/timerslack_ns", encoding="ascii") as file:
+            return file.read()
+
+    ready, end = threading.Event(), threading.Event()
+    tids = []
+
+    def raw(slack: int) -> None:
+        LIBC.syscall(117, 0, 42, 0)
+        if slack:
+            LIBC.prctl(29, slack, 0, 0, 0)
+        tids.append(threading.get_native_id())
+        ready.set()
+        end.wait()
+
+    print(told("self"))
+    for slack in (0, 70_000):
+        thread = threading.Thread(target=raw, args=(slack,))
+        thread.start()
+        ready.wait()
+        ready.clear()
+        print(told("self"), told(tids[-1]), told(os.getpid()))
+        end.set()
+        thread.join()
+        end.clear()
+    print(told("self"))
+
+
 def descriptors() -> None:
     """The exchanged descriptor has the old one's number and flags."""
     import fcntl

@@ -16,7 +16,7 @@ SCENARIOS = ("status", "status_of_others", "status_of_threads", "descriptors", "
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "timer_slacks"])
 def test_as_real_root(engine: str, scenario: str) -> None:
     expected = as_real_root(scenario)
     assert expected
