@@ -367,8 +367,14 @@ class NotifyEngine(Engine):
         execution = _Execution(tid, tgid, outcome, seize)
         self._execs[tid] = self._execs[tgid] = execution
         os.eventfd_write(self._seized, 1)
+        # What was lent must be given back before the task goes on: then the interrupt must be there when the call ends.
+        # But where a signal interrupts the wait for us, so would this, and the call would be made again.
+        early = outcome.stack is not None and not self._interruptible
+        if early:
+            seize.interrupt()
         self._send(0, 0, _FLAG_CONTINUE)
-        seize.interrupt()
+        if not early:
+            seize.interrupt()
         self._serve_execs(_EXEC_PATIENCE)
 
     def _serve_execs(self, patience: float) -> None:
