@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from errno import EPERM
 from fcntl import ioctl
+from struct import Struct
 
 from remainroot.credentials import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, guards, has_bits
+from remainroot.handlers.peers import levels
 from remainroot.handlers.searching import searches
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
@@ -123,16 +125,27 @@ def clone(call: Call) -> None:
     _new(call, call.ptr(0))
 
 
-_SET_TID_SIZE, _CLONE_ARGS = 72, 80
-"""Where that is in a struct clone_args, and the size of one that has it."""
+_SET_TID, _CLONE_ARGS = 64, 80
+"""Where that and its length are in a struct clone_args, and the size of one that has it."""
 
 
 @guards("clone3")
 def clone3(call: Call) -> None:
     """As `clone`, with the flags in memory; to choose a pid takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN."""
-    if call.ptr(1) >= _CLONE_ARGS and call.read(call.ptr(0) + _SET_TID_SIZE, 8).strip(b"\0"):
+    arguments = call.read(call.ptr(0), min(call.ptr(1), _CLONE_ARGS))
+    _new(call, int.from_bytes(arguments[:8], "little"), _ANY | _NEWTIME)
+    if len(arguments) == _CLONE_ARGS:
+        _choose(call, *Struct("=QQ").unpack_from(arguments, _SET_TID))
+
+
+def _choose(call: Call, address: int, count: int) -> None:
+    """The pid for the innermost of at most as many namespaces as there are, if it can be one at all (else EINVAL)."""
+    if not 0 < count <= len(levels(call.tid)):
+        return
+    with open("/proc/sys/kernel/pid_max", "rb") as file:
+        most = int(file.read())
+    if 0 < int.from_bytes(call.read(address, 4), "little") < most:
         _administrate(call, CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE)
-    _new(call, int.from_bytes(call.read(call.ptr(0), 8), "little"), _ANY | _NEWTIME)
 
 
 _NS_GET_NSTYPE: Final = 0xB703

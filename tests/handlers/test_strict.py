@@ -84,18 +84,23 @@ PID_NAMESPACE = """
 import ctypes, errno, os, signal, struct
 libc = ctypes.CDLL(None, use_errno=True)
 
-def clone(number):
+def clone(number, count=1):
     chosen = ctypes.create_string_buffer(struct.pack("=i", number))
-    arguments = struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(chosen), 1, 0)
+    arguments = struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(chosen), count, 0)
     pid = libc.syscall(435, arguments, len(arguments))
     if pid == 0:
         os._exit(0)
-    return pid
+    return pid if pid > 0 else errno.errorcode[ctypes.get_errno()]
+
+def reboot():
+    libc.syscall(169, 1, 2, 0, 0)
+    return errno.errorcode[ctypes.get_errno()]
 
 for uid in (0, 1000):
     os.setresuid(uid, uid, uid)
-    for name, result in (("reboot", libc.syscall(169, 1, 2, 0, 0)), ("clone", clone(30000 + uid))):
-        print(uid, name, errno.errorcode[ctypes.get_errno()] if result < 0 else result)
+    for name, result in (("reboot", reboot()), ("clone", clone(30000 + uid)),
+                         ("no pid", clone(0)), ("too high", clone(1 << 23)), ("too many", clone(30000, 40))):
+        print(uid, name, result)
 """
 
 
@@ -105,7 +110,8 @@ def test_a_pid_namespace_of_ones_own(engine: str) -> None:
     """Where the kernel would let a fake user reboot, and choose a pid."""
     apart = ["unshare", "--pid", "--fork", PYTHON, "-c", PID_NAMESPACE]
     real = subprocess.run(apart, capture_output=True, text=True, check=True, env=environment()).stdout
-    assert real.split("\n") == ["0 reboot EINVAL", "0 clone 30000", "1000 reboot EPERM", "1000 clone EPERM", ""]
+    assert "0 reboot EINVAL\n0 clone 30000\n0 no pid EINVAL\n" in real
+    assert "1000 reboot EPERM\n1000 clone EPERM\n1000 no pid EINVAL\n" in real
     assert remainroot("--strict", f"--engine={engine}", "--", *apart).stdout == real
 
 
