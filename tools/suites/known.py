@@ -25,7 +25,7 @@ REASONS: dict[str, dict[str, str]] = {
     "kselftest": {
         "acct.": _REFUSED,
         "capabilities.": _INNER,
-        "clone3.clone3:": _INNER,
+        "clone3.clone3": _INNER,
         "clone3.clone3_set_tid": "To choose a pid takes CAP_CHECKPOINT_RESTORE over the host's pid namespace.",
         "filesystems.statmount.": _INNER,
         "ipc.msgque": "It writes to /proc/sys/kernel/msg_next_id, which is the host's.",
