@@ -124,6 +124,12 @@ class Bench:
             os._exit(1)
 
 
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test works in its own, and leaves it again."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def bench() -> Bench:
     return Bench(World(Settings(), MemoryStore()))
@@ -139,7 +145,6 @@ def test_what_needs_no_knowledge_is_not_handed_over(bench: Bench, tmp_path: Path
     plain = tmp_path / "plain"
     plain.touch()
     (tmp_path / "link").symlink_to("plain")
-    os.chdir(tmp_path)
     fd = os.open(tmp_path, os.O_RDONLY)
     steps = [
         lambda: libc.syscall(102),
@@ -173,7 +178,6 @@ def test_what_needs_it_is(bench: Bench, tmp_path: Path) -> None:
     other.touch()
     (tmp_path / "link").symlink_to("mine")
     override(bench.world, mine, Owner(42, 43))
-    os.chdir(tmp_path)
     fd = os.open(mine, os.O_RDONLY)
     steps = {
         "newfstatat": lambda: os.stat(mine),
@@ -276,7 +280,6 @@ def test_an_owner_in_a_table_is_shown_without_us(table: Bench, tmp_path: Path) -
     override(table.world, owned, Owner(42, 43))
     override(table.world, device, Owner(0, 6, stat.S_IFBLK | 0o640, os.makedev(8, 1)))
     override(table.world, other, Owner(1, 2, stat.S_IFREG | 0o4755))
-    os.chdir(tmp_path)
     fd = os.open(owned, os.O_RDONLY)
     look, seen = written(owned, "owned", device, "other", fd)
     assert table.run(look) == [[]]
@@ -300,7 +303,6 @@ def test_devices_are_made_without_us(table: Bench, tmp_path: Path) -> None:
     (tmp_path / "shared").chmod(0o2755)
     subprocess.run(["setfacl", "-d", "-m", "u:7:rw", tmp_path / "listed"], check=True)
     override(table.world, tmp_path / "given", Owner(0, 43))
-    os.chdir(tmp_path)
     plain = os.open("plain", os.O_RDONLY)
     block, character, device = stat.S_IFBLK, stat.S_IFCHR, os.makedev(0x345, 0x1_2345)
 
@@ -376,7 +378,6 @@ def test_files_are_given_away_without_us(table: Bench, tmp_path: Path) -> None:
     (tmp_path / "set-id").chmod(0o4755)
     (tmp_path / "link").symlink_to("third")
     override(table.world, tmp_path / "first", Owner(1, 1))
-    os.chdir(tmp_path)
     second = os.open("second", os.O_RDONLY)
     only = os.open("second", os.O_PATH)
     look, seen = written("first", "second", "third")
@@ -421,7 +422,6 @@ def test_users_open_what_is_there_without_us(kind: str, request: pytest.FixtureR
     (tmp_path / "dangling").symlink_to("absent")
     override(bench.world, tmp_path / "owned", Owner(33, 33))
     override(bench.world, tmp_path / "set-id", Owner(33, 33, stat.S_IFREG | 0o4755))
-    os.chdir(tmp_path)
     drop(bench.world)
     quiet = [
         lambda: os.open("plain", os.O_RDWR),
@@ -507,7 +507,6 @@ def test_owners_on_the_files_are_shown_without_us(carried: Bench, tmp_path: Path
     os.setxattr(tmp_path / "nobody", RESOURCE, encode_resource(KEEP, 7))
     os.setxattr(tmp_path / "other", RESOURCE, b"\x1d....")  # a field that nobody has defined
     os.chown(tmp_path / "other", 33, 33)
-    os.chdir(tmp_path)
     fd = os.open("owned", os.O_RDONLY)
     look, seen = written("plain", "owned", "user", "group", "nobody", "directory", fd)
     found = carried.run(
@@ -529,7 +528,6 @@ def test_files_carry_new_owners_without_us(carried: Bench, tmp_path: Path) -> No
     override(carried.world, tmp_path / "whole", Owner(1, 2, stat.S_IFREG | 0o600))
     os.setxattr(tmp_path / "flagged", f"{ATTRIBUTES}trusted.x", b"")
     os.chown(tmp_path / "other", 33, 33)
-    os.chdir(tmp_path)
     second = os.open("second", os.O_RDONLY)
     found = carried.run(
         lambda: os.chown("first", 42, -1),

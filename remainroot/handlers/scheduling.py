@@ -311,17 +311,20 @@ def sched_setattr(call: Call) -> Outcome:
     if outcome is not CONTINUE or not tid or not call.ptr(1) or call.unsigned(2):
         return outcome
     size, policy, flags, nice, priority = _ATTRIBUTES.unpack(call.read(call.ptr(1), _ATTRIBUTES.size))
-    if (size and not _ATTRIBUTES_SIZE <= size <= PAGE) or flags & ~1:
-        return CONTINUE
-    if size > _MOST_ATTRIBUTES and any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES)):
-        return CONTINUE  # E2BIG
+    known = not size or _ATTRIBUTES_SIZE <= size <= PAGE
+    if known and size > _MOST_ATTRIBUTES:
+        known = not any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES))
+    if not known or flags & ~1:
+        return CONTINUE  # E2BIG, EINVAL, or what takes no privilege
+    whole = policy | (_RESET_ON_FORK if flags & 1 else 0)
     if policy in _REAL_TIME:
-        return _set_policy(call, tid, policy | (_RESET_ON_FORK if flags & 1 else 0), priority)
-    if policy in _NORMAL and priority == 0:
-        _remember(call, tid, _POLICY, None)
-        if nice < 0 and policy != 5 and call.creds.capable(CAP_SYS_NICE):
-            return _set_nice(call, tid, nice)
-    return CONTINUE
+        return _set_policy(call, tid, whole, priority)
+    if policy not in _NORMAL or priority:
+        return CONTINUE
+    outcome = _set_normal(call, tid, whole)
+    if policy != _SCHED_IDLE and (outcome is DONE or (nice < 0 and call.creds.capable(CAP_SYS_NICE))):
+        return _set_nice(call, tid, nice)
+    return outcome
 
 
 @handles("sched_getscheduler")

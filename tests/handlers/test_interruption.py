@@ -11,11 +11,12 @@ import pytest
 
 from remainroot.dispatch import equals, has_bits
 from remainroot.handlers.interruption import _number
+from tests.compiling import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FIXTURE = "tests/fixtures/interrupted.c"
+FIXTURE = FIXTURES / "interrupted.c"
 EXPECTED = "interrupted 0\nread interrupted\nalarms came\n"
 
 
