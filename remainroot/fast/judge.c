@@ -153,6 +153,28 @@ bool owner_of(Loop *self, const struct place *place, const struct status *status
 	return true;
 }
 
+/* The same as stat(2) has it. */
+static struct stat stat_of(const struct status *status)
+{
+	const uint64_t *times = status->times; /* of access, birth, change, modification: seconds, nanoseconds */
+
+	return (struct stat){
+		.st_dev = gnu_dev_makedev(status->dev_major, status->dev_minor),
+		.st_ino = status->ino,
+		.st_nlink = status->links,
+		.st_mode = status->mode,
+		.st_uid = status->uid,
+		.st_gid = status->gid,
+		.st_rdev = gnu_dev_makedev(status->rdev_major, status->rdev_minor),
+		.st_size = status->size,
+		.st_blksize = status->block_size,
+		.st_blocks = status->blocks,
+		.st_atim = { times[0], (uint32_t)times[1] },
+		.st_ctim = { times[4], (uint32_t)times[5] },
+		.st_mtim = { times[6], (uint32_t)times[7] },
+	};
+}
+
 /* Tell the task who the file belongs to: handlers.status. Its numbers are those of `before`, or it is another by now. */
 static enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before)
 {
@@ -168,12 +190,9 @@ static enum verdict show(Loop *self, const struct rule *rule, const struct place
 	size_t size;
 
 	if (rule->form == STAT) {
-		if (fstatat(place->at, place->name, &plain, flags) < 0 || plain.st_ino != before->ino ||
-		    plain.st_dev != gnu_dev_makedev(before->dev_major, before->dev_minor))
+		if ((now.mask & BASIC) != BASIC)
 			return PYTHON;
-		now.uid = plain.st_uid;
-		now.gid = plain.st_gid;
-		now.mode = plain.st_mode;
+		plain = stat_of(&now);
 	} else {
 		memset(&extended, 0, sizeof extended);
 		if (sync == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||

@@ -53,7 +53,8 @@ struct status { /* struct statx, as far as it is read here */
 };
 
 enum {
-	WANTED = 0x7ff | 0x4000, /* STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE */
+	BASIC = 0x7ff, /* STATX_BASIC_STATS */
+	WANTED = BASIC | 0x4000, /* STATX_MNT_ID_UNIQUE */
 	UNIQUE_MOUNT = 0x4000,
 	NO_MAGICLINKS = 0x02, /* RESOLVE_... */
 	BENEATH = 0x08,
