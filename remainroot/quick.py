@@ -115,7 +115,7 @@ class Quick:
     `arguments` is the argument with the address of a program's arguments: an exec of a reader is the handler's.
     """
 
-    __slots__ = ("_answer", "_arguments", "_fields", "_opening", "_results")
+    __slots__ = ("_answer", "_fields", "_others", "_results")
 
     def __init__(
         self,
@@ -158,8 +158,7 @@ class Quick:
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
-        self._opening = (open_flags, looks, opens, node)
-        self._arguments = arguments
+        self._others = (open_flags, looks, opens, node, arguments)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -168,7 +167,7 @@ class Quick:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
-                          self._results.get(row.abi.name, _NONE), *self._opening, self._arguments, 1)  # fmt: skip
+                          self._results.get(row.abi.name, _NONE), *self._others, 1)  # fmt: skip
 
 
 _RULE: Final = Struct("=39q")

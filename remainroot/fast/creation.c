@@ -31,10 +31,8 @@ static int umask_of(Loop *self)
 	static const char before[] = "\nUmask:\t";
 	char text[1024], *found;
 	ssize_t got;
-	int fd = -1;
+	int fd = open_of_task(self, "status", O_RDONLY);
 
-	for (int fresh = 0; fresh < 2 && fd < 0; fresh++)
-		fd = openat(task_directory(self, self->notification.pid, fresh), "status", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
 	got = read(fd, text, sizeof text - 1);

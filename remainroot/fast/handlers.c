@@ -15,10 +15,8 @@ static bool stack_pointer(Loop *self, uint64_t *pointer)
 {
 	char text[256], *last;
 	ssize_t got = -1;
-	int fd = -1;
+	int fd = open_of_task(self, "syscall", O_RDONLY);
 
-	for (int fresh = 0; fresh < 2 && fd < 0; fresh++)
-		fd = openat(task_directory(self, self->notification.pid, fresh), "syscall", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	got = read(fd, text, sizeof text - 1);

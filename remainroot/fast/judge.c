@@ -36,6 +36,18 @@ int task_directory(Loop *self, pid_t tid, bool fresh)
 	return self->tasks[at].fd;
 }
 
+int open_of_task(Loop *self, const char *name, int flags)
+{
+	int fd = -1;
+
+	for (int fresh = 0; fresh < 2 && fd < 0; fresh++) {
+		fd = task_directory(self, self->notification.pid, fresh);
+		if (fd >= 0)
+			fd = openat(fd, name, flags | O_CLOEXEC);
+	}
+	return fd;
+}
+
 bool on_proc(Loop *self, const struct place *place, const struct status *status)
 {
 	uint64_t *known = &self->mounts[status->mount % MOUNTS];
@@ -93,8 +105,7 @@ static bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now)
 	return now == 0 && (id == KEEP || id == 0);
 }
 
-/* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
-static int hold(const struct place *place)
+int hold(const struct place *place)
 {
 	return *place->name ? openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0)) : place->at;
 }
@@ -175,7 +186,7 @@ static struct stat stat_of(const struct status *status)
 	};
 }
 
-/* Tell the task who the file belongs to: handlers.status. Its numbers are those of `before`, or it is another by now. */
+/* Tell the task who the file belongs to: handlers.status. For statx(2), which is asked again, it may be another by now. */
 static enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before)
 {
 	enum { WHOSE = 0x1b }; /* STATX_TYPE, _MODE, _UID, _GID */
@@ -440,19 +451,6 @@ static enum verdict judge_below(Loop *self, const struct rule *rule, const char 
 	return errno == ENOENT || errno == ENOTDIR ? THROUGH : PYTHON;
 }
 
-/* A descriptor of the task's own `link` ("cwd", "root", "fd/N"), or -1. */
-static int open_own(Loop *self, const char *link)
-{
-	int fd = -1;
-
-	for (int fresh = 0; fresh < 2 && fd < 0; fresh++) {
-		fd = task_directory(self, self->notification.pid, fresh);
-		if (fd >= 0)
-			fd = openat(fd, link, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
-	return fd;
-}
-
 /* The number N, if the path is /proc/self/fd/N; else -1. */
 static int own_descriptor(const char *path)
 {
@@ -481,7 +479,7 @@ static bool has_our_proc(Loop *self)
 
 	if (self->roots_differ) {
 		how.resolve |= IN_ROOT;
-		base = open_own(self, "root");
+		base = open_of_task(self, "root", O_PATH | O_DIRECTORY);
 		if (base < 0)
 			return false;
 	}
@@ -502,7 +500,7 @@ static int base_of(Loop *self, const char *own, bool absolute, struct how *how)
 {
 	if (self->roots_differ)
 		how->resolve |= absolute ? IN_ROOT : BENEATH;
-	return self->roots_differ || !absolute ? open_own(self, absolute ? "root" : own) : AT_FDCWD;
+	return self->roots_differ || !absolute ? open_of_task(self, absolute ? "root" : own, O_PATH | O_DIRECTORY) : AT_FDCWD;
 }
 
 int open_directory(Loop *self, const char *own, const char *path)
@@ -511,7 +509,7 @@ int open_directory(Loop *self, const char *own, const char *path)
 	int base, fd;
 
 	if (!*path)
-		return open_own(self, own);
+		return open_of_task(self, own, O_PATH | O_DIRECTORY);
 	base = base_of(self, own, *path == '/', &how);
 	if (base == -1)
 		return -1;

@@ -146,9 +146,13 @@ extern PyType_Spec loop_spec;
 const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 /* /proc/TID as an O_PATH descriptor of ours, or -1; `fresh`: not the one remembered. */
 int task_directory(Loop *self, pid_t tid, bool fresh);
+/* A file of the waiting task's directory of procfs ("cwd", "fd/N", "status"), opened with these flags, or -1. */
+int open_of_task(Loop *self, const char *name, int flags);
 /* Whether the task has no other threads. */
 bool is_alone(Loop *self, pid_t tid);
 int status_of(const struct place *place, struct status *status);
+/* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
+int hold(const struct place *place);
 /* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
 bool on_proc(Loop *self, const struct place *place, const struct status *status);
 /* world.World.owner of the file with this status, if that is certain. */

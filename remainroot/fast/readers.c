@@ -84,7 +84,7 @@ static enum kind kind_of(Loop *self, const struct place *place, const struct sta
 	    program->nanoseconds == (uint32_t)status->times[5])
 		return program->kind;
 	*program = (struct program){ dev, status->ino, status->times[4], (uint32_t)status->times[5], true, OTHER };
-	held = *place->name ? openat(place->at, place->name, O_PATH | O_CLOEXEC | (place->flags ? O_NOFOLLOW : 0)) : place->at;
+	held = hold(place);
 	if (held < 0)
 		return OTHER;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", held);
