@@ -23,7 +23,6 @@ ENGINES: Final = ("auto", "notify", "trace", "ptrace", "kernel")
 LEVELS: Final = ("full", "none")
 
 
-
 class Option:
     """One option: its name, its value's ("" for a flag), its line of help, its values (empty: any)."""
 
@@ -202,10 +201,7 @@ def settings_of(given: dict[str, str]) -> Settings:
     settings.strict = "--strict" in given
     settings.fake_time = "--fake-time" in given
     if "--refuse" in given:
-        try:
-            settings.refused = parse_refused(given["--refuse"])
-        except ValueError as error:
-            raise RemainrootError(f"option --refuse {error}") from None
+        settings.refused = parse_refused(given["--refuse"])
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):

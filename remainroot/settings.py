@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from remainroot.errors import RemainrootError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -12,11 +14,11 @@ PRETENCES: Final = ("flags", "hostname", "ioprio", "mlock", "nice", "oom", "real
 
 
 def parse_refused(text: str) -> frozenset[str]:
-    """The pretences that `NAME[,NAME]...` means. ValueError, which says how they are written, for anything else."""
+    """The pretences that `NAME[,NAME]...` means; RemainrootError for anything else."""
     names = text.split(",")
     for name in names:
         if name not in PRETENCES:
-            raise ValueError(f"takes some of {', '.join(PRETENCES)}, with commas; not {name!r}")
+            raise RemainrootError(f"option --refuse takes some of {', '.join(PRETENCES)}, with commas; not {name!r}")
     return frozenset(names)
 
 

@@ -103,10 +103,7 @@ def settings_of(given: Given) -> Settings:
     settings.engine = last(given, "--engine", "auto")
     settings.store = last(given, "--store", settings.store)
     if "--refuse" in given:
-        try:
-            settings.refused = parse_refused(",".join(given["--refuse"]))
-        except ValueError as error:
-            raise RemainrootError(f"option --refuse {error}") from None
+        settings.refused = parse_refused(",".join(given["--refuse"]))
     settings.trace_calls = "--trace-calls" in given
     settings.stats = "--stats" in given
     if not given.keys().isdisjoint(("--log", "--log-format", "--log-file")):
