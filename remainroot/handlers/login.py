@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import supervisors_pid
+from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.outcomes import InstallFd
 from remainroot.tasks import thread_ids
@@ -41,12 +41,10 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
         fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
     except Unresolved:
         return None
-    files, world = call.world.files, call.world
+    world = call.world
     try:
         parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        own = int(parts[-2]) if parts[-1] == NAME and parts[-2].isdigit() else 0
-        if own and not files.is_our_proc(st):
-            own = supervisors_pid(call, own)
+        own = task_of(call, st, parts) if parts[-1] == NAME else 0
         if own not in thread_ids(call.tid):
             return None
         with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:

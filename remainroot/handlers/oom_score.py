@@ -14,7 +14,7 @@ import os
 from remainroot.adjustments import LEAST, Adjustments
 from remainroot.credentials import CAP_SYS_RESOURCE
 from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import supervisors_pid
+from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.outcomes import InstallFd
 from remainroot.tasks import thread_ids
@@ -40,9 +40,9 @@ def shown(world: World, tid: int, text: bytes) -> bytes:
 def _whose(call: Call, parts: list[bytes], fd: int, st: os.stat_result) -> int:
     """Of which supervised task this is such a file; 0: none. `parts` is its path, cut at the slashes."""
     files = call.world.files
-    if parts[-1] != NAME or not parts[-2].isdigit() or not files.on_proc(st) or not files.note_device(fd, st):
+    if parts[-1] != NAME or not files.on_proc(st) or not files.note_device(fd, st):
         return 0
-    tid = int(parts[-2]) if files.is_our_proc(st) else supervisors_pid(call, int(parts[-2]))
+    tid = task_of(call, st, parts)
     return tid if tid and call.world.tasks.supervises(tid) else 0
 
 
@@ -63,7 +63,7 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
     try:
         parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
         tid = _whose(call, parts, fd, st)
-        before = world.tasks.state(tid).pretended(_PRETENCE)
+        before = world.tasks.state(tid).pretended(_PRETENCE) if tid else None
         capable = call.creds.capable(CAP_SYS_RESOURCE)
         if not tid or (before is None and not capable):
             return None

@@ -90,6 +90,14 @@ def supervisors_pid(call: Call, pid: int) -> int:
     return 0
 
 
+def task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
+    """Whose file it is, by the number here; 0 if that cannot be told. `parts` is its path, cut at the slashes."""
+    if len(parts) < 2 or not parts[-2].isdigit():
+        return 0
+    pid = int(parts[-2])
+    return pid if call.world.files.is_our_proc(st) else supervisors_pid(call, pid)
+
+
 def everyone() -> list[int]:
     """The processes there are, by their numbers here."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -116,9 +124,8 @@ def group_members(call: Call, pid: int) -> list[int]:
     return [tid for tid in sorted(everyone(), reverse=True) if stat_field(tid, GROUP) == group] if group else []
 
 
-def _is_in_our_namespace(tid: int) -> bool:
-    """Whether the task's user namespace is the supervisor's, or one within that."""
-    own = os.stat("/proc/self/ns/user").st_ino
+def _is_within(tid: int, own: int) -> bool:
+    """Whether the task's user namespace is the one with the inode number `own`, or one within that."""
     try:
         fd = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -141,7 +148,8 @@ def ours(call: Call, processes: list[int]) -> list[int]:
     They must be of our user namespace, too, for the number that they bear may be another supervisor's.
     """
     supervises = call.world.tasks.supervises
-    return [pid for pid in processes if supervises(pid) and _is_in_our_namespace(pid) and pid_for(call, pid)]
+    own = os.stat("/proc/self/ns/user").st_ino
+    return [pid for pid in processes if supervises(pid) and _is_within(pid, own) and pid_for(call, pid)]
 
 
 # ---------------------------------------------------------------- what may be done to them

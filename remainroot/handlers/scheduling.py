@@ -103,6 +103,12 @@ def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
 # ---------------------------------------------------------------- nice values
 
 
+def _many_prioritised(call: Call, *, is_user: bool) -> list[int]:
+    """Those that setpriority(2) and getpriority(2) mean: of user 0, the caller's."""
+    who = call.signed(1)
+    return _many(call, call.creds.uid if is_user and who == 0 else who, is_user=is_user)
+
+
 @handles("setpriority")
 def setpriority(call: Call) -> Outcome:
     """setpriority(2) of one process, or of all of a group or a user.
@@ -130,8 +136,7 @@ def _set_nice_of_many(call: Call, is_user: bool) -> Outcome:
         return CONTINUE
     error = ESRCH
     creds, wanted = call.creds, call.signed(2)
-    who = call.signed(1)
-    many = _many(call, creds.uid if is_user and who == 0 else who, is_user=is_user)
+    many = _many_prioritised(call, is_user=is_user)
     if not many and not is_user:
         return CONTINUE
     for tid in many:
@@ -196,7 +201,7 @@ def getpriority(call: Call) -> Outcome:
     which, who = call.signed(0), call.signed(1)
     if which in (_PRIO_PGRP, _PRIO_USER) and not call.world.tasks.untouched:
         is_user = which == _PRIO_USER
-        many = _many(call, call.creds.uid if is_user and who == 0 else who, is_user=is_user)
+        many = _many_prioritised(call, is_user=is_user)
         if not many:
             return Fail(ESRCH) if is_user else CONTINUE
         return Return(20 - min(_nice_of(call, tid) for tid in many))

@@ -17,7 +17,7 @@ from stat import S_ISREG
 
 from remainroot.dispatch import CONTINUE, InstallFd
 from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import supervisors_pid
+from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, RLIM_INFINITY
 from remainroot.tasks import DEFAULT_SLACK, RLIMIT_RTTIME
 
@@ -146,14 +146,6 @@ _VIEWS: Final[dict[bytes, View]] = {
 # ---------------------------------------------------------------- descriptors
 
 
-def _task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
-    """Whose file it is, by the number here; 0 if that cannot be told. `parts` is its path, cut at the slashes."""
-    if len(parts) < 2 or not parts[-2].isdigit():
-        return 0
-    pid = int(parts[-2])
-    return pid if call.world.files.is_our_proc(st) else supervisors_pid(call, pid)
-
-
 def _fresh(tid: int, number: int) -> tuple[bool, bool]:
     """Whether the descriptor is open for reading alone and nothing was read yet, and whether it is close-on-exec."""
     # The first two lines are "pos:" and "flags:".
@@ -220,7 +212,7 @@ def _shown(call: Call, fd: int, st: os.stat_result, path: bytes) -> bytes | None
         if parts[-2] == b"sysvipc":
             return _ipc_objects(call, parts[-1])
         view = _VIEWS.get(parts[-1])
-        tid = 0 if view is None else _task_of(call, st, parts)
+        tid = 0 if view is None else task_of(call, st, parts)
         if view is None or not tid or not call.world.tasks.supervises(tid):
             return None
         text = _read(b"/proc/self/fd/%d" % fd, _USUAL)
