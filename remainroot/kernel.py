@@ -22,13 +22,13 @@ _NUMBERS: Final[dict[str, int]] = (
     {
         "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27, "inotify_init1": 26,
         "kcmp": 272, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261, "ptrace": 117, "seccomp": 277,
-        "statx": 291, "unshare": 97,
+        "setns": 268, "statx": 291, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
         "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
         "inotify_init1": 294, "kcmp": 312, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302, "ptrace": 101,
-        "seccomp": 317, "statx": 332, "unshare": 272,
+        "seccomp": 317, "setns": 308, "statx": 332, "unshare": 272,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -227,6 +227,11 @@ def unshare(flags: int) -> None:
 def pidfd_getfd(pidfd: int, fd: int) -> int:
     """Duplicate descriptor `fd` of the process behind `pidfd` (pidfd_getfd(2))."""
     return syscall(_PIDFD_GETFD, pidfd, fd, 0)
+
+
+def setns(fd: int, kinds: int) -> None:
+    """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the `kinds` (CLONE_NEW...) are joined at once."""
+    syscall(_NUMBERS["setns"], fd, kinds)
 
 
 _KCMP_VM: Final = 1

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+from remainroot import kernel
 from remainroot.containers import namespaces, options, profile
 from remainroot.dispatch import CONTINUE
 from remainroot.engines.notify import NotifyEngine
@@ -80,7 +81,7 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
     if namespaces.identity(pid, "user") != namespaces.identity("self", "user"):
         pidfd = os.pidfd_open(pid)
         try:
-            namespaces.setns(pidfd, namespaces.NEWUSER)
+            kernel.setns(pidfd, namespaces.NEWUSER)
         except OSError as error:
             raise RemainrootError(f"agent: cannot join the user namespace of process {pid}: {error.strerror}") from None
         finally:

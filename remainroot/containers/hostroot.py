@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from remainroot import kernel
 from remainroot.containers import mounts, namespaces
 from remainroot.errors import RemainrootError
 
@@ -48,7 +49,7 @@ class HostRoot:
         # A copy can be made only where the original is.
         target.join(["mount"])
         tree = mounts.copy_tree(target.root)
-        namespaces.setns(own, namespaces.NEWNS)
+        kernel.setns(own, namespaces.NEWNS)
         os.fchdir(root)
         os.chroot(".")
         place = os.open(self.directory, mounts.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

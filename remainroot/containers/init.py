@@ -90,7 +90,7 @@ class Init:
             os._exit(0)  # the supervisor gave up, and CMD's process with it
         pid, flags = map(int, words)
         pidfd = os.pidfd_open(pid)
-        namespaces.setns(pidfd, flags)
+        kernel.setns(pidfd, flags)
         os.close(pidfd)
         os.write(self._acknowledge, b"k")
         os.close(self._acknowledge)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from struct import Struct
 
+from remainroot.kernel import setns
 from remainroot.libc import syscall
 
 TYPE_CHECKING = False
@@ -33,7 +34,6 @@ KINDS: Final = {
 
 _AARCH64: Final = os.uname().machine == "aarch64"
 _SYS_CLONE: Final = 220 if _AARCH64 else 56
-_SYS_SETNS: Final = 268 if _AARCH64 else 308
 _SYS_UNSHARE: Final = 97 if _AARCH64 else 272
 _SYS_SETHOSTNAME: Final = 161 if _AARCH64 else 170
 
@@ -45,11 +45,6 @@ _SIGCHLD: Final = 17
 def unshare(flags: int) -> None:
     """unshare(2)."""
     syscall(_SYS_UNSHARE, flags)
-
-
-def setns(fd: int, flags: int) -> None:
-    """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the kinds in `flags` are joined at once."""
-    syscall(_SYS_SETNS, fd, flags)
 
 
 def clone(flags: int) -> int:

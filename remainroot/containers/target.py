@@ -8,7 +8,7 @@ import os
 from remainroot.containers import capabilities, cgroup, names, namespaces
 from remainroot.containers.mounts import O_PATH
 from remainroot.errors import RemainrootError
-from remainroot.kernel import PR_SET_NO_NEW_PRIVS, prctl
+from remainroot.kernel import PR_SET_NO_NEW_PRIVS, prctl, setns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Target:
         if not flags:
             return
         try:
-            namespaces.setns(self.pidfd, flags)
+            setns(self.pidfd, flags)
         except ProcessLookupError:
             raise RemainrootError(f"enter: process {self.pid} has ended") from None
         except OSError as error:
