@@ -57,11 +57,12 @@ def patch_identity(tid: int, creds: Credentials, *, secure: bool) -> None:
     start = _stack_start(tid)
     (argc,) = word.unpack(read_memory(tid, start, word.size))
     address = _after_null(tid, start + word.size * (argc + 2), word)
+    uids, gids = creds.namespace.uids, creds.namespace.gids
     wanted = {
-        AT_UID: creds.uid,
-        AT_EUID: creds.euid,
-        AT_GID: creds.gid,
-        AT_EGID: creds.egid,
+        AT_UID: uids.shown(creds.uid),
+        AT_EUID: uids.shown(creds.euid),
+        AT_GID: gids.shown(creds.gid),
+        AT_EGID: gids.shown(creds.egid),
         AT_SECURE: int(secure),
     }
     for _ in range(64):

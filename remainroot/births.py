@@ -21,14 +21,22 @@ if TYPE_CHECKING:
 
 
 class _Birth:
-    __slots__ = ("access", "name", "owner", "parent", "tid")
+    __slots__ = ("access", "before", "name", "owner", "parent", "tid")
 
-    def __init__(self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None) -> None:
+    def __init__(
+        self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None, before: os.stat_result | None
+    ) -> None:
         self.tid = tid
         self.parent = parent
         self.name = name
         self.owner = owner
         self.access = access
+        self.before = before
+
+    def is_what_was(self, st: os.stat_result) -> bool:
+        """Whether the file with this status is the one that something is to be mounted on."""
+        before = self.before
+        return before is not None and (before.st_dev, before.st_ino) == (st.st_dev, st.st_ino)
 
 
 class Births:
@@ -38,12 +46,20 @@ class Births:
         self._world = world
         self.pending: list[_Birth] = []
 
-    def expect(self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None) -> None:
+    def expect(
+        self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None, *, mounted: bool = False
+    ) -> None:
         """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s.
 
-        `access`: the list that names whom the directory's default list names, or None.
+        `access`: the list that names whom the directory's default list names, or None. `mounted`: it is there, and what
+        is expected is mounted on it; then an OSError, and nothing to expect, where it is not.
         """
-        self.pending.append(_Birth(tid, parent, name, owner, access))
+        try:
+            before = os.stat(name, dir_fd=parent) if mounted else None
+        except OSError:
+            os.close(parent)
+            raise
+        self.pending.append(_Birth(tid, parent, name, owner, access, before))
 
     def settle(self, tid: int) -> None:
         """Record those that are there now. An expectation of `tid` itself is over: its call has ended."""
@@ -61,6 +77,8 @@ class Births:
             return False
         try:
             st = os.fstat(fd)
+            if birth.is_what_was(st):
+                return False
             self._world.store.put(fd, st, birth.owner)
             if birth.access is not None and not S_ISLNK(st.st_mode):
                 self._world.store.put_attribute(fd, st, acl.ACCESS, birth.access)

@@ -3,24 +3,26 @@
 
 A `Credentials` never changes. Each rule (`setuid`, `capset`, `exec`, ...) returns the credentials that the
 kernel would leave, or raises `OSError` with the errno it would give, its checks in the kernel's order. A rule
-that changes nothing returns the very same object. The rules are those of Linux 6.18 in the initial user
-namespace, where every id but -1 exists and uid 0 is root; the manual pages named are credentials(7),
-capabilities(7) and the page of each call. What a rule cannot know (RLIMIT_NPROC, a nosuid mount, a tracer,
-other security modules) is its caller's business.
+that changes nothing returns the very same object. The rules are those of Linux 6.18; the manual pages named are
+credentials(7), capabilities(7), user_namespaces(7) and the page of each call. What a rule cannot know (RLIMIT_NPROC, a
+nosuid mount, a tracer, other security modules) is its caller's business.
 
-Ids are unsigned 32-bit numbers, with `KEEP` for -1; capability sets are masks, bit N for capability number N.
+Ids are unsigned 32-bit numbers as the first namespace has them, with `KEEP` for -1; capability sets are masks, bit N
+for capability number N.
 """
 
 from __future__ import annotations
 
 import errno
 
-from remainroot import file_caps as _file_caps
+from remainroot.namespaces import INITIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import NoReturn, Self, TypedDict, Unpack
+    from typing import NoReturn, TypedDict, Unpack
+
+    from remainroot.namespaces import Namespace
 
     class _Changes(TypedDict, total=False):
         uid: int
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
         securebits: int
         no_new_privs: bool
 
-
-FileCaps = _file_caps.FileCaps
-parse_file_caps = _file_caps.parse_file_caps
 
 KEEP = 0xFFFFFFFF
 """-1 as uid_t or gid_t: keep that id (setresuid(2), chown(2)), or no id at all."""
@@ -110,34 +109,17 @@ def _cap_bit(cap: int) -> int:
     return 1 << cap
 
 
-class ExecResult(tuple["Credentials", bool]):
-    """What execve(2) makes of a task's credentials: (creds, secure); secure is AT_SECURE of getauxval(3)."""
-
-    __slots__ = ()
-
-    def __new__(cls, creds: Credentials, secure: bool) -> Self:
-        """Pair them."""
-        return super().__new__(cls, (creds, secure))
-
-    @property
-    def creds(self) -> Credentials:
-        """What the new program starts with."""
-        return self[0]
-
-    @property
-    def secure(self) -> bool:
-        """Whether its dynamic linker must distrust the environment."""
-        return self[1]
-
-
 class Credentials:
-    """Who a task is: an immutable value, compared and hashed by its fields, in the order of `FIELDS`."""
+    """Who a task is: an immutable value, compared and hashed by its fields, in the order of `FIELDS`.
+
+    Its capabilities are those in its user namespace.
+    """
 
     FIELDS = (
         *("uid", "euid", "suid", "fsuid", "gid", "egid", "sgid", "fsgid", "groups"),
         *("inheritable", "permitted", "effective", "bounding", "ambient", "securebits", "no_new_privs"),
     )
-    __slots__ = (*FIELDS, "_fields")
+    __slots__ = (*FIELDS, "_fields", "namespace")
     uid: int
     euid: int
     suid: int
@@ -155,11 +137,13 @@ class Credentials:
     ambient: int
     securebits: int
     no_new_privs: bool
+    namespace: Namespace
     _fields: tuple[int | tuple[int, ...], ...]
 
-    def __init__(self, *fields: int | tuple[int, ...]) -> None:
+    def __init__(self, *fields: int | tuple[int, ...], namespace: Namespace = INITIAL) -> None:
         put = object.__setattr__
         put(self, "_fields", fields)
+        put(self, "namespace", namespace)
         for name, value in zip(self.FIELDS, fields, strict=True):
             put(self, name, value)
 
@@ -170,16 +154,21 @@ class Credentials:
         raise AttributeError(f"credentials do not change: {name}")
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Credentials) and self._fields == other._fields)
+        return self is other or (
+            isinstance(other, Credentials) and self._fields == other._fields and self.namespace is other.namespace
+        )
 
     def __hash__(self) -> int:
         return hash(self._fields)
 
-    def __reduce__(self) -> tuple[type[Credentials], tuple[int | tuple[int, ...], ...]]:
-        return Credentials, self._fields
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (self._fields, self.namespace)
 
     def __repr__(self) -> str:
-        return f"Credentials({', '.join(f'{name}={getattr(self, name)!r}' for name in self.FIELDS)})"
+        fields = [f"{name}={getattr(self, name)!r}" for name in self.FIELDS]
+        if self.namespace is not INITIAL:
+            fields.append(f"namespace={self.namespace!r}")
+        return f"Credentials({', '.join(fields)})"
 
     def replace(self, **changes: Unpack[_Changes]) -> Credentials:
         """These credentials with the named fields as given, no rule applied; itself when nothing differs."""
@@ -187,7 +176,15 @@ class Credentials:
         fields = tuple([given.pop(name, old) for name, old in zip(self.FIELDS, self._fields, strict=True)])
         if given:
             raise TypeError(f"no such field: {', '.join(given)}")
-        return self if fields == self._fields else Credentials(*fields)  # type: ignore[arg-type]
+        return self if fields == self._fields else Credentials(*fields, namespace=self.namespace)  # type: ignore[arg-type]
+
+    def enter(self, namespace: Namespace) -> Credentials:
+        """In a user namespace of one's own making, or another's that one has joined: unshare(2), clone(2), setns(2).
+
+        The ids stay; there they may everything, and nothing of it outside.
+        """
+        same = self._fields[: self.FIELDS.index("inheritable")]
+        return Credentials(*same, 0, ALL_CAPS, ALL_CAPS, ALL_CAPS, 0, 0, self.no_new_privs, namespace=namespace)
 
     # Setting user ids
 
@@ -230,15 +227,16 @@ class Credentials:
     def _with_uids(self, uid: int, euid: int, suid: int) -> Credentials:
         """Commit user ids and what that does to capabilities (capabilities(7), effect of user ID changes)."""
         permitted, effective, ambient = self.permitted, self.effective, self.ambient
+        root = self.namespace.root
         if not self.securebits & SECBIT_NO_SETUID_FIXUP:
-            if 0 in (self.uid, self.euid, self.suid) and 0 not in (uid, euid, suid):
+            if root in (self.uid, self.euid, self.suid) and root not in (uid, euid, suid):
                 # 1. The last id 0 goes: keep-capabilities saves the first two sets, nothing saves ambient.
                 if not self.securebits & SECBIT_KEEP_CAPS:
                     permitted = effective = 0
                 ambient = 0
-            if self.euid == 0 and euid != 0:
+            if self.euid == root != euid:
                 effective = 0  # 2. the effective id leaves 0, whatever the keep-capabilities flag says
-            elif self.euid != 0 and euid == 0:
+            elif self.euid != root == euid:
                 effective = permitted  # 3. the effective id becomes 0
         ids = self.replace(uid=uid, euid=euid, suid=suid, fsuid=euid)
         return ids.replace(permitted=permitted, effective=effective, ambient=ambient)
@@ -251,9 +249,9 @@ class Credentials:
         effective = self.effective
         if not self.securebits & SECBIT_NO_SETUID_FIXUP:
             # 4. The file-system capabilities leave and return with a file-system id of 0.
-            if self.fsuid == 0:
+            if self.fsuid == self.namespace.root:
                 effective &= ~FS_CAPS
-            elif uid == 0:
+            elif uid == self.namespace.root:
                 effective |= self.permitted & FS_CAPS
         return self.replace(fsuid=uid, effective=effective)
 
@@ -303,7 +301,7 @@ class Credentials:
 
     def setgroups(self, gids: Iterable[int]) -> Credentials:
         """setgroups(2): permission first (EPERM), then the count and each id (EINVAL); kept ascending."""
-        if not self.effective & _SETGID:
+        if not self.may_set_groups():
             _refuse()
         groups = tuple(sorted(gids))
         if len(groups) > NGROUPS_MAX or KEEP in groups:
@@ -388,8 +386,39 @@ class Credentials:
     # Questions
 
     def capable(self, cap: int) -> bool:
-        """Whether the effective set has this capability."""
+        """Whether it has this capability in the first namespace, and so in all."""
+        return bool(self.effective >> cap & 1) and self.namespace is INITIAL
+
+    def capable_inside(self, cap: int) -> bool:
+        """Whether it has this capability in its own namespace."""
         return bool(self.effective >> cap & 1)
+
+    def capable_in(self, cap: int, namespace: Namespace) -> bool:
+        """Whether it has this capability in another namespace, too.
+
+        user_namespaces(7): in its own, in all that were made in that; and in its child who made it has them all.
+        """
+        space: Namespace | None = namespace
+        while space is not None:
+            if space is self.namespace:
+                return bool(self.effective >> cap & 1)
+            if space.parent is self.namespace and space.owner == self.euid:
+                return True
+            space = space.parent
+        return False
+
+    def capable_of(self, cap: int, uid: int, gid: int) -> bool:
+        """Whether it has this capability over a file of these ids, which its namespace must have."""
+        return bool(self.effective >> cap & 1) and (self.namespace is INITIAL or self.namespace.maps(uid, gid))
+
+    def owns(self, uid: int) -> bool:
+        """Whether what is `uid`'s is its own, or CAP_FOWNER makes it so: chmod(2), utimensat(2), O_NOATIME."""
+        return self.fsuid == uid or (self.capable_inside(CAP_FOWNER) and self.namespace.uids.up(uid) != KEEP)
+
+    def may_set_groups(self) -> bool:
+        """setgroups(2): CAP_SETGID, and a namespace with groups that does not forbid it."""
+        space = self.namespace
+        return bool(self.effective & _SETGID) and space.setgroups and bool(space.gids.extents)
 
     def in_group(self, gid: int) -> bool:
         """Whether the task is a member for file permissions: by file-system id or supplementary group."""
@@ -407,7 +436,7 @@ class Credentials:
         return (
             self.euid in (target.suid, target.uid)
             or self.uid in (target.suid, target.uid)
-            or self.capable(CAP_KILL)
+            or self.capable_in(CAP_KILL, target.namespace)
         )
 
     def may_set_scheduling(self, target: Credentials) -> bool:
@@ -417,7 +446,7 @@ class Credentials:
         or we have CAP_SYS_NICE.
         """
         owner = self.euid in (target.uid, target.euid) and not target.permitted & ~self.permitted
-        return owner or self.capable(CAP_SYS_NICE)
+        return owner or self.capable_in(CAP_SYS_NICE, target.namespace)
 
     def may_set_limits(self, target: Credentials) -> bool:
         """prlimit(2) on another task: its ids are all equal to our real ones, or CAP_SYS_RESOURCE.
@@ -427,60 +456,12 @@ class Credentials:
         return (
             self.uid == target.uid == target.euid == target.suid
             and self.gid == target.gid == target.egid == target.sgid
-        ) or self.capable(CAP_SYS_RESOURCE)
+        ) or self.capable_in(CAP_SYS_RESOURCE, target.namespace)
 
-    def exec(
-        self, *, uid: int = KEEP, gid: int = KEEP, file_caps: FileCaps | None = None, watched: bool = False
-    ) -> ExecResult:
-        """execve(2) of a file set-user-id `uid`, set-group-id `gid` (group-executable too), with `file_caps`.
 
-        Leave out what the file does not have, and all three on a nosuid mount. For a script they are those of
-        the interpreter. `watched`: the task has a tracer without CAP_SYS_PTRACE. EPERM where the file insists on
-        capabilities that cannot be granted.
-        """
-        # execve(2): the set-id bits are ignored under no_new_privs.
-        euid = self.euid if uid == KEEP or self.no_new_privs else uid
-        egid = self.egid if gid == KEEP or self.no_new_privs else gid
-
-        permitted, all_effective = 0, False
-        # File capabilities count for their own namespace's root only; no_new_privs cuts them down below.
-        has_file_caps = file_caps is not None and file_caps[3] == 0
-        if file_caps is not None and has_file_caps:
-            forced, inherited, all_effective, _rootid = file_caps
-            permitted = (self.bounding & forced) | (self.inheritable & inherited)
-            if all_effective and forced & ALL_CAPS & ~permitted:
-                _refuse()  # capabilities(7), safety checking for capability-dumb binaries
-
-        # capabilities(7), capabilities and execution of programs by root: it needs no file capabilities, but
-        # they win over set-user-id root.
-        file_caps_win = has_file_caps and euid == 0 and self.uid != 0
-        if not self.securebits & SECBIT_NOROOT and not file_caps_win:
-            if euid == 0 or self.uid == 0:
-                permitted = self.bounding | self.inheritable
-            if euid == 0:
-                all_effective = True
-
-        # Before 2025 the kernel took an effective id unlike the real one for a changed one.
-        id_changed = euid != self.euid or not self.in_group(egid)
-        if (self.no_new_privs or watched) and (id_changed or permitted & ~self.permitted):
-            # PR_SET_NO_NEW_PRIVS(2const): nothing that could not have been done without the execve.
-            if self.no_new_privs or not self.effective & _SETUID:
-                euid, egid = self.uid, self.gid
-            permitted &= self.permitted
-
-        # A set-id program, and one with file capabilities, starts without ambient ones.
-        ambient = 0 if has_file_caps or id_changed else self.ambient
-        permitted |= ambient
-        ids = self.replace(euid=euid, suid=euid, fsuid=euid, egid=egid, sgid=egid, fsgid=egid)
-        creds = ids.replace(
-            permitted=permitted,
-            effective=permitted if all_effective else ambient,
-            ambient=ambient,
-            securebits=self.securebits & ~SECBIT_KEEP_CAPS,  # the one flag that execve(2) clears
-        )
-        # getauxval(3), AT_SECURE: ids differ, or a task not of root came by capabilities other than ambient.
-        secure = id_changed or euid != self.uid or egid != self.gid
-        return ExecResult(creds, secure or (self.uid != 0 and (all_effective or bool(permitted & ~ambient))))
+def _rebuilt(fields: tuple[int | tuple[int, ...], ...], namespace: Namespace) -> Credentials:
+    """What a copy is made with."""
+    return Credentials(*fields, namespace=namespace)
 
 
 def root(groups: Iterable[int] = ()) -> Credentials:

@@ -16,7 +16,7 @@ from errno import EIDRM, EINVAL
 from struct import Struct
 
 from remainroot import abi as abis
-from remainroot.kernel import syscall
+from remainroot.kernel import setns, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Final, TypeVar
 
     from remainroot.credentials import Credentials
+    from remainroot.namespaces import Namespace
 
     Key = tuple[int, str, int]
     T = TypeVar("T")
@@ -35,7 +36,6 @@ IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
 OWNERS: Final = 0o700
 """What of a mode the kernel always gets to see."""
 _CLONE_NEWIPC: Final = 0x0800_0000
-_SYS_SETNS: Final = 268 if os.uname().machine == "aarch64" else 308
 _MOST: Final = 8192
 _PERMISSIONS: Final = Struct("=IIIII")
 """uid, gid, cuid, cgid and mode in struct ipc64_perm of a 64-bit machine; the key comes before them."""
@@ -61,6 +61,11 @@ class Permissions:
         self.cgid = cgid
         self.mode = mode
         self.cpid = cpid
+
+    def seen_in(self, namespace: Namespace) -> Permissions:
+        """The same, with the ids as a user namespace calls them."""
+        uids, gids = namespace.uids.shown, namespace.gids.shown
+        return Permissions(uids(self.uid), gids(self.gid), uids(self.cuid), gids(self.cgid), self.mode, self.cpid)
 
     def is_owners(self, creds: Credentials) -> bool:
         """Whether the caller owns it or has made it."""
@@ -153,7 +158,7 @@ def _enter(tid: int) -> None:
     try:
         fd = os.open(f"/proc/{tid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            syscall(_SYS_SETNS, fd, _CLONE_NEWIPC)
+            setns(fd, _CLONE_NEWIPC)
         finally:
             os.close(fd)
     except OSError as error:

@@ -25,12 +25,14 @@ from remainroot.credentials import (
     CAP_SYS_PTRACE,
     SECBIT_NO_SETUID_FIXUP,
 )
+from remainroot.namespaces import INITIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.credentials import Credentials
+    from remainroot.namespaces import Namespace
     from remainroot.store.base import Owner
 
 READ: Final = 4
@@ -49,7 +51,7 @@ _GROUP: Final = 0o070
 
 def is_powerful(creds: Credentials) -> bool:
     """Whether neither the rules below nor a guard can refuse anything, also when real ids count, as in access(2)."""
-    return creds.effective & _POWER == _POWER and creds.uid == 0
+    return creds.effective & _POWER == _POWER and creds.uid == 0 and creds.namespace is INITIAL
 
 
 def of_real_ids(creds: Credentials) -> Credentials:
@@ -57,7 +59,7 @@ def of_real_ids(creds: Credentials) -> Credentials:
     real = creds.replace(fsuid=creds.uid, fsgid=creds.gid)
     if creds.securebits & SECBIT_NO_SETUID_FIXUP:
         return real
-    return real.replace(effective=creds.permitted if creds.uid == 0 else 0)
+    return real.replace(effective=creds.permitted if creds.uid == creds.namespace.root else 0)
 
 
 def needs_list(creds: Credentials, owner: Owner) -> bool:
@@ -81,10 +83,10 @@ def may_access(creds: Credentials, owner: Owner, entries: list[acl.Entry] | None
     if allowed:
         return True
     reads = want == READ or (S_ISDIR(mode) and not want & WRITE)
-    if reads and creds.capable(CAP_DAC_READ_SEARCH):
+    if reads and creds.capable_of(CAP_DAC_READ_SEARCH, *owner.ids):
         return True
     executable = not want & EXECUTE or S_ISDIR(mode) or bool(mode & _ANY_EXECUTE)
-    return executable and creds.capable(CAP_DAC_OVERRIDE)
+    return executable and creds.capable_of(CAP_DAC_OVERRIDE, *owner.ids)
 
 
 def _listed(creds: Credentials, owner: Owner, entries: list[acl.Entry], want: int) -> bool:
@@ -104,21 +106,16 @@ def _listed(creds: Credentials, owner: Owner, entries: list[acl.Entry], want: in
     return False
 
 
-def owns(creds: Credentials, owner: Owner) -> bool:
-    """What takes the owner, or CAP_FOWNER: chmod(2), utimensat(2) to a given time, O_NOATIME of open(2)."""
-    return creds.fsuid == owner.uid or creds.capable(CAP_FOWNER)
-
-
 def is_kept_by_sticky(creds: Credentials, directory: Owner, file: Owner) -> bool:
     """Whether the sticky bit of `directory` keeps `creds` from removing or renaming the file: unlink(2), EPERM."""
     if not directory.mode & S_ISVTX:
         return False
-    return creds.fsuid not in (file.uid, directory.uid) and not creds.capable(CAP_FOWNER)
+    return creds.fsuid not in (file.uid, directory.uid) and not creds.capable_of(CAP_FOWNER, *file.ids)
 
 
 def may_link(creds: Credentials, owner: Owner, *, accessible: bool, protected: bool) -> bool:
     """link(2) of this file, which is `accessible` if it may be read and written: proc(5), protected_hardlinks."""
-    if not protected or owns(creds, owner):
+    if not protected or creds.owns(owner.uid):
         return True
     mode = owner.mode
     program = mode & S_ISUID or mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP
@@ -144,17 +141,21 @@ def may_reuse(creds: Credentials, directory: Owner, file: Owner, *, fifos: int, 
     return not (directory.mode & 0o020 and strictly)
 
 
-def may_trace(creds: Credentials, target: Credentials, *, dumpable: bool, by_fs_ids: bool) -> bool:
+def may_trace(
+    creds: Credentials, target: Credentials, *, dumpable: bool, memory: Namespace = INITIAL, by_fs_ids: bool
+) -> bool:
     """Access to another process: ptrace(2), ptrace access mode checking.
 
-    `by_fs_ids`: PTRACE_MODE_FSCREDS, which following the links of /proc/PID takes; else PTRACE_MODE_REALCREDS.
+    `memory` is the user namespace in which the target's program was executed. `by_fs_ids`: PTRACE_MODE_FSCREDS, which
+    following the links of /proc/PID takes; else PTRACE_MODE_REALCREDS.
     """
-    if creds.capable(CAP_SYS_PTRACE):
-        return True
+    capable = creds.capable_in(CAP_SYS_PTRACE, target.namespace)
     uid, gid = (creds.fsuid, creds.fsgid) if by_fs_ids else (creds.uid, creds.gid)
     same = uid == target.euid == target.suid == target.uid and gid == target.egid == target.sgid == target.gid
+    if not (same or capable) or not (dumpable or creds.capable_in(CAP_SYS_PTRACE, memory)):
+        return False
     capabilities = creds.effective if by_fs_ids else creds.permitted
-    return same and dumpable and not target.permitted & ~capabilities
+    return capable or (creds.namespace is target.namespace and not target.permitted & ~capabilities)
 
 
 def may_profile(creds: Credentials) -> bool:

@@ -27,6 +27,7 @@ from remainroot import readers
 from remainroot.connections import is_plain
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
+from remainroot.namespaces import INITIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def create(
 
 SPECIAL_NAME: Final = b"trusted."
 OOM_SCORE_ADJ: Final = b"oom_score_adj"
+NAMES_OF_MAPS: Final = (b"uid_map", b"gid_map", b"setgroups")
 
 
 def attributes(
@@ -341,8 +343,8 @@ class Loop:
         self._loop = compiled.Loop(
             listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, interruptible
         )
-        if "oom" not in world.settings.refused:
-            self._loop.leave_writes(OOM_SCORE_ADJ)
+        left = NAMES_OF_MAPS if "oom" in world.settings.refused else (OOM_SCORE_ADJ, *NAMES_OF_MAPS)
+        self._loop.leave_writes(_listed(left))
         if world.marks_readers:
             self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
         self.exchange = self._loop.exchange
@@ -373,7 +375,7 @@ class Loop:
         self._known = now
         while self._states < tasks.count:
             state = tasks.numbered(self._states)
-            if state is not None:
+            if state is not None and state.creds.namespace is INITIAL:
                 creds = state.creds
                 may = powers(state, strict=world.settings.strict)
                 self._loop.set_who(

@@ -161,6 +161,10 @@ class Supervisor:
         try:
             if self.world.births.pending:
                 self.world.births.settle(tid)
+            if self.world.tasks.nested:
+                self.world.tasks.arrive(tid)
+                if self.world.id_maps is not None:
+                    self.world.id_maps.settle()
             return row.handler(call)
         except OSError as error:
             return Fail(error.errno or errno.EIO)

@@ -15,6 +15,10 @@ record, too. What it inherits of the thread that forked it is that thread's time
 one's is 50 us, as everybody's, and 1 ns more than the number of its own state. So the child is known, and its children,
 though all between are gone. Where the slack says nothing (a task set its own, or we lack CAP_SYS_NICE to change it) the
 thread that forked is looked for when the child is first seen, and before that thread changes.
+
+A task that makes or joins a user namespace, or has a child do so, is seen when it asks, not when it is there. So from
+then on its number names a `_Parting` record, and whoever is seen to bear that is asked, by its own entry in procfs,
+which namespace it is in.
 """
 
 from __future__ import annotations
@@ -24,10 +28,13 @@ from errno import ESRCH
 
 from remainroot.credentials import ROOT, Credentials
 from remainroot.kernel import RLIM_INFINITY, prlimit, same_memory
+from remainroot.namespaces import INITIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
+
+    from remainroot.namespaces import Namespace
 
 RLIMIT_RTTIME: Final = 15
 _TAG: Final = 1 << 62
@@ -43,11 +50,12 @@ class State:
     """What a task is beyond what the kernel knows. Immutable.
 
     `dumpable` is prctl(PR_GET_DUMPABLE)'s answer, `rttime` the RLIMIT_RTTIME (soft, hard) the task believes to have,
-    `confined` whether it has put itself under Landlock, `pretences` what it was granted in words only: by name, two
+    `confined` whether it has put itself under Landlock, `memory` the user namespace that it executed its program in,
+    `pretences` what it was granted in words only: by name, two
     numbers (`remainroot.handlers.scheduling`, `.resource_limits`).
     """
 
-    __slots__ = ("_key", "confined", "creds", "dumpable", "pretences", "rttime")
+    __slots__ = ("_key", "confined", "creds", "dumpable", "memory", "pretences", "rttime")
 
     def __init__(
         self,
@@ -56,14 +64,16 @@ class State:
         rttime: tuple[int, int] = (RLIM_INFINITY, RLIM_INFINITY),
         *,
         confined: bool = False,
+        memory: Namespace = INITIAL,
         pretences: tuple[tuple[str, tuple[int, int]], ...] = (),
     ) -> None:
         self.creds = creds
         self.dumpable = dumpable
         self.rttime = rttime
         self.confined = confined
+        self.memory = memory
         self.pretences = pretences
-        self._key = (creds, dumpable, rttime, confined, pretences)
+        self._key = (creds, dumpable, rttime, confined, id(memory), pretences)
 
     def replace(
         self,
@@ -72,6 +82,7 @@ class State:
         rttime: tuple[int, int] | None = None,
         *,
         confined: bool | None = None,
+        memory: Namespace | None = None,
     ) -> State:
         """The same state with these parts changed."""
         return State(
@@ -79,6 +90,7 @@ class State:
             self.dumpable if dumpable is None else dumpable,
             self.rttime if rttime is None else rttime,
             confined=self.confined if confined is None else confined,
+            memory=self.memory if memory is None else memory,
             pretences=self.pretences,
         )
 
@@ -93,7 +105,9 @@ class State:
         """The same state with this pretence, or without it (None)."""
         rest = [pair for pair in self.pretences if pair[0] != name]
         pretences = tuple(sorted(rest if value is None else [*rest, (name, value)]))
-        return State(self.creds, self.dumpable, self.rttime, confined=self.confined, pretences=pretences)
+        return State(
+            self.creds, self.dumpable, self.rttime, confined=self.confined, memory=self.memory, pretences=pretences
+        )
 
     def with_creds(self, creds: Credentials) -> State:
         """The state after a change of credentials.
@@ -120,12 +134,36 @@ PLAIN: Final = State(ROOT)
 class _Mixed:
     """A process whose threads differ: their states by tid, and the state that the next new thread will have."""
 
-    __slots__ = ("newborn", "tgid", "threads")
+    __slots__ = ("newborn", "parting", "tgid", "threads")
 
     def __init__(self, tgid: int, threads: dict[int, State], newborn: State) -> None:
         self.tgid = tgid
         self.threads = threads
         self.newborn = newborn
+        self.parting: tuple[int, Namespace] | None = None
+        """The namespace that its children may be in, and the number of its own."""
+
+
+class _Parting:
+    """A process that is about to have somebody in another user namespace: itself or a child.
+
+    `home` is the number of the namespace it was in, `outside` its state there, `inside` that of whoever is elsewhere.
+    """
+
+    __slots__ = ("home", "inside", "outside")
+
+    def __init__(self, home: int, outside: State, inside: State) -> None:
+        self.home = home
+        self.outside = outside
+        self.inside = inside
+
+
+def user_namespace(tid: int) -> int:
+    """The inode number of the user namespace of `tid`, or 0 if it is gone."""
+    try:
+        return os.stat(f"/proc/{tid}/ns/user").st_ino
+    except OSError:
+        return 0
 
 
 def thread_ids(tid: int) -> list[int]:
@@ -184,9 +222,13 @@ class Tasks:
         """No task was ever anything but plain root."""
         self.mixed = False
         """Some process has, or had, threads that differ."""
-        self._numbers: dict[State | _Mixed, int] = {PLAIN: 0}
+        self.nested = False
+        """Some task asked for a user namespace."""
+        self.spaces: dict[int, Namespace] = {}
+        """Those that somebody was seen in, by inode number."""
+        self._numbers: dict[State | _Mixed | _Parting, int] = {PLAIN: 0}
         self._divided: dict[int, _Mixed] = {}
-        self._named: list[State | _Mixed] = [PLAIN]
+        self._named: list[State | _Mixed | _Parting] = [PLAIN]
 
     @property
     def count(self) -> int:
@@ -212,9 +254,9 @@ class Tasks:
             named = self._named[number]
         except IndexError:
             return PLAIN
-        if named.__class__ is State:
+        if isinstance(named, State):
             return named
-        return self._in_mixed(named, tid)  # type: ignore[arg-type]
+        return self._parted(named, tid) if isinstance(named, _Parting) else self._in_mixed(named, tid)
 
     def _in_mixed(self, mixed: _Mixed, tid: int) -> State:
         """What `tid` is, whose number names `mixed`: one of its threads, a new one, or a child that it forked."""
@@ -226,12 +268,48 @@ class Tasks:
             state = mixed.threads[tid] = marked or mixed.newborn
             return state
         state = marked or self._forker(mixed, tid)
+        if mixed.parting is not None:
+            home, namespace = mixed.parting
+            number = user_namespace(tid)
+            if number not in (home, 0):
+                self.spaces[number] = namespace
+                state = state.replace(creds=state.creds.enter(namespace))
         try:
             self._tag(tid, state)
             self._mark(tid, None)
         except OSError:
             pass  # gone
         return state
+
+    def _parted(self, parting: _Parting, tid: int) -> State:
+        """What `tid` is, whose number names `parting`. Who is still at home may be on its way."""
+        number = user_namespace(tid)
+        if number in (parting.home, 0):
+            return parting.outside
+        self.spaces[number] = parting.inside.creds.namespace
+        try:
+            self._tag(tid, parting.inside)
+        except OSError:
+            pass  # gone
+        return parting.inside
+
+    def depart(self, tid: int, namespace: Namespace) -> None:
+        """`tid` asks to be, or to have a child, in this user namespace: unshare(2), clone(2), setns(2)."""
+        self.nested = True
+        self.untouched = False
+        home = user_namespace(tid)
+        named = self._named_by(tid)
+        if isinstance(named, _Mixed):
+            named.parting = home, namespace
+            return
+        state = self.state(tid)
+        self._tag(tid, _Parting(home, state, state.replace(creds=state.creds.enter(namespace))))
+
+    def arrive(self, tid: int) -> None:
+        """`tid` makes a call: if it is its process' only thread, its parting is over."""
+        named = self._named_by(tid)
+        if isinstance(named, _Parting) and len(thread_ids(tid)) == 1:
+            self._tag(tid, self._parted(named, tid))
 
     def marked(self, tid: int) -> State | None:
         """The state whose number the timer slack of `tid` bears, or None if it bears none."""
@@ -280,15 +358,15 @@ class Tasks:
             except OSError:
                 continue
 
-    def _named_by(self, tid: int) -> State | _Mixed:
+    def _named_by(self, tid: int) -> State | _Mixed | _Parting:
         number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
         return self._named[number] if 0 <= number < len(self._named) else PLAIN
 
-    def _tag(self, tid: int, named: State | _Mixed) -> None:
+    def _tag(self, tid: int, named: State | _Mixed | _Parting) -> None:
         """Write the number of `named` into the process of `tid`."""
         prlimit(tid, RLIMIT_RTTIME, (_TAG + self._number(named), RLIM_INFINITY))
 
-    def _number(self, named: State | _Mixed) -> int:
+    def _number(self, named: State | _Mixed | _Parting) -> int:
         number = self._numbers.get(named, -1)
         if number < 0:
             number = self._numbers[named] = len(self._named)
@@ -333,7 +411,9 @@ class Tasks:
             named.threads = now  # type: ignore[union-attr]
         else:
             self.mixed = True
-            self._tag(tid, self._divide(thread_group(tid), now, state))
+            mixed = self._divide(thread_group(tid), now, state)
+            mixed.parting = (named.home, named.inside.creds.namespace) if isinstance(named, _Parting) else None
+            self._tag(tid, mixed)
 
     def _divide(self, tgid: int, threads: dict[int, State], newborn: State) -> _Mixed:
         """The record of a process whose threads come to differ; the one it had before, or another of its number had."""

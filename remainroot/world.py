@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.adjustments import Adjustments
+    from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
     from remainroot.settings import Settings
     from remainroot.store.base import Store
@@ -79,6 +80,8 @@ class World:
         write to them: the kernel would take them away from root's writes, too. Empty in nearly every run."""
         self.adjustments: Adjustments | None = None
         """What was written to oom_score_adj; None while nobody has opened such a file to write."""
+        self.id_maps: IdMapFiles | None = None
+        """What is being written to id maps; None while nobody has opened one to write."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

@@ -11,11 +11,12 @@ import pytest
 
 from remainroot.auxv import AT_EGID, AT_EUID, AT_GID, AT_SECURE, AT_UID, patch_identity
 from remainroot.credentials import ROOT, Credentials, user
+from remainroot.execution import execute
 from tests.compiling import FIXTURES, abis, program
 from tests.launching import state, until
 
 PROGRAM = FIXTURES / "show_auxv.c"
-SET_ID = user(1000, 1001, ()).exec(uid=33, gid=34)[0]
+SET_ID = execute(user(1000, 1001, ()), uid=33, gid=34)[0]
 """Real ids 1000 and 1001, effective ones 33 and 34."""
 
 

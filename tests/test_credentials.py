@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from remainroot import credentials as c
-from remainroot.credentials import ALL_CAPS, KEEP, ROOT, Credentials, FileCaps, parse_file_caps, root, user
+from remainroot.credentials import ALL_CAPS, KEEP, ROOT, Credentials, root, user
+from remainroot.execution import execute
+from remainroot.file_caps import FileCaps, parse_file_caps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +69,7 @@ def test_what_changes_nothing_is_the_same_object() -> None:
     assert ROOT.setresuid(0, KEEP, 0) is ROOT
     assert ROOT.setuid(0) is ROOT
     assert ROOT.capset(ALL_CAPS, ALL_CAPS, 0) is ROOT
-    assert ROOT.exec().creds is ROOT
+    assert execute(ROOT).creds is ROOT
 
 
 def test_replace_knows_its_fields() -> None:
@@ -340,119 +342,119 @@ def test_may_set_limits() -> None:
 
 
 def test_plain_program_of_a_user() -> None:
-    result = WWW.set_keepcaps(1).exec()
+    result = execute(WWW.set_keepcaps(1))
     assert result.creds == WWW
     assert result.secure is False
     assert result == (WWW, False)
 
 
 def test_set_user_id_root() -> None:
-    creds, secure = WWW.exec(uid=0)
+    creds, secure = execute(WWW, uid=0)
     assert uids(creds) == (33, 0, 0, 0)
     assert (creds.permitted, creds.effective) == (ALL_CAPS, ALL_CAPS)
     assert secure
 
 
 def test_set_ids_of_others() -> None:
-    creds, secure = WWW.exec(uid=5, gid=6)
+    creds, secure = execute(WWW, uid=5, gid=6)
     assert (uids(creds), gids(creds), creds.permitted, secure) == ((33, 5, 5, 5), (33, 6, 6, 6), 0, True)
-    dropped = ROOT.exec(uid=5).creds
+    dropped = execute(ROOT, uid=5).creds
     assert (uids(dropped), dropped.permitted, dropped.effective) == ((0, 5, 5, 5), ALL_CAPS, 0)
 
 
 def test_set_group_id_of_a_group_one_is_in_is_secure_too() -> None:
-    assert WWW.exec(gid=4).secure
+    assert execute(WWW, gid=4).secure
 
 
 def test_a_weak_tracer_lets_a_program_give_nothing() -> None:
     """execve(2), ptrace(2): as under no_new_privs, but for ids with CAP_SETUID."""
-    assert WWW.exec(uid=0, watched=True).creds == WWW
-    assert not WWW.exec(uid=0, watched=True).creds.permitted
-    assert WWW.exec(watched=True) == WWW.exec()
+    assert execute(WWW, uid=0, watched=True).creds == WWW
+    assert not execute(WWW, uid=0, watched=True).creds.permitted
+    assert execute(WWW, watched=True) == execute(WWW)
     able = WWW.replace(effective=1 << c.CAP_SETUID, permitted=1 << c.CAP_SETUID)
-    creds = able.exec(uid=0, watched=True).creds
+    creds = execute(able, uid=0, watched=True).creds
     assert (uids(creds), creds.permitted) == ((33, 0, 0, 0), 1 << c.CAP_SETUID)
-    both = able.set_no_new_privs().exec(uid=0, watched=True).creds
+    both = execute(able.set_no_new_privs(), uid=0, watched=True).creds
     assert (uids(both), both.permitted) == ((33, 33, 33, 33), 0)
 
 
 def test_saved_and_file_system_ids_follow_the_effective_ones() -> None:
-    creds, secure = MIXED.replace(fsuid=3).exec()
+    creds, secure = execute(MIXED.replace(fsuid=3))
     assert (uids(creds), gids(creds), secure) == ((1, 2, 2, 2), (11, 12, 12, 12), True)
 
 
 def test_bounding_and_inheritable_limit_root() -> None:
-    creds = ROOT.drop_bound(c.CAP_CHOWN).exec().creds
+    creds = execute(ROOT.drop_bound(c.CAP_CHOWN)).creds
     assert creds.effective == creds.permitted == ALL_CAPS & ~CHOWN
     lent = ROOT.capset(ALL_CAPS, ALL_CAPS, CHOWN).drop_bound(c.CAP_CHOWN)
-    assert lent.exec().creds.permitted == ALL_CAPS
+    assert execute(lent).creds.permitted == ALL_CAPS
 
 
 def test_root_gets_back_at_execve_what_it_dropped() -> None:
-    assert ROOT.capset(0, 0, 0).exec() == (ROOT, False)
+    assert execute(ROOT.capset(0, 0, 0)) == (ROOT, False)
 
 
 def test_noroot_makes_root_a_user() -> None:
-    creds, secure = ROOT.set_securebits(c.SECBIT_NOROOT).exec()
+    creds, secure = execute(ROOT.set_securebits(c.SECBIT_NOROOT))
     assert (creds.permitted, creds.effective, secure) == (0, 0, False)
-    assert WWW.replace(securebits=c.SECBIT_NOROOT).exec(uid=0).creds.permitted == 0
+    assert execute(WWW.replace(securebits=c.SECBIT_NOROOT), uid=0).creds.permitted == 0
 
 
 def test_keep_capabilities_does_not_outlive_execve() -> None:
-    assert ROOT.set_keepcaps(1).exec().creds == ROOT
-    kept = ROOT.set_keepcaps(1).setuid(33).exec().creds
+    assert execute(ROOT.set_keepcaps(1)).creds == ROOT
+    kept = execute(ROOT.set_keepcaps(1).setuid(33)).creds
     assert (kept.permitted, kept.securebits) == (0, 0)
 
 
 def test_ambient_outlives_execve_of_a_plain_program_only() -> None:
     creds = ROOT.set_keepcaps(1).setuid(33).capset(CHOWN, CHOWN, CHOWN).raise_ambient(c.CAP_CHOWN)
-    plain = creds.exec()
+    plain = execute(creds)
     assert (plain.creds.permitted, plain.creds.effective, plain.creds.ambient) == (CHOWN, CHOWN, CHOWN)
     assert not plain.secure
-    for special in (creds.exec(uid=5), creds.exec(gid=5), creds.exec(file_caps=FileCaps(0))):
+    for special in (execute(creds, uid=5), execute(creds, gid=5), execute(creds, file_caps=FileCaps(0))):
         assert (special.creds.permitted, special.creds.ambient) == (0, 0)
 
 
 def test_file_capabilities() -> None:
-    creds, secure = WWW.exec(file_caps=FileCaps(NET_RAW, effective=True))
+    creds, secure = execute(WWW, file_caps=FileCaps(NET_RAW, effective=True))
     assert (creds.permitted, creds.effective, creds.inheritable, secure) == (NET_RAW, NET_RAW, 0, True)
-    assert WWW.exec(file_caps=FileCaps(0, effective=True)) == (WWW, True)
-    dormant = WWW.exec(file_caps=FileCaps(NET_RAW))
+    assert execute(WWW, file_caps=FileCaps(0, effective=True)) == (WWW, True)
+    dormant = execute(WWW, file_caps=FileCaps(NET_RAW))
     assert (dormant.creds.permitted, dormant.creds.effective, dormant.secure) == (NET_RAW, 0, True)
-    assert WWW.exec(file_caps=FileCaps(0, NET_RAW)).creds.permitted == 0
-    assert WWW.replace(inheritable=NET_RAW).exec(file_caps=FileCaps(0, NET_RAW)).creds.permitted == NET_RAW
+    assert execute(WWW, file_caps=FileCaps(0, NET_RAW)).creds.permitted == 0
+    assert execute(WWW.replace(inheritable=NET_RAW), file_caps=FileCaps(0, NET_RAW)).creds.permitted == NET_RAW
 
 
 def test_file_capabilities_outside_the_bounding_set() -> None:
     bounded = WWW.replace(bounding=ALL_CAPS & ~NET_RAW)
-    assert refused(lambda: bounded.exec(file_caps=FileCaps(NET_RAW | CHOWN, effective=True))) == errno.EPERM
-    assert bounded.exec(file_caps=FileCaps(NET_RAW | CHOWN)).creds.permitted == CHOWN
+    assert refused(lambda: execute(bounded, file_caps=FileCaps(NET_RAW | CHOWN, effective=True))) == errno.EPERM
+    assert execute(bounded, file_caps=FileCaps(NET_RAW | CHOWN)).creds.permitted == CHOWN
 
 
 def test_file_capabilities_beat_set_user_id_root_but_not_root() -> None:
-    creds = WWW.exec(uid=0, file_caps=FileCaps(NET_RAW, effective=True)).creds
+    creds = execute(WWW, uid=0, file_caps=FileCaps(NET_RAW, effective=True)).creds
     assert (creds.euid, creds.effective) == (0, NET_RAW)
-    assert ROOT.exec(file_caps=FileCaps(NET_RAW, effective=True)).creds.effective == ALL_CAPS
+    assert execute(ROOT, file_caps=FileCaps(NET_RAW, effective=True)).creds.effective == ALL_CAPS
 
 
 def test_file_capabilities_of_another_namespace_do_not_count() -> None:
-    assert WWW.exec(file_caps=FileCaps(NET_RAW, effective=True, rootid=1000)) == (WWW, False)
+    assert execute(WWW, file_caps=FileCaps(NET_RAW, effective=True, rootid=1000)) == (WWW, False)
 
 
 def test_no_new_privs_gives_nothing() -> None:
     bound = WWW.set_no_new_privs()
-    assert bound.exec(uid=0, gid=0) == (bound, False)
-    creds, _secure = bound.exec(file_caps=FileCaps(NET_RAW, effective=True))
+    assert execute(bound, uid=0, gid=0) == (bound, False)
+    creds, _secure = execute(bound, file_caps=FileCaps(NET_RAW, effective=True))
     assert (creds.permitted, creds.effective) == (0, 0)
-    assert bound.replace(euid=5).exec().creds.euid == 5  # what one has one keeps
+    assert execute(bound.replace(euid=5)).creds.euid == 5  # what one has one keeps
     half_root = WWW.replace(euid=0, suid=0, fsuid=0, no_new_privs=True)
-    creds, secure = half_root.exec()  # would gain capabilities, so that it falls back to its real ids
+    creds, secure = execute(half_root)  # would gain capabilities, so that it falls back to its real ids
     assert (uids(creds), creds.permitted, secure) == ((33, 33, 33, 33), 0, True)
     stranger = WWW.replace(egid=7, sgid=7, no_new_privs=True)  # its effective group is not one of its groups
-    creds, secure = stranger.exec()
+    creds, secure = execute(stranger)
     assert (gids(creds), secure) == ((33, 33, 33, 33), True)
     poor = ROOT.set_no_new_privs().capset(CHOWN, CHOWN, 0)
-    assert poor.exec().creds.permitted == CHOWN  # nor does root get back what it dropped
+    assert execute(poor).creds.permitted == CHOWN  # nor does root get back what it dropped
 
 
 # security.capability

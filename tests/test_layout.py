@@ -44,8 +44,11 @@ TESTED_BY = {
     "settings": "test_cli",
     "errors": "test_cli",
     "log": "test_cli",
-    # Capabilities of files are a part of the rules of execve.
+    # The rules of execve, and capabilities of files, which are a part of them.
+    "execution": "test_credentials",
     "file_caps": "test_credentials",
+    # What is written to id maps, as the kernel would take it.
+    "id_maps": "test_namespaces",
     # Small calls into the kernel, each used by all that stands above it.
     "kernel": "test_tracee",
     # What the handlers work on.

@@ -11,7 +11,7 @@ test)
 	wanted="$common bubblewrap podman runc make procps lsof iproute2 strace attr acl libcap2-bin busybox-static"
 	# What the tests of packaging and of stores run.
 	wanted="$wanted fakeroot dpkg-dev debhelper rpm squashfs-tools libarchive-tools cpio rsync zip unzip git e2fsprogs"
-	wanted="$wanted umoci fuse-overlayfs gosu devscripts debootstrap gdb htop zsh zstd ncurses-bin"
+	wanted="$wanted umoci fuse-overlayfs gosu devscripts debootstrap gdb htop zsh zstd ncurses-bin uidmap"
 	;;
 *)
 	echo "usage: $0 demo|test" >&2

@@ -43,7 +43,7 @@ static bool name_is_plain(Loop *self, uint64_t address)
 	       strncmp(name, PyBytes_AS_STRING(self->special), PyBytes_GET_SIZE(self->special)) != 0;
 }
 
-/* Whether this is an open to write, of a file with the name that is Python's. */
+/* Whether this is an open to write, of a file with a name that is Python's. */
 static bool writes_there(Loop *self, const struct rule *rule)
 {
 	const struct notification *call = &self->notification;
@@ -52,8 +52,12 @@ static bool writes_there(Loop *self, const struct rule *rule)
 	if (rule->open_flags < 0 || !self->written || !(call->args[rule->open_flags] & O_ACCMODE))
 		return false;
 	length = peek_path(call->pid, call->args[rule->path] & rule->word, self->path);
-	wanted = PyBytes_GET_SIZE(self->written);
-	return length >= wanted && strcmp(self->path + length - wanted, PyBytes_AS_STRING(self->written)) == 0;
+	for (const char *name = PyBytes_AS_STRING(self->written); *name; name += wanted + 1) {
+		wanted = strlen(name);
+		if (length >= wanted && strcmp(self->path + length - wanted, name) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* Whether this is an open that creates nothing. */
@@ -256,11 +260,11 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 
 static PyObject *loop_leave_writes(Loop *self, PyObject *args)
 {
-	PyObject *name;
+	PyObject *names;
 
-	if (!PyArg_ParseTuple(args, "S:leave_writes", &name))
+	if (!PyArg_ParseTuple(args, "S:leave_writes", &names))
 		return NULL;
-	Py_XSETREF(self->written, Py_NewRef(name));
+	Py_XSETREF(self->written, Py_NewRef(names));
 	Py_RETURN_NONE;
 }
 
@@ -343,7 +347,7 @@ static PyMethodDef loop_methods[] = {
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
 	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
-	  "leave_writes(name): opens to write of a path that ends so are Python's." },
+	  "leave_writes(names): opens to write of a path that ends with one of these are Python's." },
 	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,
 	  "watch_for(libraries, proc, files): what makes a program a reader; see remainroot.readers." },
 	{ NULL, NULL, 0, NULL },

@@ -126,7 +126,7 @@ typedef struct {
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
 	struct device devices[DEVICES];
 	struct program programs[PROGRAMS];
-	PyObject *written; /* bytes: the name of a file whose opens to write are Python's; or NULL */
+	PyObject *written; /* bytes, a list of strings: names of files whose opens to write are Python's; or NULL */
 	/* bytes; lists of strings, but for `proc_path`: what makes a program a reader. NULL: no program is one */
 	PyObject *libraries, *proc_path, *told_files;
 	struct change changes[CHANGES];

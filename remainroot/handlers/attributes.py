@@ -8,7 +8,7 @@ from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, EROFS
 from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import acl
-from remainroot.credentials import CAP_FOWNER, CAP_FSETID
+from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
 from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type
 from remainroot.store.base import Owner, is_placeholder
@@ -91,7 +91,7 @@ class File:
     def loses_group(self, name: str) -> bool:
         """Whether this list takes the set-group-ID bit away: an access list, of who is not in the group: chmod(2)."""
         creds, owner = self.call.creds, self.owner
-        allowed = creds.in_group(owner.gid) or creds.capable(CAP_FSETID)
+        allowed = creds.in_group(owner.gid) or creds.capable_of(CAP_FSETID, *owner.ids)
         return name == acl.ACCESS and bool(owner.mode & S_ISGID) and not allowed
 
     def mode_changed(self, name: str) -> None:
@@ -116,8 +116,7 @@ class File:
 
     def may_change(self) -> bool:
         """It is the caller's, or the caller is as good as its owner."""
-        creds = self.call.creds
-        return creds.fsuid == self.owner.uid or creds.capable(CAP_FOWNER)
+        return self.call.creds.owns(self.owner.uid)
 
 
 def demand_unflagged(store: Store, fd: int, st: os.stat_result) -> None:

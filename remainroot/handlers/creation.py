@@ -35,7 +35,7 @@ from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
-from remainroot.quick import OOM_SCORE_ADJ
+from remainroot.quick import NAMES_OF_MAPS, OOM_SCORE_ADJ
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
 
@@ -181,7 +181,7 @@ def _open(  # noqa: PLR0911  # each way out is one rule
     if not flags & _ANY_OPEN_BIT:
         return opened(call, dirfd, index, flags)
     if flags & os.O_ACCMODE:
-        found = _number_file(call, dirfd, index, flags)
+        found = _pretended_file(call, dirfd, index, flags)
         if found is not None:
             return found
     if not flags & (os.O_CREAT | _O_TMPFILE_BIT) or _kernel_does_it(call, mode):
@@ -206,8 +206,8 @@ def _open(  # noqa: PLR0911  # each way out is one rule
         os.close(place.directory)
 
 
-def _number_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
-    """An open to write of a file on procfs that takes a number, where the kernel would not; None of any other."""
+def _pretended_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
+    """An open to write of a file on procfs that takes what the kernel would not; None of any other."""
     try:
         name = call.path(index).rpartition(b"/")[2]
     except OSError:
@@ -216,6 +216,10 @@ def _number_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome | No
         from remainroot.handlers import oom_score
 
         return oom_score.open_to_write(call, dirfd, index, flags)
+    if name in NAMES_OF_MAPS:
+        from remainroot.handlers import user_namespaces
+
+        return user_namespaces.open_to_write(call, dirfd, index, flags)
     if name == b"loginuid" and call.world.settings.strict:
         from remainroot.handlers import login
 

@@ -19,6 +19,7 @@ from struct import Struct
 from remainroot.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, KEEP, ROOT
 from remainroot.dispatch import CONTINUE, Fail, Return
 from remainroot.handlers.peers import pid_for, supervisors_pid
+from remainroot.namespaces import INITIAL
 from remainroot.tasks import thread_group
 from remainroot.tracee import status_field
 
@@ -122,8 +123,8 @@ def _may_name(call: Call, pid: int) -> bool:
 
 def _may_claim(creds: Credentials, uid: int, gid: int) -> bool:
     """unix(7): one of the sender's own real, effective or saved ids, or any with CAP_SETUID and CAP_SETGID."""
-    return (uid in (creds.uid, creds.euid, creds.suid) or creds.capable(CAP_SETUID)) and (
-        gid in (creds.gid, creds.egid, creds.sgid) or creds.capable(CAP_SETGID)
+    return (uid in (creds.uid, creds.euid, creds.suid) or creds.capable_inside(CAP_SETUID)) and (
+        gid in (creds.gid, creds.egid, creds.sgid) or creds.capable_inside(CAP_SETGID)
     )
 
 
@@ -139,15 +140,16 @@ def send(call: Call, address: int) -> Outcome:
     at = _credentials_at(header, control)
     if at < 0:
         return CONTINUE
-    pid, uid, gid = _UCRED.unpack_from(control, at)
+    pid, *ids = _UCRED.unpack_from(control, at)
     creds, world = call.creds, call.world
+    uid, gid = creds.namespace.uids.down(ids[0]), creds.namespace.gids.down(ids[1])
     if uid == KEEP or gid == KEEP:
         return Fail(EINVAL)
     if not _may_name(call, pid) or not _may_claim(creds, uid, gid):
         return Fail(EPERM)
     real = (world.real_uid, world.real_gid)
     sender = supervisors_pid(call, pid) or thread_group(call.tid)
-    if (uid, gid) != real:
+    if (*ids,) != real:
         call.write(header.control + at + 4, Struct("=II").pack(*real))
     if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
         world.connections.claim(sender, uid, gid, _beginning(call, header))
@@ -257,9 +259,10 @@ def _exchange(call: Call, text: bytes, ancillary: Ancillary, *, take: bool) -> A
         return None
     pid, uid, gid = _UCRED.unpack(sent[0])
     ids = _sender(call, pid, text, take=take) if pid > 0 else None
-    if ids is None or ids == (uid, gid):
+    namespace = call.creds.namespace
+    if ids is None or (ids == (uid, gid) and namespace is INITIAL):
         return None
-    told = _UCRED.pack(pid_for(call, pid), *ids)
+    told = _UCRED.pack(pid_for(call, pid), namespace.uids.shown(ids[0]), namespace.gids.shown(ids[1]))
     return [(level, kind, told if kind == _SCM_CREDENTIALS else data) for level, kind, data in ancillary]
 
 

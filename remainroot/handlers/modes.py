@@ -93,18 +93,18 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     override = world.override(fd, st)
     owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
-    if creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
+    if not creds.owns(owner.uid):
         return not_permitted(fd)
     mode = S_IMODE(mode)
     wanted = mode
-    if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable(CAP_FSETID):
+    if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable_of(CAP_FSETID, *owner.ids):
         mode &= ~S_ISGID
     if override is not None and is_placeholder(override, st):
         call.check()
         move_ctime(fd)
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
-    keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable(CAP_FSETID)
+    keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable_of(CAP_FSETID, *owner.ids)
     if S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and not keep:
         world.loose_set_ids.add((st.st_dev, st.st_ino))
     copied = override is not None and (override.mode or world.store.keeps_modes)

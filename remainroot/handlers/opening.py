@@ -43,7 +43,7 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     try:
         kind = S_IFMT(st.st_mode)
         fits = kind in (S_IFREG, S_IFIFO) or (kind == S_IFDIR and not flags & (os.O_ACCMODE | os.O_TRUNC))
-        if unseen and fits and creds.fsuid != call.world.owner(fd, st).uid:
+        if unseen and fits and not creds.owns(call.world.owner(fd, st).uid):
             return Fail(EPERM)
         if writes:
             _before_write(call, fd, st)

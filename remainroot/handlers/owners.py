@@ -8,7 +8,7 @@ from errno import EBADF, EINVAL, EPERM
 from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 
 from remainroot import quick
-from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, KEEP
+from remainroot.credentials import CAP_CHOWN, CAP_FSETID, KEEP
 from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
 from remainroot.handlers.attributes import demand_unflagged
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
@@ -79,7 +79,7 @@ def may_chown(creds: Credentials, owner: Owner, uid: int, gid: int) -> bool:
     chown(2): the owner of a file may give it to a group it is in; anything more needs CAP_CHOWN. Clearing a set-id
     bit on the way is a change of mode, which only the owner may make.
     """
-    if creds.capable(CAP_CHOWN):
+    if creds.capable_of(CAP_CHOWN, *owner.ids):
         return True
     mine = creds.fsuid == owner.uid
     if uid != KEEP and not (mine and uid == owner.uid):
@@ -97,7 +97,8 @@ def mode_after_chown(creds: Credentials, owner: Owner) -> int:
     if S_ISDIR(mode):
         return mode
     mode &= ~S_ISUID
-    if mode & S_ISGID and (mode & S_IXGRP or not (creds.in_group(owner.gid) or creds.capable(CAP_FSETID))):
+    is_member = creds.in_group(owner.gid) or creds.capable_of(CAP_FSETID, *owner.ids)
+    if mode & S_ISGID and (mode & S_IXGRP or not is_member):
         mode &= ~S_ISGID
     return mode
 
@@ -112,6 +113,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     override = world.override(fd, st)
     owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
+    uid, gid = creds.namespace.uids.named(uid), creds.namespace.gids.named(gid)
     new_uid = owner.uid if uid == KEEP else uid
     new_gid = owner.gid if gid == KEEP else gid
     simple = override is None and new_uid == world.real_uid == st.st_uid and new_gid == world.real_gid == st.st_gid
@@ -122,7 +124,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     if not may_chown(creds, owner, uid, gid):
         return not_permitted(fd)
     mode = mode_after_chown(creds, owner)
-    if mode != owner.mode and creds.fsuid != owner.uid and not creds.capable(CAP_FOWNER):
+    if mode != owner.mode and not creds.owns(owner.uid):
         return not_permitted(fd)
     try:
         # The real change of nothing: read-only and immutable files refuse it, set-id bits and file capabilities go,

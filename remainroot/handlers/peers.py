@@ -14,14 +14,13 @@ from remainroot.tracee import status_field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
     Permission = Callable[[Credentials, Credentials], bool]
 
-_NS_GET_PARENT: Final = 0xB702
+_NS_GET_USERNS, _NS_GET_PARENT = 0xB701, 0xB702
 
 # ---------------------------------------------------------------- who is meant
 
@@ -124,6 +123,24 @@ def group_members(call: Call, pid: int) -> list[int]:
     return [tid for tid in sorted(everyone(), reverse=True) if stat_field(tid, GROUP) == group] if group else []
 
 
+def owner_of_namespace(tid: int, kind: str) -> int:
+    """The user namespace that the task's namespace of this kind ("uts", "ipc") belongs to, by inode number.
+
+    0 if that is not ours, nor within ours.
+    """
+    try:
+        fd = os.open(f"/proc/{tid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            owner = ioctl(fd, _NS_GET_USERNS)
+            number = os.fstat(owner).st_ino
+            os.close(owner)
+        finally:
+            os.close(fd)
+    except OSError:
+        return 0
+    return number
+
+
 def _is_within(tid: int, own: int) -> bool:
     """Whether the task's user namespace is the one with the inode number `own`, or one within that."""
     try:
@@ -163,6 +180,7 @@ def affects(call: Call, pid: int, capability: int, allowed: Permission) -> Outco
     if creds.capable(capability):
         return CONTINUE
     tid = supervisors_pid(call, pid)
-    if tid and tid != call.tid and not allowed(creds, call.world.tasks.state(tid).creds):
-        return Fail(EPERM)
-    return CONTINUE
+    if not tid or tid == call.tid:
+        return CONTINUE
+    target = call.world.tasks.state(tid).creds
+    return CONTINUE if creds.capable_in(capability, target.namespace) or allowed(creds, target) else Fail(EPERM)

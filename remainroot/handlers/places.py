@@ -58,7 +58,7 @@ class Place:
 
     def owner_of(self, mode: int) -> Owner:
         """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
-        kept = mode & _SET_ID and self.call.creds.capable(CAP_FSETID)
+        kept = mode & _SET_ID and self.call.creds.capable_of(CAP_FSETID, *self.owner.ids)
         if kept or self.call.world.workable(mode) != mode:
             return Owner(self.owner.uid, self.owner.gid, S_IFREG | mode)
         return self.owner
@@ -90,7 +90,7 @@ class Place:
         both = S_ISGID | S_IXGRP
         if self.set_gid and mode & both == both:
             creds = self.call.creds
-            if not creds.in_group(self.group) and not creds.capable(CAP_FSETID):
+            if not creds.in_group(self.group) and not creds.capable_inside(CAP_FSETID):
                 mode &= ~S_ISGID
         return mode
 

@@ -15,7 +15,9 @@ from time import monotonic
 
 from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.handlers.peers import owner_of_namespace
 from remainroot.kernel import AT_FDCWD, PAGE, RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
+from remainroot.namespaces import INITIAL
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 # ---------------------------------------------------------------- host names
 
-_NS_GET_USERNS: Final = 0xB701
 _NAME_MAX: Final = 64
 _FIELD: Final = 65
 _NODE, _MACHINE, _DOMAIN = 1, 4, 5
@@ -35,30 +36,16 @@ _PER_LINUX32: Final = 8
 """personality(2) of a task that wants to be shown a 32-bit machine."""
 
 
-def _kernel_lets_name(tid: int) -> bool:
-    """Whether the task's UTS namespace is of our user namespace, or of one below: then its root may name it."""
-    from fcntl import ioctl
-
-    try:
-        fd = os.open(f"/proc/{tid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.close(ioctl(fd, _NS_GET_USERNS))
-        finally:
-            os.close(fd)
-    except OSError:
-        return False
-    return True
-
-
 def _uts(tid: int) -> int:
     return os.stat(f"/proc/{tid}/ns/uts").st_ino
 
 
 def _name(call: Call, field: int) -> Outcome:
-    if not call.creds.capable(CAP_SYS_ADMIN):
+    if not call.creds.capable_inside(CAP_SYS_ADMIN):
         return Fail(EPERM)
-    if "hostname" in call.world.settings.refused or _kernel_lets_name(call.tid):
-        return CONTINUE
+    own = call.creds.namespace is not INITIAL
+    if own or "hostname" in call.world.settings.refused or owner_of_namespace(call.tid, "uts"):
+        return CONTINUE  # whose namespace is ours, or one within, its root may name
     size = call.signed(1)
     if not 0 <= size <= _NAME_MAX:
         return Fail(EINVAL)

@@ -8,10 +8,13 @@ from errno import EACCES, ENAMETOOLONG
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick, readers
-from remainroot.credentials import CAP_SYS_PTRACE, KEEP, ROOT, parse_file_caps
+from remainroot.credentials import CAP_SYS_PTRACE, KEEP, ROOT
 from remainroot.dispatch import CONTINUE, Exec, Fail, handles
+from remainroot.execution import execute
+from remainroot.file_caps import parse_file_caps
 from remainroot.handlers.paths import Unresolved, find, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, read_string
+from remainroot.namespaces import INITIAL
 from remainroot.tasks import SUID_DUMPABLE
 from remainroot.tracee import status_field
 
@@ -19,8 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from remainroot.credentials import Credentials, FileCaps
+    from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
+    from remainroot.file_caps import FileCaps
 
 _LEGIBLE: Final = 0o444
 _SET_ID: Final = S_ISUID | S_ISGID
@@ -61,24 +65,25 @@ def _exec(call: Call, dirfd: int, index: int, flags: int, arguments: int) -> Out
         owner = world.owner(fd, st)
         legible = owner.mode & _LEGIBLE == _LEGIBLE or _may_read(call, fd)
         if S_ISREG(st.st_mode) and not os.fstatvfs(fd).f_flag & os.ST_NOSUID and not _in_memory(fd, st):
-            if owner.mode & S_ISUID:
+            known = state.creds.namespace.maps(*owner.ids)
+            if owner.mode & S_ISUID and known:
                 uid = owner.uid
-            if owner.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
+            if owner.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP and known:
                 gid = owner.gid
             file_caps = _file_caps(call, fd, st)
-        creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps)
+        creds, secure = execute(state.creds, uid=uid, gid=gid, file_caps=file_caps)
         if _gains(state.creds, creds) and _is_watched(call):
-            creds, secure = state.creds.exec(uid=uid, gid=gid, file_caps=file_caps, watched=True)
+            creds, secure = execute(state.creds, uid=uid, gid=gid, file_caps=file_caps, watched=True)
     finally:
         os.close(fd)
     # First as what the task was before, then as for any change of credentials (prctl(2), PR_SET_DUMPABLE). Who may not
     # read a program may not read its memory.
     before = state.creds
     dumpable = 1 if legible and before.euid == before.uid and before.egid == before.gid else SUID_DUMPABLE
-    after = state.replace(dumpable=dumpable).with_creds(creds)
+    after = state.replace(dumpable=dumpable, memory=creds.namespace).with_creds(creds)
     real = (world.real_uid, world.real_uid, world.real_gid, world.real_gid)
-    told = (creds.uid, creds.euid, creds.gid, creds.egid)
-    if after == state and told == real and not secure and not world.tasks.is_mixed(call.tid):
+    told = (creds.uid, creds.euid, creds.gid, creds.egid) == real and creds.namespace is INITIAL
+    if after == state and told and not secure and not world.tasks.is_mixed(call.tid):
         return _run(call, reads=reads)
     return Exec(after, secure=secure, stack=_mark(call) if reads else None)
 
@@ -157,7 +162,7 @@ def _is_watched(call: Call) -> bool:
     tracer = int(status_field(call.tid, b"TracerPid"))
     if tracer in (0, os.getpid()) or not call.world.tasks.supervises(tracer):
         return False
-    return not call.world.tasks.state(tracer).creds.capable(CAP_SYS_PTRACE)
+    return not call.world.tasks.state(tracer).creds.capable_in(CAP_SYS_PTRACE, call.creds.namespace)
 
 
 def _may_read(call: Call, fd: int) -> bool:

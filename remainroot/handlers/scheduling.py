@@ -96,7 +96,7 @@ def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
     threads = [tid for pid in processes for tid in thread_ids(pid)]
     if not is_user:
         return threads
-    state, uid = call.world.tasks.state, who & 0xFFFF_FFFF
+    state, uid = call.world.tasks.state, call.creds.namespace.uids.down(who & 0xFFFF_FFFF)
     return [tid for tid in threads if state(tid).creds.uid == uid]
 
 
@@ -106,7 +106,8 @@ def _many(call: Call, who: int, *, is_user: bool) -> list[int]:
 def _many_prioritised(call: Call, *, is_user: bool) -> list[int]:
     """Those that setpriority(2) and getpriority(2) mean: of user 0, the caller's."""
     who = call.signed(1)
-    return _many(call, call.creds.uid if is_user and who == 0 else who, is_user=is_user)
+    uids = call.creds.namespace.uids
+    return _many(call, uids.up(call.creds.uid) if is_user and who == 0 else who, is_user=is_user)
 
 
 @handles("setpriority")
@@ -141,7 +142,7 @@ def _set_nice_of_many(call: Call, is_user: bool) -> Outcome:
         return CONTINUE
     for tid in many:
         target = call.world.tasks.state(tid).creds
-        may = creds.capable(CAP_SYS_NICE)
+        may = creds.capable_in(CAP_SYS_NICE, target.namespace)
         if not may and not _owns(creds, target):
             error = EPERM
         elif not may and _is_lower(call, tid, wanted):
@@ -384,7 +385,7 @@ def sched_getattr(call: Call) -> Outcome:
 
 
 def _may_order(creds: Credentials, target: Credentials) -> bool:
-    return target.uid in (creds.uid, creds.euid) or creds.capable(CAP_SYS_NICE)
+    return target.uid in (creds.uid, creds.euid) or creds.capable_in(CAP_SYS_NICE, target.namespace)
 
 
 @handles("ioprio_set")

@@ -252,7 +252,9 @@ class Searcher:
 
     def _may_trace(self, tid: int) -> bool:
         state = self.call.world.tasks.state(tid)
-        return permissions.may_trace(self.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=True)
+        return permissions.may_trace(
+            self.creds, state.creds, dumpable=state.dumpable == 1, memory=state.memory, by_fs_ids=True
+        )
 
     def _has_own_links(self, directory: File) -> bool:
         """Whether this is a directory about the caller's own descriptors, which is always open to it (proc(5))."""

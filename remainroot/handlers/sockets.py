@@ -17,6 +17,7 @@ from remainroot.handlers import messages
 from remainroot.handlers.creation import bind_address
 from remainroot.handlers.peers import pid_for
 from remainroot.kernel import duplicate_fd
+from remainroot.namespaces import INITIAL
 from remainroot.tasks import PLAIN, thread_group
 
 TYPE_CHECKING = False
@@ -172,7 +173,8 @@ def _getsockopt(call: Call, fd: int, option: int, address: int, length: int) -> 
         state = _peer(call, own, fd, pid) if pid > 0 else None
     finally:
         own.close()
-    if state is None or (option == _SO_PEERCRED and (state.creds.euid, state.creds.egid) == (uid, gid)):
+    alike = state is not None and (state.creds.euid, state.creds.egid) == (uid, gid)
+    if state is None or (option == _SO_PEERCRED and alike and call.creds.namespace is INITIAL):
         return CONTINUE
     return _tell(call, option, pid, state.creds, address, length)
 
@@ -180,12 +182,14 @@ def _getsockopt(call: Call, fd: int, option: int, address: int, length: int) -> 
 def _tell(call: Call, option: int, pid: int, creds: Credentials, address: int, length: int) -> Outcome:
     """Write the option's value, the credentials of the peer: struct ucred cut to fit, or all groups (ERANGE)."""
     room = int.from_bytes(call.read(length, 4), "little", signed=True)
+    namespace = call.creds.namespace
     if room < 0:
         return Fail(EINVAL)
     if option == _SO_PEERCRED:
-        answer = _UCRED.pack(pid_for(call, pid), creds.euid, creds.egid)[:room]
+        uid, gid = namespace.uids.shown(creds.euid), namespace.gids.shown(creds.egid)
+        answer = _UCRED.pack(pid_for(call, pid), uid, gid)[:room]
     else:
-        answer = pack(f"={len(creds.groups)}I", *creds.groups)
+        answer = pack(f"={len(creds.groups)}I", *map(namespace.gids.shown, creds.groups))
         if room < len(answer):
             call.write(length, len(answer).to_bytes(4, "little"))
             return Fail(ERANGE)

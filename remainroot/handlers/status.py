@@ -15,6 +15,7 @@ from remainroot.dispatch import CONTINUE, DONE, Replace, handles
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
 from remainroot.handlers.views import substitute
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, raw_statx
+from remainroot.namespaces import INITIAL
 from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
@@ -87,8 +88,20 @@ def _find(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, os.stat_
     return find_path(call, dirfd, index, flags)
 
 
-def _answer(call: Call, fd: int, st: os.stat_result, buffer: int, number: int) -> Outcome:
+def _owner(call: Call, fd: int, st: os.stat_result) -> Owner | None:
+    """Whose the file is, as the caller's namespace calls its ids; None where the kernel's answer is right."""
     owner = call.world.correction(fd, st)
+    if not call.world.tasks.nested:
+        return owner
+    namespace = call.creds.namespace
+    if namespace is INITIAL:
+        return owner
+    owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
+    return Owner(namespace.uids.shown(owner.uid), namespace.gids.shown(owner.gid), owner.mode, owner.rdev)
+
+
+def _answer(call: Call, fd: int, st: os.stat_result, buffer: int, number: int) -> Outcome:
+    owner = _owner(call, fd, st)
     instead = _instead(call, fd, st, number)
     if instead is not None:
         owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
@@ -130,7 +143,7 @@ def statx(call: Call) -> Outcome:
     except Unresolved:
         return CONTINUE
     try:
-        owner = call.world.correction(fd, st)
+        owner = _owner(call, fd, st)
         instead = _instead(call, fd, st, _descriptor(call, st, call.signed(0), 1, flags))
         kept = call.world.store.flags(fd, st)
         if instead is not None or kept:

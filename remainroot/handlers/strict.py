@@ -195,7 +195,7 @@ def _open_existing(searcher: Searcher, file: File, flags: int, want: int) -> Non
             return  # EISDIR, EROFS
     searcher.demand(file, want)
     searcher.may_inspect(file)
-    if flags & os.O_NOATIME and not permissions.owns(searcher.creds, searcher.owner(file)):
+    if flags & os.O_NOATIME and not searcher.creds.owns(searcher.owner(file).uid):
         raise Refused(EPERM)
 
 
@@ -225,7 +225,7 @@ def chroot(searcher: Searcher) -> None:
     directory = searcher.find(AT_FDCWD, searcher.call.path(0))
     if S_ISDIR(directory.st.st_mode):
         searcher.search(directory)
-        if not searcher.creds.capable(CAP_SYS_CHROOT):
+        if not searcher.creds.capable_inside(CAP_SYS_CHROOT):
             raise Refused(EPERM)
 
 
@@ -247,7 +247,7 @@ _NANOSECONDS: Final = 1_000_000_000
 
 def _set_times(searcher: Searcher, file: File, *, given: bool) -> None:
     """To now takes the owner or a file to write (EACCES); to a `given` time the owner (EPERM): utimensat(2)."""
-    if permissions.owns(searcher.creds, searcher.owner(file)) or file.is_read_only:
+    if searcher.creds.owns(searcher.owner(file).uid) or file.is_read_only:
         return
     if given:
         raise Refused(EPERM)
@@ -302,7 +302,7 @@ def _attribute(searcher: Searcher, file: File, index: int, want: int) -> None:
         if not (S_ISREG(owner.mode) or S_ISDIR(owner.mode)):
             return  # EPERM, ENODATA
         sticky = want == WRITE and S_ISDIR(owner.mode) and owner.mode & S_ISVTX
-        if sticky and not permissions.owns(searcher.creds, owner):
+        if sticky and not searcher.creds.owns(owner.uid):
             raise Refused(EPERM)
     searcher.demand(file, want)
 
@@ -352,7 +352,7 @@ def fcntl(searcher: Searcher) -> None:
     call = searcher.call
     file = searcher.base(call.signed(0))
     if call.unsigned(1) == _F_SETFL:
-        if not call.ptr(2) & os.O_NOATIME or permissions.owns(searcher.creds, searcher.owner(file)):
+        if not call.ptr(2) & os.O_NOATIME or searcher.creds.owns(searcher.owner(file).uid):
             return
         if not _flags(call.tid, call.signed(0)) & (os.O_NOATIME | O_PATH):
             raise Refused(EPERM)
@@ -366,7 +366,7 @@ def fcntl(searcher: Searcher) -> None:
 def cachestat(searcher: Searcher) -> None:
     """cachestat(2), Linux 6.5: takes the owner, a file that may be written, or a descriptor to write by."""
     file = searcher.base(searcher.call.signed(0))
-    if permissions.owns(searcher.creds, searcher.owner(file)) or searcher.permits(file, WRITE):
+    if searcher.creds.owns(searcher.owner(file).uid) or searcher.permits(file, WRITE):
         return
     if not _flags(searcher.call.tid, searcher.call.signed(0)) & os.O_ACCMODE:
         raise Refused(EPERM)

@@ -66,7 +66,7 @@ _PROT_SOCK: Final = 1024
 def _take_port(searcher: Searcher, fd: int, address: int, length: int) -> None:
     """A port that is not everybody's takes CAP_NET_BIND_SERVICE; a raw socket has no ports."""
     call = searcher.call
-    if length < min(_LEAST.values()) or searcher.creds.capable(CAP_NET_BIND_SERVICE):
+    if length < min(_LEAST.values()) or searcher.creds.capable_inside(CAP_NET_BIND_SERVICE):
         return
     data = call.read(address, 4)
     family, port = int.from_bytes(data[:2], "little"), int.from_bytes(data[2:], "big")
@@ -107,7 +107,7 @@ def _open(searcher: Searcher, family: int, kind: int, protocol: int) -> None:
     packet = family == _AF_PACKET or (family == _AF_INET and kind & _TYPE == _SOCK_PACKET)
     raw = family in (_AF_INET, _AF_INET6) and kind & _TYPE == _SOCK_RAW and protocol in _PROTOCOLS
     known = kind & _TYPE <= _SOCK_PACKET and not kind & ~(_TYPE | os.O_CLOEXEC | os.O_NONBLOCK)
-    if (packet or raw) and known and not searcher.creds.capable(CAP_NET_RAW):
+    if (packet or raw) and known and not searcher.creds.capable_inside(CAP_NET_RAW):
         raise Refused(EPERM)
 
 

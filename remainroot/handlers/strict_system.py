@@ -26,7 +26,7 @@ _LENGTHS: Final = range(1, 4097)
 def _load(call: Call, program: int) -> None:
     """EACCES without CAP_SYS_ADMIN or no_new_privs, once the length of the struct sock_fprog was looked at."""
     length = int.from_bytes(call.read(program, call.abi.bits // 4)[:2], "little")
-    if length in _LENGTHS and not (call.creds.no_new_privs or call.creds.capable(CAP_SYS_ADMIN)):
+    if length in _LENGTHS and not (call.creds.no_new_privs or call.creds.capable_inside(CAP_SYS_ADMIN)):
         raise Refused(EACCES)
 
 

@@ -23,7 +23,8 @@ _PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
 def _trace(call: Call, tid: int, errno: int = EPERM, *, by_fs_ids: bool = False) -> None:
     if tid and thread_group(tid) != thread_group(call.tid):
         state = call.world.tasks.state(tid)
-        if not permissions.may_trace(call.creds, state.creds, dumpable=state.dumpable == 1, by_fs_ids=by_fs_ids):
+        dumpable, memory = state.dumpable == 1, state.memory
+        if not permissions.may_trace(call.creds, state.creds, dumpable=dumpable, memory=memory, by_fs_ids=by_fs_ids):
             raise Refused(errno)
 
 

@@ -9,9 +9,10 @@ from struct import Struct
 from remainroot import ipc
 from remainroot.credentials import CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, KEEP
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return
-from remainroot.handlers.peers import pid_for
+from remainroot.handlers.peers import owner_of_namespace, pid_for
 from remainroot.ipc import IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IPC_RMID, IPC_SET, MSG, OWNERS, SEM, SHM, Permissions
-from remainroot.tasks import thread_group
+from remainroot.namespaces import INITIAL
+from remainroot.tasks import thread_group, user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ def shown(world: World, space: int, kind: str, number: int, real: Permissions) -
 
     uid, gid, cuid, cgid = real.uid, real.gid, real.cuid, real.cgid
     return Permissions(visible(uid, user), visible(gid, group), visible(cuid, user), visible(cgid, group), real.mode)
+
+
+def _capable(call: Call, capability: int) -> bool:
+    """Whether the caller has this capability over the objects of its IPC namespace."""
+    creds = call.creds
+    if creds.namespace is INITIAL or not creds.capable_inside(capability):
+        return creds.capable(capability)
+    return owner_of_namespace(call.tid, "ipc") == user_namespace(call.tid)
 
 
 # ---------------------------------------------------------------- msgget, semget, shmget
@@ -94,7 +103,7 @@ def _found(call: Call, kind: str, number: int, flags: int) -> Outcome:
     except OSError:
         return CONTINUE
     permissions = shown(call.world, ipc.namespace(call.tid), kind, number, real)
-    if not permissions.allows(call.creds, flags) and not call.creds.capable(CAP_IPC_OWNER):
+    if not permissions.allows(call.creds, flags) and not _capable(call, CAP_IPC_OWNER):
         return Fail(EACCES)
     return Return(number) if call.world.real_uid in (real.uid, real.cuid) else CONTINUE
 
@@ -118,9 +127,9 @@ def _control(call: Call, kind: str, number: int, command: int, buffer: int) -> O
     status = ipc.status(kind, number, command)
     permissions = shown(call.world, ipc.namespace(call.tid), kind, status.result or number, status.permissions)
     creds = call.creds
-    if command != _ANY[kind] and not permissions.allows(creds, _READ) and not creds.capable(CAP_IPC_OWNER):
+    if command != _ANY[kind] and not permissions.allows(creds, _READ) and not _capable(call, CAP_IPC_OWNER):
         return Fail(EACCES)
-    status.show(permissions)
+    status.show(permissions.seen_in(creds.namespace))
     if permissions.cpid and kind == SHM:
         status.raw[_CPID_AT : _CPID_AT + 4] = pid_for(call, permissions.cpid).to_bytes(4, "little")
     call.write(buffer, _struct(call, kind, status.raw))
@@ -143,7 +152,7 @@ def _use_up(call: Call, kind: str, number: int, command: int) -> Outcome:
     creds = call.creds
     permissions = _permissions(call, kind, number)
     capability = CAP_SYS_ADMIN if command == IPC_RMID else CAP_IPC_LOCK
-    if not permissions.is_owners(creds) and not creds.capable(capability):
+    if not permissions.is_owners(creds) and not _capable(call, capability):
         return Fail(EPERM)
     if command == IPC_RMID and kind != SHM:  # a segment is there until nobody is attached to it
         objects(call.world).forget(ipc.namespace(call.tid), kind, number)
@@ -155,8 +164,9 @@ def _set(call: Call, kind: str, number: int, buffer: int) -> Outcome:
     uid, gid, mode, most_bytes = _wanted(call, kind, buffer)
     creds, world = call.creds, call.world
     before = _permissions(call, kind, number)
-    if not before.is_owners(creds) and not creds.capable(CAP_SYS_ADMIN):
+    if not before.is_owners(creds) and not _capable(call, CAP_SYS_ADMIN):
         return Fail(EPERM)
+    uid, gid = creds.namespace.uids.down(uid), creds.namespace.gids.down(gid)
     if uid == KEEP or gid == KEEP:
         return Fail(EINVAL)
     call.check()
@@ -185,7 +195,7 @@ def table(call: Call, kind: str, text: bytes) -> bytes:
             continue
         uid, gid, cuid, cgid = map(int, columns[ids_at : ids_at + 4])
         real = Permissions(uid, gid, cuid, cgid, int(columns[2], 8))
-        told = shown(call.world, space, kind, int(columns[1]), real)
+        told = shown(call.world, space, kind, int(columns[1]), real).seen_in(call.creds.namespace)
         for at, value in enumerate((told.uid, told.gid, told.cuid, told.cgid), ids_at):
             columns[at] = b" %5d" % value
         columns[2] = b"  %4o" % told.mode

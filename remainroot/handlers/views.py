@@ -18,8 +18,10 @@ from stat import S_ISREG
 from remainroot.dispatch import CONTINUE, InstallFd
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
+from remainroot.handlers.user_namespaces import map_text, setgroups_text
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, RLIM_INFINITY
-from remainroot.tasks import DEFAULT_SLACK, RLIMIT_RTTIME
+from remainroot.namespaces import INITIAL
+from remainroot.tasks import DEFAULT_SLACK, RLIMIT_RTTIME, user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
+    from remainroot.namespaces import Namespace
     from remainroot.tasks import State
-    from remainroot.world import World
 
-    View = Callable[[World, int, bytes], bytes]
+    View = Callable[[Call, int, bytes], bytes]
 
-_IDENTITY: Final = b"%10d %10d %10d\n" % (0, 0, 0xFFFF_FFFF)
 _USUAL: Final = 8192
 """How much text a file has at most, if nobody has thousands of groups."""
 _NAME: Final = 26
@@ -43,16 +44,19 @@ _U64: Final = (1 << 64) - 1
 # ---------------------------------------------------------------- texts
 
 
-def status_text(text: bytes, state: State, *, filters: int, tracer: int) -> bytes:
-    """/proc/PID/status of a task in `state`, made of what the kernel says.
+def status_text(
+    text: bytes, state: State, *, filters: int, tracer: int, namespace: Namespace = INITIAL
+) -> bytes:
+    """/proc/PID/status of a task in `state`, made of what the kernel says, for a reader in `namespace`.
 
     `filters` seccomp filters are ours and not to be seen, nor is a tracer that has the pid `tracer`.
     """
     creds = state.creds
+    uids, gids = namespace.uids.shown, namespace.gids.shown
     values = {
-        b"Uid": b"%d\t%d\t%d\t%d" % (creds.uid, creds.euid, creds.suid, creds.fsuid),
-        b"Gid": b"%d\t%d\t%d\t%d" % (creds.gid, creds.egid, creds.sgid, creds.fsgid),
-        b"Groups": b"".join([b"%d " % gid for gid in creds.groups]) or b" ",
+        b"Uid": b"%d\t%d\t%d\t%d" % (uids(creds.uid), uids(creds.euid), uids(creds.suid), uids(creds.fsuid)),
+        b"Gid": b"%d\t%d\t%d\t%d" % (gids(creds.gid), gids(creds.egid), gids(creds.sgid), gids(creds.fsgid)),
+        b"Groups": b"".join([b"%d " % gids(gid) for gid in creds.groups]) or b" ",
         b"CapInh": b"%016x" % creds.inheritable,
         b"CapPrm": b"%016x" % creds.permitted,
         b"CapEff": b"%016x" % creds.effective,
@@ -87,55 +91,65 @@ def limits_text(text: bytes, state: State) -> bytes:
     return b"\n".join(lines)
 
 
-def _status(world: World, tid: int, text: bytes) -> bytes:
-    return status_text(text, world.tasks.state(tid), filters=world.filters, tracer=os.getpid())
+def _status(call: Call, tid: int, text: bytes) -> bytes:
+    world = call.world
+    state, namespace = world.tasks.state(tid), call.creds.namespace
+    return status_text(text, state, filters=world.filters, tracer=os.getpid(), namespace=namespace)
 
 
-def _limits(world: World, tid: int, text: bytes) -> bytes:
-    return limits_text(text, world.tasks.state(tid))
+def _limits(call: Call, tid: int, text: bytes) -> bytes:
+    return limits_text(text, call.world.tasks.state(tid))
 
 
 def _in_our_namespace(tid: int) -> bool:
-    return os.stat(f"/proc/{tid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino
+    return user_namespace(tid) == user_namespace(os.getpid())
 
 
-def _id_map(world: World, tid: int, text: bytes) -> bytes:
-    """The initial namespace's map, for the one mapping that CMD started with; a namespace of its own has its own."""
-    del world
-    return _IDENTITY if _in_our_namespace(tid) else text
+def _is_kernels(call: Call, tid: int) -> bool:
+    """Whether the user namespace is one that nobody here has made, nor joined: a box's, or a stranger's."""
+    spaces = call.world.tasks.state(tid).creds.namespace, call.creds.namespace
+    return spaces == (INITIAL, INITIAL) and not _in_our_namespace(tid)
 
 
-def _setgroups(world: World, tid: int, text: bytes) -> bytes:
-    del world
-    return b"allow\n" if _in_our_namespace(tid) else text
+def _uid_map(call: Call, tid: int, text: bytes) -> bytes:
+    return text if _is_kernels(call, tid) else map_text(call, tid, b"uid_map")
 
 
-def _login_uid(world: World, tid: int, text: bytes) -> bytes:
-    if world.written is None:
+def _gid_map(call: Call, tid: int, text: bytes) -> bytes:
+    return text if _is_kernels(call, tid) else map_text(call, tid, b"gid_map")
+
+
+def _setgroups(call: Call, tid: int, text: bytes) -> bytes:
+    return text if _is_kernels(call, tid) else setgroups_text(call, tid)
+
+
+def _login_uid(call: Call, tid: int, text: bytes) -> bytes:
+    if call.world.written is None:
         return text
     from remainroot.handlers.login import shown
 
-    return shown(world, tid, text)
+    return shown(call.world, tid, text)
 
 
-def _oom_score_adj(world: World, tid: int, text: bytes) -> bytes:
-    if world.adjustments is None:
+def _oom_score_adj(call: Call, tid: int, text: bytes) -> bytes:
+    if call.world.adjustments is None:
         return text
     from remainroot.handlers.oom_score import shown
 
-    return shown(world, tid, text)
+    return shown(call.world, tid, text)
 
 
-def _timer_slack(world: World, tid: int, text: bytes) -> bytes:
+def _timer_slack(call: Call, tid: int, text: bytes) -> bytes:
     """Not with the mark that it bears while threads differ (`remainroot.tasks`)."""
-    return b"%d\n" % DEFAULT_SLACK if world.tasks.mixed and world.tasks.marked(tid) else text
+    tasks = call.world.tasks
+    return b"%d\n" % DEFAULT_SLACK if tasks.mixed and tasks.marked(tid) else text
 
 
 _VIEWS: Final[dict[bytes, View]] = {
     b"status": _status,
     b"limits": _limits,
-    b"uid_map": _id_map,
-    b"gid_map": _id_map,
+    b"uid_map": _uid_map,
+    b"gid_map": _gid_map,
     b"setgroups": _setgroups,
     b"loginuid": _login_uid,
     b"oom_score_adj": _oom_score_adj,
@@ -216,10 +230,11 @@ def _shown(call: Call, fd: int, st: os.stat_result, path: bytes) -> bytes | None
         if view is None or not tid or not call.world.tasks.supervises(tid):
             return None
         text = _read(b"/proc/self/fd/%d" % fd, _USUAL)
-        shown = view(call.world, tid, text)
+        shown = view(call, tid, text)
     except (OSError, ValueError, IndexError):
         return None  # the task ended: so does the file's text
-    return None if shown == text else shown
+    # What the kernel tells us is not what it tells a task in another user namespace.
+    return None if shown == text and call.creds.namespace is INITIAL else shown
 
 
 def _ipc_objects(call: Call, kind: bytes) -> bytes | None:

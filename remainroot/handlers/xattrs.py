@@ -18,8 +18,9 @@ from stat import S_ISDIR, S_ISGID, S_ISREG, S_ISUID
 from struct import Struct
 
 from remainroot import acl, quick
-from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN, parse_file_caps
+from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
+from remainroot.file_caps import parse_file_caps
 from remainroot.handlers.attributes import File, current_acl, remove_acl, set_acl
 from remainroot.handlers.paths import Unresolved, find, find_fd
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, descriptor_may_be_cwd

@@ -42,6 +42,11 @@ class Owner:
         self.mode = mode
         self.rdev = rdev
 
+    @property
+    def ids(self) -> tuple[int, int]:
+        """User and group."""
+        return self.uid, self.gid
+
     def shown(self, st: os.stat_result) -> Owner:
         """This owner with the mode and device number of the file on disk where it has none of its own."""
         if is_placeholder(self, st):

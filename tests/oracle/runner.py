@@ -21,7 +21,7 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "errors", "probe")
+PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "spacefuzz", "errors", "probe")
 ON_FILES = ("filefuzz", "flagfuzz")
 VARIANTS: dict[str, list[str]] = {
     "native": [],
@@ -179,7 +179,7 @@ class Oracle:
         os.chmod(place, 0o1777)  # as /tmp; a program may make files in the directory above its own
         work = os.path.join(place, "work")
         os.mkdir(work)
-        os.chmod(work, 0o777 if case.program in ON_FILES else 0o755)
+        os.chmod(work, 0o777 if case.program in (*ON_FILES, "spacefuzz") else 0o755)
         argv = [*prefix, program]
         if case.program == "credfuzz":
             argv += [str(case.seed), work, self._mask, *(["x"] if case.extras else [])]
@@ -189,6 +189,8 @@ class Oracle:
         elif case.program == "execfuzz":
             os.mkdir(os.path.join(work, "nosuid"))
             argv = [*NO_SET_ID, work, *argv, str(case.seed), work, self._mask, case.mode]
+        elif case.program == "spacefuzz":
+            argv += [str(case.seed), work, self._mask]
         elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
         else:

@@ -24,7 +24,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from remainroot import credentials
-from remainroot.credentials import ALL_CAPS, KEEP, Credentials, parse_file_caps
+from remainroot.credentials import ALL_CAPS, KEEP, Credentials
+from remainroot.execution import execute
+from remainroot.file_caps import parse_file_caps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -445,8 +447,7 @@ def assert_exec_agrees(
         os.removexattr(program, "security.capability")
 
     try:
-        ours = creds.exec(
-            uid=owner[0] if mode & 0o4000 else KEEP,
+        ours = execute(creds, uid=owner[0] if mode & 0o4000 else KEEP,
             gid=owner[1] if mode & 0o2000 else KEEP,
             file_caps=None if value is None else parse_file_caps(value),
         )

@@ -10,10 +10,6 @@ _FLAG = "chattr's flags are remembered, and keep root from changing owners and m
 _REFUSED = "Refused, as doc/PRIVILEGED.md says: the host's, or not harmless."
 _MOUNT = "Of this kind of mount a user namespace's root may have none."
 _IDMAPPED = "An idmapped mount takes the real CAP_SYS_ADMIN, and ids to map."
-_INNER = (
-    "It makes a user namespace: the ids in it are not those that the kernel would tell, and a fake user cannot give it "
-    "a map."
-)
 _FILTER = "remainroot's filter is there already: one listener for all, no strict mode, no SECCOMP_RET_TRACE behind it."
 _LOOP = "It mounts a disk image, which a user namespace may not; what is mounted must be there."
 REASONS: dict[str, dict[str, str]] = {
@@ -24,20 +20,11 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "kselftest": {
         "acct.": _REFUSED,
-        "capabilities.": _INNER,
-        "clone3.clone3": _INNER,
         "clone3.clone3_set_tid": "To choose a pid takes CAP_CHECKPOINT_RESTORE over the host's pid namespace.",
-        "filesystems.statmount.": _INNER,
         "ipc.msgque": "It writes to /proc/sys/kernel/msg_next_id, which is the host's.",
         "landlock.fs_test: layout1.make_": "A task under Landlock makes its files itself, and no devices.",
         "landlock.fs_test: layout3_fs.": _MOUNT,
-        "mount.": _INNER,
-        "mount_setattr.mount_setattr_test": _INNER,
         "mount_setattr.mount_setattr_test: mount_setattr_idmapped.": _IDMAPPED,
-        "net.af_unix.diag_uid": _INNER,
-        "pidfd.pidfd_setns_test": _INNER,
-        "proc.proc-fsconfig-hidepid": _INNER,
-        "proc.proc-multiple-procfs": _INNER,
         "proc.proc-subset-pid": "It mounts proc, which in a user namespace takes a pid namespace of one's own.",
         "seccomp.seccomp_bpf": _FILTER,
         "seccomp.seccomp_bpf: global.get_metadata": _REFUSED,

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""/proc/PID/{uid_map,gid_map,setgroups} of the user namespaces that tasks make: user_namespaces(7)."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES
+from fcntl import ioctl
+
+from remainroot.credentials import CAP_SYS_ADMIN
+from remainroot.handlers.paths import Unresolved, find_path
+from remainroot.handlers.peers import task_of
+from remainroot.id_maps import KINDS, SETGROUPS, IdMapFiles, may_map_any, may_map_itself
+from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, setns
+from remainroot.namespaces import INITIAL
+from remainroot.outcomes import Fail, InstallFd
+from remainroot.tasks import user_namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.credentials import Credentials
+    from remainroot.dispatch import Call
+    from remainroot.namespaces import IdMap, Namespace
+    from remainroot.outcomes import Outcome
+
+_CLONE_NEWUSER: Final = 0x1000_0000
+_NS_GET_PARENT: Final = 0xB702
+NAMES: Final = (*KINDS, SETGROUPS)
+
+
+def map_text(call: Call, tid: int, name: bytes) -> bytes:
+    """What the caller reads in the id map `name` of `tid`: proc_pid_uid_map(5), its own seen from the parent."""
+    kind = KINDS[name]
+    namespace, reader = call.world.tasks.state(tid).creds.namespace, call.creds.namespace
+    if reader is namespace and reader.parent is not None:
+        reader = reader.parent
+    ids, around = _ids(namespace, kind), _ids(reader, kind)
+    lines = [b"%10d %10d %10d\n" % (first, around.up(outside), count) for first, outside, count in ids.extents]
+    return b"".join(lines)
+
+
+def _ids(namespace: Namespace, kind: str) -> IdMap:
+    return namespace.uids if kind == "uids" else namespace.gids
+
+
+def setgroups_text(call: Call, tid: int) -> bytes:
+    """What is read in /proc/PID/setgroups of `tid`."""
+    return b"allow\n" if call.world.tasks.state(tid).creds.namespace.setgroups else b"deny\n"
+
+
+def _whose(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, bytes]:
+    """Of which supervised task such a file is, and the file's name; 0: it is none."""
+    try:
+        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
+    except Unresolved:
+        return 0, b""
+    try:
+        if not call.world.files.on_proc(st) or not call.world.files.note_device(fd, st):
+            return 0, b""
+        parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
+    finally:
+        os.close(fd)
+    tid = task_of(call, st, parts) if parts[-1] in NAMES else 0
+    return (tid, parts[-1]) if tid and call.world.tasks.supervises(tid) else (0, b"")
+
+
+def _may_write(creds: Credentials, namespace: Namespace, kind: str) -> bool:
+    """Whether there is a map that the kernel would take from this caller."""
+    if creds.namespace not in (namespace, namespace.parent) or _ids(namespace, kind).extents:
+        return False
+    return may_map_any(creds, namespace, kind) or may_map_itself(creds, namespace, kind)
+
+
+def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
+    """An open, to write, of what may be such a file of a namespace made inside; None if the kernel is to open it.
+
+    EACCES for setgroups without CAP_SYS_ADMIN in there. Whose write would be refused whatever it says (EPERM) is given
+    a file of which the kernel says so: our own map.
+    """
+    world = call.world
+    tid, name = _whose(call, dirfd, index, flags) if world.tasks.nested else (0, b"")
+    namespace = world.tasks.state(tid).creds.namespace if tid else INITIAL
+    if namespace is INITIAL:
+        return None
+    creds = call.creds
+    call.check()
+    admin = creds.capable_in(CAP_SYS_ADMIN, namespace)
+    if name == SETGROUPS:
+        if not admin:
+            return Fail(EACCES)
+    elif not admin or not _may_write(creds, namespace, KINDS[name]):
+        given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
+        return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
+    else:
+        _map_really(call, tid, name)
+    if world.id_maps is None:
+        world.id_maps = IdMapFiles()
+    return InstallFd(world.id_maps.add(flags, namespace, name, creds), cloexec=bool(flags & O_CLOEXEC))
+
+
+def _map_really(call: Call, tid: int, name: bytes) -> None:
+    """Give the kernel's namespace the one id there is, as its root's, so that its root keeps its power at exec.
+
+    Only who is in the namespace around it may do that: where that is not ours, a process of ours goes there.
+    """
+    try:
+        around = _parent(tid)
+    except OSError:
+        return  # gone
+    if os.fstat(around).st_ino == user_namespace(os.getpid()):
+        _map_from_here(tid, name, call.world.real_uid if name == b"uid_map" else call.world.real_gid)
+    else:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                setns(around, _CLONE_NEWUSER)
+                _map_from_here(tid, name, 0)
+            finally:
+                os._exit(0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass  # the engine, which waits for all, has seen it end
+    os.close(around)
+
+
+def _parent(tid: int) -> int:
+    """A descriptor of the user namespace around that of `tid`."""
+    fd = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | O_CLOEXEC)
+    try:
+        return ioctl(fd, _NS_GET_PARENT)
+    finally:
+        os.close(fd)
+
+
+def _map_from_here(tid: int, name: bytes, real: int) -> None:
+    path = f"/proc/{tid}/{name.decode()}"
+    try:
+        _write(path, b"0 %d 1" % real)
+    except OSError:
+        try:
+            _write(f"/proc/{tid}/setgroups", b"deny")
+            _write(path, b"0 %d 1" % real)
+        except OSError:
+            pass
+
+
+def _write(path: str, text: bytes) -> None:
+    with open(path, "wb", buffering=0) as file:
+        file.write(text)

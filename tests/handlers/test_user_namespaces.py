@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""User namespaces that tasks make: what they are told there is what real ones are told."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests.oracle import runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.oracle
+
+USER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[runner.Oracle]:
+    with runner.Oracle() as made:
+        yield made
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("seed", "variant"), [(1, "native"), (6, "native"), (20, "m32"), (35, "static")])
+def test_random_namespaces(oracle: runner.Oracle, engine: str, seed: int, variant: str) -> None:
+    case = runner.Case("spacefuzz", seed, variant)
+    want = oracle.run_oracle(case)
+    assert want.status == 0
+    assert len(want.lines) > 500
+    report = runner.difference(case, engine, want, oracle.run_under(engine, case, ("--strict", "--store=memory")))
+    assert report is None, report
+
+
+def test_without_remainroot_they_are_otherwise(oracle: runner.Oracle) -> None:
+    case = runner.Case("spacefuzz", 1)
+    assert runner.difference(case, "nothing", oracle.run_oracle(case), oracle.run_bare(case)) is not None
+
+
+SCRIPTS = {
+    "root of one's own": """
+        unshare --map-root-user sh -c '
+            id; cd /proc/self; cat uid_map gid_map setgroups; grep -E "^(Uid|Gid|Cap)" status; cd - >/dev/null
+            stat -c %u:%g / /etc/passwd; touch own; stat -c %u:%g own; chown 42 own; setpriv --reuid 5 true; echo $?'
+        stat -c %u:%g own""",
+    "one's own id": "unshare --map-current-user sh -c 'id; cat /proc/self/uid_map; grep Cap /proc/self/status'",
+    "no map": "unshare --user sh -c 'id; touch own; stat -c %u:%g own; cat /proc/self/uid_map'; stat -c %u:%g own",
+    "one in another": "unshare -r unshare -r unshare -r sh -c 'id; cat /proc/self/uid_map; touch own; stat -c %u own'",
+    "a file system": """
+        unshare -rm sh -c 'mount -t tmpfs none /mnt && touch /mnt/x && mkdir /mnt/d && stat -c %u:%g /mnt /mnt/x /mnt/d
+            chown 0:0 /mnt/x && umount /mnt; echo $?'""",
+    "joined": """
+        unshare --user sleep 60 & while [ "$(cat /proc/$!/comm)" != sleep ]; do sleep 0.01; done
+        nsenter --user --preserve-credentials --target $! sh -c 'id -u; cat /proc/self/uid_map'; echo $?
+        kill $!""",
+    "threads": """
+        /usr/bin/python3 -c '
+import subprocess, threading, os
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        os.getuid(), os.stat("/")
+threads = [threading.Thread(target=busy) for _ in range(3)]
+[thread.start() for thread in threads]
+told = {subprocess.run(["unshare", "-r", "id", "-u"], capture_output=True, text=True).stdout for _ in range(5)}
+stop.set()
+[thread.join() for thread in threads]
+print(told, os.getuid())'""",
+    "bubblewrap": """
+        bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev sh -c 'id; echo x >/dev/null; echo $?'
+        bwrap --unshare-user --uid 77 --gid 78 --ro-bind / / sh -c 'id; cat /proc/self/uid_map; stat -c %u:%g /etc'""",
+}
+
+
+def printed(prefix: list[str], script: str, place: Path) -> tuple[str, str]:
+    place.mkdir(exist_ok=True)
+    place.chmod(0o777)
+    done = subprocess.run(
+        [*prefix, "sh", "-c", script], cwd=place, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+        env=environment(), stdin=subprocess.DEVNULL, extra_groups=[],
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("strict", ["", "--strict"])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("who", [(), USER], ids=["root", "user"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, strict: str) -> None:
+    if name == "bubblewrap":
+        assert shutil.which("bwrap"), "bubblewrap is missing: see tools/setup-apt.sh"
+    fake = [*PLACE, *REMAINROOT[:-1], engine, "--store=memory", *([strict] if strict else []), "--", *who]
+    assert printed(fake, SCRIPTS[name], place / "fake") == printed([*who], SCRIPTS[name], place / "real")
+
+
+MAPPED = """
+    unshare --map-root-user --map-auto sh -c 'id; cat /proc/self/uid_map; touch own; chown 7:8 own; stat -c %u:%g own
+        setpriv --reuid 33 --regid 33 --clear-groups id; setpriv --reuid 33 chown 7 own'
+    stat -c %u:%g own"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_newuidmap_maps_many(place: Path, engine: str) -> None:
+    """A set-user-ID program of root's writes the map for a user: subuid(5)."""
+    assert shutil.which("newuidmap"), "uidmap is missing: see tools/setup-apt.sh"
+    bind = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"'
+    give = ["unshare", "--mount", "sh", "-c", bind]
+    lent = place / "lent"
+    lent.write_text("1000:200000:65536\n", "ascii")
+    fake = [*give, str(lent), *PLACE, *REMAINROOT[:-1], engine, "--store=memory", "--", *USER]
+    real = printed([*give, str(lent), *USER], MAPPED, place / "real")
+    assert "200006:200007" in real[0]
+    assert printed(fake, MAPPED, place / "fake") == real
+
+
+def test_an_id_map_written_twice_is_refused(place: Path) -> None:
+    script = "unshare -r sh -c 'cd /proc/self; echo 0 0 1 >uid_map; echo deny >setgroups; cat uid_map'"
+    real = printed([*USER], script, place / "real")
+    assert "Operation not permitted" in real[1]
+    assert printed([*PLACE, *REMAINROOT[:-1], "notify", "--", *USER], script, place / "fake") == real
