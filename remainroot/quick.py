@@ -106,9 +106,10 @@ class Quick:
     `results`: the call ends a signal handler, and at the stack pointer and so much, by the ABI's name, lies what the
     call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
 
-    An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once; with one
-    of `looks`, if the store keeps no set-id bits of the file. One to read is a reader's (`remainroot.readers`), and the
-    handler's if the file is a task's, on procfs. One to write is the handler's if the path ends in OOM_SCORE_ADJ.
+    An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once, or where
+    there are device nodes, if it is none; with one of `looks`, if the store keeps no set-id bits of the file, either.
+    One to read is a reader's (`remainroot.readers`), and the handler's if the file is a task's, on procfs. One to write
+    is the handler's if the path ends in OOM_SCORE_ADJ or one of NAMES_OF_MAPS.
 
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
@@ -383,7 +384,8 @@ class Loop:
                 )
             self._states += 1
         empty = store.empty and store.no_attributes
-        self._loop.set_conditions(self._valid(), tasks.untouched, world.files.roots_differ, empty, self._complete)
+        differ, nodes = world.files.roots_differ, store.placeholders
+        self._loop.set_conditions(self._valid(), tasks.untouched, differ, empty, self._complete, nodes)
 
     def _valid(self) -> int:
         """The powers that count at present."""

@@ -67,25 +67,27 @@ static bool opens_what_is_there(const struct rule *rule, const uint64_t *args)
 }
 
 /*
- * What is to become of it: it may be a write that ends set-id bits (handlers.opening), or a reader's look at what procfs
- * says (handlers.views). `has`: the caller's powers.
+ * What is to become of it: it may be a write to a device node, or one that ends set-id bits (handlers.opening), or a
+ * reader's look at what procfs says (handlers.views). `has`: the caller's powers.
  */
 static enum verdict judge_opening(Loop *self, const struct rule *rule, uint64_t has)
 {
 	uint64_t flags = self->notification.args[rule->open_flags];
-	bool reads = !(flags & (O_ACCMODE | O_TRUNC | O_NOATIME));
+	bool reads = !(flags & (O_ACCMODE | O_TRUNC | O_NOATIME)), any = has & rule->opens;
 	struct rule opening = *rule;
 
 	if (reads && flags & (O_PATH | O_DIRECTORY))
 		return THROUGH;
-	if (!reads && has & rule->opens)
-		return self->powers & rule->opens ? THROUGH : PYTHON;
+	if (!reads && any && !(self->powers & rule->opens))
+		return PYTHON;
+	if (!reads && any && !self->nodes)
+		return THROUGH;
 	if (!(self->may & rule->looks) || (!reads && flags & (O_NOATIME | O_NOFOLLOW | O_PATH)))
 		return PYTHON;
 	if (reads && flags & O_NOFOLLOW)
 		opening.flags_fixed |= AT_SYMLINK_NOFOLLOW;
 	opening.parent = 0;
-	opening.modes = reads ? 0 : S_ISUID | S_ISGID;
+	opening.modes = reads ? 0 : any ? DEVICE_BIT : DEVICE_BIT | S_ISUID | S_ISGID;
 	return judge_call(self, &opening);
 }
 
@@ -126,6 +128,8 @@ static bool answer(Loop *self)
 		response->flags = FLAG_CONTINUE;
 		return judge_opening(self, rule, who->powers) == THROUGH;
 	}
+	if (rule->open_flags >= 0 && self->nodes && judge_opening(self, rule, who->powers) != THROUGH)
+		return false;
 	if (makes_device(rule, call->args))
 		return make_device(self, rule) == ANSWERED;
 	if (rule->clear_arg >= 0) {
@@ -247,10 +251,12 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 
 static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 {
-	int untouched, roots_differ, store_empty, complete;
+	int untouched, roots_differ, store_empty, complete, nodes;
 
-	if (!PyArg_ParseTuple(args, "Ipppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty, &complete))
+	if (!PyArg_ParseTuple(args, "Ippppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty,
+			      &complete, &nodes))
 		return NULL;
+	self->nodes = nodes;
 	self->complete = complete;
 	self->untouched = untouched;
 	self->roots_differ = roots_differ;
@@ -345,7 +351,7 @@ static PyMethodDef loop_methods[] = {
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
-	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete): what holds until the next call of this." },
+	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes): what holds until the next call." },
 	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
 	  "leave_writes(names): opens to write of a path that ends with one of these are Python's." },
 	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Opening and truncating what is there already: who may leave no trace, and what becomes of set-id bits.
+"""Opening and truncating what is there already: who may leave no trace, what a device is, what becomes of set-id bits.
 
 A user who writes to a file takes its set-id bits away (inode(7)), and no write is seen here. Those that root gave are
 in the store, so that root's own writes do not end them; they are on disk alone again once a user may write. Those that
@@ -9,31 +9,37 @@ a user gave are on disk alone, and get into the store when root may write.
 from __future__ import annotations
 
 import os
-from errno import EINVAL, EPERM
-from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISGID, S_ISREG, S_ISUID
+from errno import EINVAL, ENXIO, EPERM
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISCHR, S_ISGID, S_ISREG, S_ISUID
 
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
-from remainroot.dispatch import CONTINUE, Fail, handles
+from remainroot.dispatch import CONTINUE, Fail, InstallFd, handles
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.dispatch import Call, Outcome
+
+_DEVICES: Final = {
+    os.makedev(1, 3): "/dev/null", os.makedev(1, 5): "/dev/zero", os.makedev(1, 7): "/dev/full",
+    os.makedev(1, 8): "/dev/random", os.makedev(1, 9): "/dev/urandom",
+}  # fmt: skip
+"""Those that are for everybody: null(4), full(4), random(4)."""
 
 
 def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     """open(2) of a file that need not be created: EPERM for O_NOATIME, unless owner or CAP_FOWNER."""
     tasks, store = call.world.tasks, call.world.store
-    if tasks.untouched or flags & os.O_TMPFILE == os.O_TMPFILE or (flags & os.O_CREAT and flags & os.O_EXCL):
+    if flags & os.O_TMPFILE == os.O_TMPFILE or (flags & os.O_CREAT and flags & os.O_EXCL):
         return CONTINUE
     creds = call.creds
-    unseen = flags & os.O_NOATIME and not creds.capable(CAP_FOWNER)
-    writes = flags & (os.O_ACCMODE | os.O_TRUNC) and (
-        call.world.loose_set_ids if creds.capable(CAP_FSETID) else store.placeholders
-    )
+    unseen = flags & os.O_NOATIME and not (tasks.untouched or creds.capable(CAP_FOWNER))
+    writes = flags & (os.O_ACCMODE | os.O_TRUNC) and (store.placeholders or call.world.loose_set_ids)
     if not unseen and not writes:
         return CONTINUE
     try:
@@ -46,10 +52,27 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         if unseen and fits and not creds.owns(call.world.owner(fd, st).uid):
             return Fail(EPERM)
         if writes:
+            found = call.world.override(fd, st)
+            if found is not None and is_placeholder(found, st):
+                return CONTINUE if flags & os.O_DIRECTORY else _open_device(call, found, flags)
             _before_write(call, fd, st)
     finally:
         os.close(fd)
     return CONTINUE
+
+
+def _open_device(call: Call, node: Owner, flags: int) -> Outcome:
+    """To write to a device node is not to write to its placeholder: the device, or ENXIO, as if it had no driver."""
+    path = _DEVICES.get(node.rdev) if S_ISCHR(node.mode) else None
+    if path is None:
+        return Fail(ENXIO)
+    call.check()
+    fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | os.O_CLOEXEC)
+    st = os.fstat(fd)
+    if not S_ISCHR(st.st_mode) or st.st_rdev != node.rdev:
+        os.close(fd)
+        return Fail(ENXIO)  # what is there is another
+    return InstallFd(fd, cloexec=bool(flags & os.O_CLOEXEC))
 
 
 @handles("truncate", "truncate64", quick=quick.TRUNCATE)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writing to a device node: what the kernel does, and nothing to the file that stands for it on disk."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.oracle
+
+SCRIPT = r"""
+import os
+
+def told(name, flags):
+    try:
+        fd = os.open(name, flags, 0o600)
+    except OSError as error:
+        return os.strerror(error.errno)
+    st = os.fstat(fd)
+    os.close(fd)
+    return f"{st.st_mode >> 12:o} {os.major(st.st_rdev)}:{os.minor(st.st_rdev)}"
+
+KINDS = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "none": (99, 99)}
+for name, numbers in KINDS.items():
+    os.mknod(name, 0o020666, os.makedev(*numbers))
+    os.symlink(name, name + "-link")
+    for flags in (
+        os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_TRUNC, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL, os.O_RDWR | os.O_DIRECTORY, os.O_WRONLY | os.O_NOFOLLOW,
+        os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK,
+    ):
+        print(name, hex(flags), told(name, flags), told(name + "-link", flags))
+for name in ("null", "full"):
+    try:
+        with open(name, "w") as file:
+            print(file.write("x" * 10))
+    except OSError as error:
+        print(os.strerror(error.errno))
+    print(os.stat(name).st_size, open("null").read() == "")
+with open("zero", "r+b", buffering=0) as file:
+    print(file.read(4))
+with open("random", "r+b", buffering=0) as file:
+    print(len(file.read(4)))
+with open("file", "w") as file:
+    file.write("kept")
+with open("file", "a") as file:
+    file.write(" too")
+print(open("file").read(), os.stat("file").st_size)
+"""
+
+
+def printed(prefix: list[str], place: Path) -> list[str]:
+    done = subprocess.run(
+        [*prefix, "/usr/bin/python3", "-c", SCRIPT], cwd=place, capture_output=True, text=True, check=False,
+        timeout=TIMEOUT, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("store", ["memory", "durable", "sqlite"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_as_real_root(place: Path, engine: str, store: str) -> None:
+    kept = store if store == "memory" else f"{store}:{place}/owners.db"
+    fake = printed([*PLACE, *REMAINROOT[:-1], engine, f"--store={kept}", "--"], place / "fake")
+    assert fake == printed([], place / "real")
+    assert all(path.is_symlink() or path.stat().st_size == 0 for path in (place / "fake").glob("[nzru]*"))
+
+
+def test_the_next_run_knows_them(place: Path) -> None:
+    prefix = [*PLACE, *REMAINROOT, f"--store=durable:{place}/owners.db", "--", "sh", "-c"]
+    node = place / "fake" / "null"
+    subprocess.run([*prefix, f"mknod {node} c 1 3"], check=True, timeout=TIMEOUT, env=environment())
+    subprocess.run([*prefix, f"echo text >{node}"], check=True, timeout=TIMEOUT, env=environment())
+    assert node.stat().st_size == 0
+
+
+@pytest.mark.parametrize("option", ["", "--strict"])
+def test_a_user_writes_to_what_is_open_to_it(place: Path, option: str) -> None:
+    script = """
+        mknod null c 1 3; chmod 622 null; mknod own b 8 99; chown 1000 own; chmod 600 own
+        exec setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo x >null; echo $?; echo x >own; echo $?'"""
+    told = []
+    for prefix, side in (([], "real"), ([*PLACE, *REMAINROOT, *([option] if option else []), "--"], "fake")):
+        done = subprocess.run(
+            [*prefix, "sh", "-c", script], cwd=place / side, capture_output=True, text=True, check=False,
+            timeout=TIMEOUT, env=environment(),
+        )  # fmt: skip
+        told.append(done.stdout)
+    assert told[0] == told[1]
