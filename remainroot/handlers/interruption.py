@@ -8,9 +8,8 @@ is the return from the handler: the interrupted registers lie on the stack (sigr
 result. If the instruction before them is one that made a call we catch, the result is put back to the call's number
 and the instruction pointer to the instruction.
 
-The number itself is lost by then; it is read from the code, where compilers and libcs put it: a move of a constant to
-the accumulator a few bytes before the system call instruction. Where it cannot be told, EINTR stays. The ptrace
-engines, whose stops no signal interrupts, never find anything to mend.
+The number itself is lost by then; it is read from the code (`remainroot/callsites.py`). Where it cannot be told, EINTR
+stays. The ptrace engines, whose stops no signal interrupts, never find anything to mend.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import os
 from errno import EAGAIN, EINTR
 from stat import S_ISFIFO
 
-from remainroot import quick
+from remainroot import callsites, quick
 from remainroot.dispatch import CONTINUE, build_table, handles
 from remainroot.handlers.paths import Unresolved, find
 from remainroot.kernel import AT_FDCWD, read_string
@@ -33,18 +32,15 @@ if TYPE_CHECKING:
 _INTERRUPTIBLE: Final = frozenset(
     (
         "connect", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg", "accept", "accept4", "socketcall", "waitid", "ioctl",
-        "fcntl", "semop", "semtimedop", "semtimedop_time64", "msgsnd", "msgrcv", "ipc",
+        "semop", "semtimedop", "semtimedop_time64", "msgsnd", "msgrcv", "ipc",
     )
 )  # fmt: skip
-"""Declared calls that may block by themselves: EINTR can be the kernel's own answer."""
+"""Declared calls that may block by themselves: EINTR can be the kernel's own answer. (fcntl(2) is not caught where it
+waits, for a lock.)"""
 _OPENS: Final[dict[str, tuple[int | None, int]]] = {"open": (None, 0), "creat": (None, 0), "openat": (0, 1)}
 """Opening a FIFO blocks, too: where the path is, by argument (dirfd, path)."""
 
-_CODE: Final = 96
 _PATIENCE: Final = 1000
-_VDSO_RETURN: Final = b"\x5d\x5a\x59\xc3"
-"""What follows the system call in i386's vdso: pop ebp, edx, ecx; return."""
-_SYSCALLS: Final = (b"\x0f\x05", b"\xcd\x80")
 
 
 class _Frame:
@@ -112,14 +108,8 @@ def _mend(call: Call, frame: _Frame) -> None:
     if register(frame.result) != (-EINTR & call.abi.word_mask):
         return
     ip = register(frame.ip)
-    code = call.read(ip - _CODE, _CODE)
-    if code[-2:] not in _SYSCALLS:
-        return
-    if frame.word == 4 and call.read(ip, len(_VDSO_RETURN)) == _VDSO_RETURN:
-        # __kernel_vsyscall: the number was moved by whoever called it, whose address is behind three saved registers.
-        caller = int.from_bytes(call.read(register(frame.stack) + 12, 4), "little")
-        code = call.read(caller - _CODE, _CODE)
-    row = build_table(strict=call.world.settings.strict)[call.abi.audit_arch].get(_number(code[:-2]))
+    number = callsites.number(call.read, ip, register(frame.stack), frame.word)
+    row = build_table(strict=call.world.settings.strict)[call.abi.audit_arch].get(number)
     if row is None or row.name in _INTERRUPTIBLE:
         return
     args = tuple(register(at) for at in frame.registers)
@@ -127,16 +117,6 @@ def _mend(call: Call, frame: _Frame) -> None:
         return
     call.write(stack + frame.result, row.nr.to_bytes(frame.word, "little"))
     call.write(stack + frame.ip, (ip - 2).to_bytes(frame.word, "little"))
-
-
-def _number(code: bytes) -> int:
-    """The constant that was last moved to the accumulator before the end of `code`; -1 if there is none to be seen."""
-    end = len(code) - 4
-    short, long = code.rfind(b"\xb8", 0, end), code.rfind(b"\x48\xc7\xc0", 0, end)
-    if short < 0 and long < 0:
-        return -1
-    at = short + 1 if short > long else long + 3
-    return int.from_bytes(code[at : at + 4], "little")
 
 
 def _opens_fifo(call: Call, name: str, args: tuple[int, ...]) -> bool:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remainroot.dispatch import equals, has_bits
-from remainroot.handlers.interruption import _number
 from tests.compiling import FIXTURES
 
 if TYPE_CHECKING:
@@ -30,9 +29,9 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return path
 
 
-@pytest.mark.parametrize("engine", ["notify", "trace", "ptrace"])
-def test_no_call_is_interrupted(program: Path, engine: str) -> None:
-    command = ["unshare", "--user", "--map-root-user", sys.executable, "-m", "remainroot", "--engine", engine]
+@pytest.mark.parametrize("options", ["notify", "notify --strict", "trace --strict", "ptrace --strict"])
+def test_no_call_is_interrupted(program: Path, options: str) -> None:
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-m", "remainroot", "--engine", *options.split()]
     done = subprocess.run([*command, "--", program, "2000"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == EXPECTED
 
@@ -43,20 +42,6 @@ def test_a_shell_with_background_jobs_finds_its_files() -> None:
     command += ["--", "dash", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "done\n"
-
-
-@pytest.mark.parametrize(
-    ("code", "number"),
-    [
-        (bytes.fromhex("b804000000"), 4),
-        (bytes.fromhex("48c7c00f000000"), 15),
-        (bytes.fromhex("b801000000b802000000"), 2),
-        (bytes.fromhex("4889f84889f7"), -1),
-        (b"", -1),
-    ],
-)
-def test_the_number_is_the_last_constant_moved(code: bytes, number: int) -> None:
-    assert _number(code) == number
 
 
 def test_conditions_are_tested_as_the_filter_does() -> None:
