@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from errno import EACCES, ENAMETOOLONG
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
@@ -30,6 +31,8 @@ _LEGIBLE: Final = 0o444
 _SET_ID: Final = S_ISUID | S_ISGID
 _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
+"""Bytes of a file that the kernel looks at."""
+_NAME_ENDS: Final = re.compile(rb"[ \t\0]")
 
 
 @handles("execve", quick=quick.execute(path=0, arguments=1))
@@ -128,6 +131,25 @@ def _start_of(call: Call, address: int) -> bytes:
     return call.read(address, readers.ARGUMENT)
 
 
+def interpreter(fd: int) -> bytes | None:
+    """Whom the first line of a script names, as the kernel reads it: execve(2). None if the file is no script.
+
+    A line without an end is one whose name has an end: what is longer than the kernel's buffer may be cut anywhere.
+    """
+    with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+        text = file.read(_SHEBANG).ljust(_SHEBANG, b"\0")
+    if not text.startswith(b"#!"):
+        return None
+    line, newline, _ = text.partition(b"\0")[0].partition(b"\n")
+    start = len(text) - len(text[2:].lstrip(b" \t"))
+    if not newline:
+        if start >= _SHEBANG - 1 or not _NAME_ENDS.search(text, start):
+            return None
+        line = text[: _SHEBANG - 1]
+    line = line.rstrip(b" \t")
+    return _NAME_ENDS.split(line[start:], 1)[0] if start < len(line) else None
+
+
 def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_result]:
     """The binary that will run.
 
@@ -137,16 +159,11 @@ def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_resu
         if not S_ISREG(st.st_mode):
             break
         try:
-            with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
-                line = file.read(_SHEBANG).split(b"\n", 1)[0]
-        except OSError:
-            break
-        words = line[2:].split()
-        if not line.startswith(b"#!") or not words:
-            break
-        try:
-            found, st = find(call, AT_FDCWD, words[0])
-        except Unresolved:
+            name = interpreter(fd)
+            if name is None:
+                break
+            found, st = find(call, AT_FDCWD, name)
+        except (OSError, Unresolved):
             break
         os.close(fd)
         fd = found

@@ -18,6 +18,7 @@ from remainroot import permissions
 from remainroot.credentials import CAP_DAC_READ_SEARCH, CAP_LEASE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, equals, otherwise
 from remainroot.handlers.creation import KNOWN_FLAGS, MODE_BITS, MOST_HOW
+from remainroot.handlers.programs import interpreter
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
 from remainroot.handlers.views import opened
 from remainroot.kernel import (
@@ -424,7 +425,6 @@ def fanotify_mark(searcher: Searcher) -> None:
 # ---------------------------------------------------------------- programs
 
 _MAX_INTERPRETERS: Final = 5
-_SHEBANG: Final = 256
 
 
 @searches("execve")
@@ -452,9 +452,7 @@ def _execute(searcher: Searcher, file: File, *, hidden: bool = False) -> None:
         if not S_ISREG(file.st.st_mode):
             return  # EACCES, ELOOP
         searcher.demand(file, EXECUTE)
-        with open(f"/proc/self/fd/{file.fd}", "rb", buffering=0) as program:
-            line = program.read(_SHEBANG).split(b"\n", 1)[0]
-        words = line[2:].split()
-        if not line.startswith(b"#!") or not words or hidden:
+        name = None if hidden else interpreter(file.fd)
+        if name is None:
             return
-        file = searcher.find(AT_FDCWD, words[0])
+        file = searcher.find(AT_FDCWD, name)
