@@ -16,6 +16,7 @@ from time import monotonic
 from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.peers import owner_of_namespace
+from remainroot.handlers.resource_limits import told_limit
 from remainroot.kernel import AT_FDCWD, PAGE, RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
 from remainroot.namespaces import INITIAL
 from remainroot.tracee import status_field
@@ -89,23 +90,30 @@ def uname(call: Call) -> Outcome:
 # ---------------------------------------------------------------- memory
 
 
-def _may_lock(call: Call, more: int) -> bool:
-    """Whether the kernel's limit on locked memory allows this much more."""
-    limit = prlimit(call.tid, RLIMIT_MEMLOCK)[0]
-    if limit == RLIM_INFINITY:
-        return True
+def _may_lock(call: Call, more: int, limit: int | None) -> bool:
+    """Whether a limit on locked memory, if there is one, allows this much more."""
+    if limit is None or limit == RLIM_INFINITY:
+        return limit is not None
     return int(status_field(call.tid, b"VmLck").split()[0]) * 1024 + more <= limit
 
 
-def _pretends_to_lock(call: Call) -> bool:
-    return call.creds.capable(CAP_IPC_LOCK) and "mlock" not in call.world.settings.refused
+def _pretends_to_lock(call: Call, more: int) -> bool:
+    """With CAP_IPC_LOCK, or as far as a limit that is only remembered allows."""
+    if "mlock" in call.world.settings.refused:
+        return False
+    if call.creds.capable(CAP_IPC_LOCK):
+        return True
+    return _may_lock(call, more, told_limit(call, call.tid, RLIMIT_MEMLOCK))
 
 
 @handles("mlockall")
 def mlockall(call: Call) -> Outcome:
     """mlockall(2) under a limit: nothing is locked, for with MCL_FUTURE the limit would make mmap(2) fail."""
     flags = call.unsigned(0)
-    if not flags or flags & ~7 or flags == 4 or not _pretends_to_lock(call):
+    if not flags or flags & ~7 or flags == 4:
+        return CONTINUE  # EINVAL
+    size = int(status_field(call.tid, b"VmSize").split()[0]) * 1024 if flags & 1 else 1
+    if not _pretends_to_lock(call, size):
         return CONTINUE
     return CONTINUE if prlimit(call.tid, RLIMIT_MEMLOCK)[0] == RLIM_INFINITY else DONE
 
@@ -113,7 +121,8 @@ def mlockall(call: Call) -> Outcome:
 @handles("mlock", "mlock2")
 def mlock(call: Call) -> Outcome:
     """mlock(2) beyond RLIMIT_MEMLOCK: nothing is locked. EINVAL for what is no range, ENOMEM for one with gaps."""
-    if not _pretends_to_lock(call) or _may_lock(call, call.ptr(1) + 2 * PAGE):
+    more = call.ptr(1) + 2 * PAGE
+    if not _pretends_to_lock(call, call.ptr(1)) or _may_lock(call, more, prlimit(call.tid, RLIMIT_MEMLOCK)[0]):
         return CONTINUE
     if call.name == "mlock2" and call.unsigned(2) & ~_MLOCK_ONFAULT:
         return Fail(EINVAL)

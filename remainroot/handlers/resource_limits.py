@@ -68,6 +68,18 @@ def _shown(call: Call, tid: int, resource: int) -> Limit | None:
     return None if tasks.untouched else tasks.state(tid).pretended(f"rlimit{resource}")
 
 
+def told_limit(call: Call, tid: int, resource: int) -> int | None:
+    """The soft limit that `tid` was told to have, in place of the real one; None if the kernel knows it."""
+    told = _shown(call, tid, resource)
+    return None if told is None else _python(told[0])
+
+
+def soft_limit(call: Call, tid: int, resource: int) -> int:
+    """What binds `tid`: getrlimit(2)'s soft limit, RLIM_INFINITY if there is none."""
+    told = told_limit(call, tid, resource)
+    return prlimit(tid, resource)[0] if told is None else told
+
+
 def _change(call: Call, tid: int, resource: int, limit: Limit) -> Outcome:
     """EINVAL if the soft limit exceeds the hard one, EPERM to raise the hard one without CAP_SYS_RESOURCE."""
     soft, hard = limit

@@ -17,7 +17,8 @@ from remainroot import quick
 from remainroot.credentials import CAP_SYS_ADMIN, CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
 from remainroot.handlers.peers import affects, everyone, group_members, ours, supervisors_pid
-from remainroot.kernel import PAGE, RLIM_INFINITY, prlimit, syscall
+from remainroot.handlers.resource_limits import soft_limit, told_limit
+from remainroot.kernel import PAGE, RLIM_INFINITY, syscall
 from remainroot.tasks import thread_ids
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 _PRIO_PROCESS, _PRIO_PGRP, _PRIO_USER = 0, 1, 2
-_RLIMIT_NICE: Final = 13
+_RLIMIT_NICE, _RLIMIT_RTPRIO = 13, 14
 _IOPRIO_WHO_PROCESS, _IOPRIO_WHO_PGRP, _IOPRIO_WHO_USER = 1, 2, 3
 _IOPRIO_CLASS_RT, _IOPRIO_CLASS_BE, _IOPRIO_CLASS_IDLE = 1, 2, 3
 _REAL_TIME: Final = (1, 2)
@@ -165,21 +166,27 @@ def _nice(wanted: int) -> int:
 
 def _is_lower(call: Call, tid: int, wanted: int) -> bool:
     """Whether this is a lower value than `tid` has, and than its limit allows."""
-    limit = prlimit(tid, _RLIMIT_NICE)[0]
-    return _nice(wanted) < _nice_of(call, tid) and limit != RLIM_INFINITY and 20 - _nice(wanted) > limit
+    return _nice(wanted) < _nice_of(call, tid) and not _within(20 - _nice(wanted), soft_limit(call, tid, _RLIMIT_NICE))
+
+
+def _within(value: int, limit: int) -> bool:
+    return limit == RLIM_INFINITY or value <= limit
 
 
 def _set_nice(call: Call, tid: int, wanted: int) -> Outcome:
     if "nice" in call.world.settings.refused:
         return CONTINUE
-    value = _nice(wanted)
-    before = call.world.tasks.state(tid).pretended(_NICE)
     if not call.creds.capable(CAP_SYS_NICE):
-        if before is None:
+        if not _was_told(call, tid, _NICE, _RLIMIT_NICE):
             return CONTINUE
-        if value < before[0]:
+        if _is_lower(call, tid, wanted):
             return Fail(EACCES)
-    return _change_nice(call, tid, value)
+    return _change_nice(call, tid, _nice(wanted))
+
+
+def _was_told(call: Call, tid: int, name: str, limit: int) -> bool:
+    """Whether it, or its limit, is another than the kernel knows."""
+    return _told(call, tid, name) is not None or told_limit(call, tid, limit) is not None
 
 
 def _change_nice(call: Call, tid: int, value: int) -> Outcome:
@@ -236,7 +243,7 @@ def _set_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
     if "realtime" in call.world.settings.refused:
         return CONTINUE
     if not call.creds.capable(CAP_SYS_NICE):
-        return _lower_policy(call, tid, policy, priority)
+        return _set_users_policy(call, tid, policy, priority)
     if not 1 <= priority <= 99:
         return Fail(EINVAL)
     try:
@@ -257,31 +264,42 @@ def _pretend_policy(call: Call, tid: int, policy: int, priority: int) -> None:
     _remember(call, tid, _POLICY, (policy, priority))
 
 
-def _lower_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
-    """Without CAP_SYS_NICE: what the task was told to have may become less, and be kept from children."""
-    told = _told(call, tid, _POLICY)
-    if told is None or policy & ~_RESET_ON_FORK != told[0] & ~_RESET_ON_FORK or not 1 <= priority <= told[1]:
+def _set_users_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
+    """Without CAP_SYS_NICE: EPERM beyond what the task has and RLIMIT_RTPRIO, or to let children have it again."""
+    if not 1 <= priority <= 99 or not _was_told(call, tid, _POLICY, _RLIMIT_RTPRIO):
         return CONTINUE
-    if told[0] & ~policy & _RESET_ON_FORK:
+    told = _told(call, tid, _POLICY)
+    now, highest = told or (os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority)
+    limit = soft_limit(call, tid, _RLIMIT_RTPRIO)
+    other = (policy ^ now) & ~_RESET_ON_FORK
+    if (other and not limit) or (priority > highest and not _within(priority, limit)) or now & ~policy & _RESET_ON_FORK:
         return Fail(EPERM)
     _pretend_policy(call, tid, policy, priority)
     return DONE
 
 
+def _may_leave_idle(call: Call, tid: int) -> bool:
+    """By the RLIMIT_NICE that the task was told to have; what it really has is the kernel's business."""
+    limit = told_limit(call, tid, _RLIMIT_NICE)
+    return limit is not None and _within(20 - _nice_of(call, tid), limit)
+
+
 def _set_normal(call: Call, tid: int, policy: int) -> Outcome:
-    """An ordinary policy: the kernel's business, but to leave SCHED_IDLE or SCHED_RESET_ON_FORK takes CAP_SYS_NICE."""
-    if call.creds.capable(CAP_SYS_NICE) and "nice" not in call.world.settings.refused:
-        now = os.sched_getscheduler(tid)
-        if now & ~_RESET_ON_FORK == _SCHED_IDLE or now & ~policy & _RESET_ON_FORK:
-            try:
-                os.sched_setscheduler(tid, policy, os.sched_param(0))
-            except OSError as error:
-                if error.errno != EPERM:
-                    return CONTINUE
-                _pretend_policy(call, tid, policy, 0)
-            else:
-                _remember(call, tid, _POLICY, None)
-            return DONE
+    """An ordinary policy: the kernel's business, but for leaving SCHED_IDLE or SCHED_RESET_ON_FORK."""
+    now = os.sched_getscheduler(tid)
+    leaves_idle = now & ~_RESET_ON_FORK == _SCHED_IDLE
+    leaves_reset = now & ~policy & _RESET_ON_FORK
+    may = call.creds.capable(CAP_SYS_NICE) or (not leaves_reset and _may_leave_idle(call, tid))
+    if may and (leaves_idle or leaves_reset) and "nice" not in call.world.settings.refused:
+        try:
+            os.sched_setscheduler(tid, policy, os.sched_param(0))
+        except OSError as error:
+            if error.errno != EPERM:
+                return CONTINUE
+            _pretend_policy(call, tid, policy, 0)
+        else:
+            _remember(call, tid, _POLICY, None)
+        return DONE
     told = _told(call, tid, _POLICY)
     if told is not None and not (told[0] & ~policy & _RESET_ON_FORK):
         _remember(call, tid, _POLICY, None)
@@ -325,12 +343,21 @@ def sched_setattr(call: Call) -> Outcome:
     whole = policy | (_RESET_ON_FORK if flags & 1 else 0)
     if policy in _REAL_TIME:
         return _set_policy(call, tid, whole, priority)
-    if policy not in _NORMAL or priority:
-        return CONTINUE
-    outcome = _set_normal(call, tid, whole)
-    if policy != _SCHED_IDLE and (outcome is DONE or (nice < 0 and call.creds.capable(CAP_SYS_NICE))):
-        return _set_nice(call, tid, nice)
-    return outcome
+    return _set_normal_attributes(call, tid, whole, nice) if policy in _NORMAL and not priority else CONTINUE
+
+
+def _set_normal_attributes(call: Call, tid: int, policy: int, nice: int) -> Outcome:
+    """As `_set_normal`, with a nice value."""
+    may = call.creds.capable(CAP_SYS_NICE)
+    if not may and _is_lower(call, tid, nice):
+        return CONTINUE  # EPERM
+    outcome = _set_normal(call, tid, policy)
+    if policy & ~_RESET_ON_FORK == _SCHED_IDLE:
+        return outcome
+    if outcome is CONTINUE and ((may and nice < 0) or _was_told(call, tid, _NICE, _RLIMIT_NICE)):
+        os.sched_setscheduler(tid, policy, os.sched_param(0))
+        outcome = DONE
+    return _set_nice(call, tid, nice) if outcome is DONE else CONTINUE
 
 
 @handles("sched_getscheduler")

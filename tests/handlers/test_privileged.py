@@ -76,6 +76,97 @@ def test_hard_limits_are_raised_in_words(engine: str) -> None:
     ]
 
 
+GRANTED = """
+import ctypes, errno, os, resource as r
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(name, call, *arguments):
+    try:
+        result = call(*arguments)
+    except OSError as error:
+        result = errno.errorcode[error.errno]
+    now = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+    print(name, *arguments[2:], result, os.getpriority(0, 0), *now)
+def attributes(policy, nice, priority=0):
+    text = bytearray(48)
+    text[:4], text[4:8], text[16:20], text[20:24] = [
+        word.to_bytes(4, "little", signed=True) for word in (48, policy, nice, priority)
+    ]
+    if libc.syscall(314, 0, (ctypes.c_char * 48).from_buffer(text), 0):
+        raise OSError(ctypes.get_errno(), "")
+def policy(policy, priority):
+    os.sched_setscheduler(0, policy, os.sched_param(priority))
+def lock(size):
+    if libc.mlock(memory, size):
+        raise OSError(ctypes.get_errno(), "")
+def lock_all(flags):
+    if libc.mlockall(flags):
+        raise OSError(ctypes.get_errno(), "")
+memory = ctypes.create_string_buffer(1 << 20)
+r.setrlimit(r.RLIMIT_NICE, (25, 30))
+r.setrlimit(r.RLIMIT_RTPRIO, (10, 10))
+r.setrlimit(r.RLIMIT_MEMLOCK, (1 << 19, 1 << 20))
+os.setuid(33)
+for nice in (3, 0, -5, -6, -4, -5):
+    attempt("nice", os.setpriority, 0, 0, nice)
+for what in ((3, -5), (3, -6), (0, 2), (0, -1), (5, 0), (0, -2)):
+    attempt("attributes", lambda _, __, *what: attributes(*what), 0, 0, *what)
+for what in ((1, 11), (1, 10), (2, 11), (2, 3), (2, 10), (1, 100), (0, 0)):
+    attempt("policy", lambda _, __, *what: policy(*what), 0, 0, *what)
+r.setrlimit(r.RLIMIT_RTPRIO, (5, 10))
+attempt("policy", lambda _, __, *what: policy(*what), 0, 0, 1, 6)
+r.setrlimit(r.RLIMIT_RTPRIO, (0, 10))
+attempt("policy", lambda _, __, *what: policy(*what), 0, 0, 1, 1)
+r.setrlimit(r.RLIMIT_NICE, (15, 30))
+attempt("nice", os.setpriority, 0, 0, -3)
+attempt("nice", os.setpriority, 0, 0, 4)
+for size in (1 << 18, 1 << 20):
+    attempt("lock", lambda _, __, size: lock(size), 0, 0, size)
+for flags in (2, 1):
+    attempt("all", lambda _, __, flags: lock_all(flags), 0, 0, flags)
+r.setrlimit(r.RLIMIT_RTPRIO, (10, 10))
+print(os.spawnlp(os.P_WAIT, "chrt", "chrt", "-f", "7", "true"))
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_limits_that_are_raised_in_words_count(engine: str) -> None:
+    """Said, not compared, as above: setpriority(2), sched(7), mlock(2)."""
+    lower = ["prlimit", "--memlock=65536:65536", "--nice=0", "--rtprio=0", "--"]
+    command = [*lower, *PLACE, *REMAINROOT[:-1], engine, "--", PYTHON, "-c", GRANTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=TIMEOUT)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "nice 3 None 3 0 0",
+        "nice 0 None 0 0 0",
+        "nice -5 None -5 0 0",
+        "nice -6 EACCES -5 0 0",
+        "nice -4 None -4 0 0",
+        "nice -5 None -5 0 0",
+        "attributes 3 -5 None -5 3 0",
+        "attributes 3 -6 EPERM -5 3 0",
+        "attributes 0 2 None 2 0 0",
+        "attributes 0 -1 None -1 0 0",
+        "attributes 5 0 None -1 5 0",
+        "attributes 0 -2 None -2 0 0",
+        "policy 1 11 EPERM -2 0 0",
+        "policy 1 10 None -2 1 10",
+        "policy 2 11 EPERM -2 1 10",
+        "policy 2 3 None -2 2 3",
+        "policy 2 10 None -2 2 10",
+        "policy 1 100 EINVAL -2 2 10",
+        "policy 0 0 None -2 0 0",
+        "policy 1 6 EPERM -2 0 0",
+        "policy 1 1 EPERM -2 0 0",
+        "nice -3 EACCES -2 0 0",
+        "nice 4 None 4 0 0",
+        "lock 262144 None 4 0 0",
+        "lock 1048576 ENOMEM 4 0 0",
+        "all 2 None 4 0 0",
+        "all 1 ENOMEM 4 0 0",
+        "0",
+    ]
+
+
 OOM_SCORE = """
 cat /proc/self/oom_score_adj
 echo -500 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj /proc/$$/oom_score_adj
