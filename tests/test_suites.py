@@ -64,7 +64,7 @@ def test_ktap(suites: Any, tmp_path: Path) -> None:
     (tmp_path / "mount.one.ktap").write_text(text, encoding="ascii")
     (tmp_path / "mount.two.ktap").write_text("no such thing\n\nstatus 4\n", encoding="ascii")
     (tmp_path / "mount.three.ktap").write_text("ok 1\n", encoding="ascii")
-    assert suites._kselftest(tmp_path, tmp_path) == {
+    assert suites._programs(tmp_path, tmp_path) == {
         "mount.one: a": "passed", "mount.one: fd N": "skipped", "mount.one: b N": "failed",
         "mount.one: a (2)": "passed", "mount.one": "failed", "mount.two": "skipped", "mount.three: 1": "passed",
         "mount.three": "failed",

@@ -12,6 +12,7 @@ _MOUNT = "Of this kind of mount a user namespace's root may have none."
 _IDMAPPED = "An idmapped mount takes the real CAP_SYS_ADMIN, and ids to map."
 _FILTER = "remainroot's filter is there already: one listener for all, no strict mode, no SECCOMP_RET_TRACE behind it."
 _LOOP = "It mounts a disk image, which a user namespace may not; what is mounted must be there."
+_EVENTS = "Events of devices are sent with the real CAP_SYS_ADMIN only."
 REASONS: dict[str, dict[str, str]] = {
     "acl": {
         "test/root/permissions line 245": (
@@ -31,7 +32,18 @@ REASONS: dict[str, dict[str, str]] = {
         "seccomp.seccomp_bpf: global.syscall_restart": "Who sent a signal with kill(2) is told as the real id.",
         "splice.short_splice_read": "What is told of /proc/PID/limits is a file in memory, which splice(2) reads.",
         "timens.": "To join a time namespace takes the real CAP_SYS_ADMIN.",
-        "uevent.": "Events of devices are sent with the real CAP_SYS_ADMIN only.",
+        "uevent.": _EVENTS,
+    },
+    "systemd": {
+        "test-capability": _REFUSED,
+        "test-dhcp-server": _REFUSED,
+        "test-event": "Whose child has ended is told as the real id.",
+        "test-sd-device-monitor": _EVENTS,
+    },
+    "stress-ng": {
+        "fanotify": _REFUSED,
+        "quota": _REFUSED,
+        "userfaultfd": _REFUSED,
     },
     "coreutils": {
         "tests/cp/cross-dev-symlink": _LOOP,
