@@ -45,11 +45,12 @@ _U64: Final = (1 << 64) - 1
 
 
 def status_text(
-    text: bytes, state: State, *, filters: int, tracer: int, namespace: Namespace = INITIAL
+    text: bytes, state: State, *, filters: int, tracer: int, own: bool, namespace: Namespace = INITIAL
 ) -> bytes:
     """/proc/PID/status of a task in `state`, made of what the kernel says, for a reader in `namespace`.
 
-    `filters` seccomp filters are ours and not to be seen, nor is a tracer that has the pid `tracer`.
+    `filters` seccomp filters are ours and not to be seen, nor is a tracer that has the pid `tracer`. Who reads its
+    `own` runs, though it waits for us.
     """
     creds = state.creds
     uids, gids = namespace.uids.shown, namespace.gids.shown
@@ -64,6 +65,8 @@ def status_text(
         b"CapAmb": b"%016x" % creds.ambient,
         b"NoNewPrivs": b"%d" % creds.no_new_privs,
     }
+    if own:
+        values[b"State"] = b"R (running)"
     lines = text.split(b"\n")
     fields = {line[: line.find(b":")]: index for index, line in enumerate(lines)}
     if filters and b"Seccomp_filters" in fields:
@@ -94,7 +97,8 @@ def limits_text(text: bytes, state: State) -> bytes:
 def _status(call: Call, tid: int, text: bytes) -> bytes:
     world = call.world
     state, namespace = world.tasks.state(tid), call.creds.namespace
-    return status_text(text, state, filters=world.filters, tracer=os.getpid(), namespace=namespace)
+    own = tid == call.tid
+    return status_text(text, state, filters=world.filters, tracer=os.getpid(), own=own, namespace=namespace)
 
 
 def _limits(call: Call, tid: int, text: bytes) -> bytes:

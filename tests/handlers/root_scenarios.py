@@ -79,19 +79,20 @@ def fields(path: str, *names: str) -> list[str]:
 
 PR_GET_SECCOMP = 21
 IDS = ("Uid", "Gid", "Groups", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "TracerPid")
+OWN = (*IDS, "State")
 
 
 def status() -> None:
     path = "/proc/self/status"
-    print(fields(path, *IDS), LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
+    print(fields(path, *OWN), LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
     os.setgroups([44, 7, 33])
-    print(fields(path, *IDS))
+    print(fields(path, *OWN))
     os.setresgid(1, 2, 3)
     os.setresuid(33, 42, 44)
-    print(fields(path, *IDS, "CapPrm", "CapEff"))
-    print(fields(f"/proc/{os.getpid()}/status", *IDS), fields("/proc/thread-self/status", *IDS))
+    print(fields(path, *OWN, "CapPrm", "CapEff"))
+    print(fields(f"/proc/{os.getpid()}/status", *OWN), fields("/proc/thread-self/status", *OWN))
     LIBC.prctl(38, 1, 0, 0, 0)
-    print(fields(path, *IDS))
+    print(fields(path, *OWN))
 
 
 def status_of_others() -> None:
