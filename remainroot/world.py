@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_ISDIR
+from stat import S_IFDIR
 
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 OVERFLOW_ID: Final = 65534
 """What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
 
-_PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(/.*)?$"
+_PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(?:/.*)?$"
+_OPEN_DIRECTORY: Final = S_IFDIR | 0o555
+
+
+def _is_zombie(tid: int) -> bool:
+    try:
+        return status_field(tid, b"State").startswith(b"Z")
+    except OSError:
+        return False
 
 
 def is_mapped(kind: str, number: int) -> bool:
@@ -177,15 +185,18 @@ class World:
         return st.st_uid == self.real_uid
 
     def _proc_owner(self, fd: int, st: os.stat_result) -> Owner | None:
-        """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5))."""
+        """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5)).
+
+        A zombie has no memory that could be. A directory that all may read and search has the task's ids all the same.
+        """
         import re  # rarely needed, and 4 ms of start-up
 
         match = re.match(_PROC_TASK, os.readlink(b"/proc/self/fd/%d" % fd))
         if match is None:
             return None
-        state = self.tasks.state(int(match[2] or match[1]))
-        top = S_ISDIR(st.st_mode) and not match[3]
-        if state.dumpable != 1 and not top:
+        tid = int(match[2] or match[1])
+        state = self.tasks.state(tid)
+        if st.st_mode != _OPEN_DIRECTORY and (state.dumpable != 1 or _is_zombie(tid)):
             return Owner(0, 0, st.st_mode, st.st_rdev)
         return Owner(state.creds.euid, state.creds.egid, st.st_mode, st.st_rdev)
 

@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SO_PEERGROUPS = 59
@@ -93,6 +93,56 @@ def status() -> None:
     print(fields(f"/proc/{os.getpid()}/status", *OWN), fields("/proc/thread-self/status", *OWN))
     LIBC.prctl(38, 1, 0, 0, 0)
     print(fields(path, *OWN))
+
+
+OF_TASKS = (
+    "", "task", "fd", "fdinfo", "net", "attr", "ns", "map_files", "status", "environ", "exe", "task/TID",
+    "task/TID/status", "task/TID/fd",
+)  # fmt: skip
+
+
+def kinds_of_tasks() -> Iterator[tuple[str, int]]:
+    """A user's tasks: one as they are, one that is not dumpable, and a zombie."""
+    go, let_go = os.pipe()
+    for kind in ("plain", "undumpable", "zombie"):
+        ready, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(let_go)
+            drop(33, 34)
+            LIBC.prctl(4, int(kind != "undumpable"), 0, 0, 0)  # PR_SET_DUMPABLE
+            os.write(tell, b"x")
+            if kind != "zombie":
+                os.read(go, 1)
+            os._exit(0)
+        os.read(ready, 1)
+        if kind == "zombie":
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        yield kind, pid
+    os.close(let_go)
+
+
+def owners_of_tasks() -> None:
+    for kind, pid in kinds_of_tasks():
+        for name in OF_TASKS:
+            found = os.lstat(f"/proc/{pid}/{name}".replace("TID", str(pid)))
+            print(kind, name, found.st_uid, found.st_gid, oct(found.st_mode))
+
+
+def files_of_tasks() -> None:
+    """What the user itself may open of them."""
+
+    def opens(path: str) -> None:
+        os.close(os.open(path, os.O_RDONLY))
+
+    def look(kind: str, pid: int) -> None:
+        drop(33, 34)
+        LIBC.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
+        for name in ("status", "environ", "io", "auxv", "oom_score_adj", "fd", "map_files", "task"):
+            attempt(f"{kind} {name}", functools.partial(opens, f"/proc/{pid}/{name}"))
+
+    for kind, pid in kinds_of_tasks():
+        in_child(functools.partial(look, kind, pid))
 
 
 def status_of_others() -> None:

@@ -11,7 +11,9 @@ from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import as_real_root, bare, under
 from tests.launching import ENGINES, remainroot
 
-SCENARIOS = ("status", "status_of_others", "status_of_threads", "descriptors", "id_maps", "realtime_limit")
+SCENARIOS = (
+    "status", "status_of_others", "status_of_threads", "owners_of_tasks", "descriptors", "id_maps", "realtime_limit",
+)  # fmt: skip
 
 
 @pytest.mark.oracle
@@ -29,6 +31,14 @@ def test_login_uid_with_strict(engine: str) -> None:
     expected = as_real_root("login_uid")
     assert "b'33'" in expected[1]
     assert under(engine, "login_uid", "--strict") == expected
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_files_of_tasks_with_strict(engine: str) -> None:
+    expected = as_real_root("files_of_tasks")
+    assert {"plain io None", "undumpable io EACCES", "zombie io EACCES"} <= set(expected)
+    assert under(engine, "files_of_tasks", "--strict") == expected
 
 
 @pytest.mark.oracle
