@@ -10,7 +10,7 @@ import errno
 import os
 from time import perf_counter_ns
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Lend, Replace, Return
 from remainroot.kernel import AT_FDCWD, read_string
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class Observer:
         spent = perf_counter_ns() - begin
         if self._stats:
             counts = self._rows.setdefault(row.name, [0, 0, 0])
-            counts[isinstance(outcome, (Continue, Exec))] += 1
+            counts[isinstance(outcome, (Continue, Exec, Lend))] += 1
             counts[2] += spent
         if self._trace:
             self._say(f"[{tid}] {text} {_result(outcome)}")
@@ -140,6 +140,12 @@ def _row(name: str, counts: list[int]) -> str:
     return f"{name:<24}{calls:>10}{answered:>10}{passed:>11}{spent / 1e6:>10.1f}{spent / 1e3 / max(calls, 1):>9.1f}"
 
 
+def _while_passed_on(outcome: Exec | Lend) -> str:
+    if isinstance(outcome, Lend):
+        return "with the real ids"
+    return "its opens are seen" if outcome.state is None else "ids follow"
+
+
 def _result(outcome: Outcome) -> str:
     match outcome:
         case Continue():
@@ -153,5 +159,5 @@ def _result(outcome: Outcome) -> str:
             return "= fd (made here)"
         case Replace():
             return f"= {outcome.value} (faked, what descriptor {outcome.number} reads too)"
-        case Exec():
-            return f"= ? (passed on, {'its opens are seen' if outcome.state is None else 'ids follow'})"
+        case Exec() | Lend():
+            return f"= ? (passed on, {_while_passed_on(outcome)})"

@@ -79,7 +79,22 @@ class Exec:
         self.stack = stack
 
 
-Outcome = Continue | Return | Fail | InstallFd | Replace | Exec
+class Lend:
+    """The kernel runs this call, and finds at `address` what the handler has put into the task's memory for it.
+
+    When the call is over, before the task goes on, the engine has `World.give_back` put `kept` there again. Where it
+    cannot see that it says so by `World.owe`. `waits`: the call may take long; it must not be interrupted for that.
+    """
+
+    __slots__ = ("address", "kept", "waits")
+
+    def __init__(self, address: int, kept: bytes, *, waits: bool) -> None:
+        self.address = address
+        self.kept = kept
+        self.waits = waits
+
+
+Outcome = Continue | Return | Fail | InstallFd | Replace | Exec | Lend
 
 CONTINUE: Final = Continue()
 DONE: Final = Return(0)

@@ -10,6 +10,7 @@ from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
+from remainroot.kernel import write_memory
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 OVERFLOW_ID: Final = 65534
 """What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
+
+_MOST_OWED: Final = 64
 
 _PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(?:/.*)?$"
 _OPEN_DIRECTORY: Final = S_IFDIR | 0o555
@@ -94,6 +97,7 @@ class World:
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False
         """A signal can interrupt a call before we take it: the engine's tasks wait in the kernel, not in a stop."""
+        self._owed: dict[tuple[int, int], bytes] = {}
         self.vanished: Callable[[], bool] = _never
         """Whether the task whose call is being answered is gone.
 
@@ -237,6 +241,24 @@ class World:
         if state is not None:
             self.tasks.set_process(tid, state)
             patch_identity(tid, state.creds, secure=secure)
+
+    def owe(self, tid: int, address: int, kept: bytes) -> None:
+        """Nobody will see when the call is over that a handler answered with `Lend`."""
+        if len(self._owed) >= _MOST_OWED:
+            del self._owed[next(iter(self._owed))]
+        self._owed[tid, address] = kept
+
+    def owed(self, tid: int, address: int) -> bytes | None:
+        """What the task's memory at `address` should hold since `owe`, if it still holds what was lent; asked once."""
+        return self._owed.pop((tid, address), None) if self._owed else None
+
+    @staticmethod
+    def give_back(tid: int, address: int, kept: bytes) -> None:
+        """The call that a handler answered with `Lend` is over: its memory is as the task left it."""
+        try:
+            write_memory(tid, address, kept)
+        except OSError:
+            pass  # killed meanwhile
 
     @staticmethod
     def not_executed(tid: int, stack: tuple[int, int] | None) -> None:

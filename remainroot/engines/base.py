@@ -9,9 +9,11 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
    the state is named by an inherited resource limit, see `remainroot.tasks`.)
 4. An exec that a handler answered with `Exec` is reported by `World.executed` once it has succeeded, before the new
    program runs; if it fails, by `World.not_executed` before the task goes on, or as soon as it is known.
-5. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
-6. Nothing is left stopped.
-7. `unavailable()` says why it cannot work here, from trying.
+5. What a handler that answered with `Lend` has lent a call is given back by `World.give_back` when the call is over,
+   before the task goes on; where that cannot be seen `World.owe` is told.
+6. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
+7. Nothing is left stopped.
+8. `unavailable()` says why it cannot work here, from trying.
 
 An engine knows no syscall and no handler.
 """

@@ -6,7 +6,8 @@ the supervisor is the reaper of the whole tree, so when it has no child left the
 tell, before Linux 6.11). In another pid namespace orphans have another reaper: there the listener must tell.
 
 An exec that changes what its task is must be seen to succeed, and the new program's auxiliary vector be mended before
-it runs. For that one call the task is seized with ptrace(2) and let go at its exec stop.
+it runs. For that one call the task is seized with ptrace(2) and let go at its exec stop. So is a task that was lent
+something for a call, until the call is over.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from remainroot.kernel import (
     pidfd_getfd,
     read_memory,
 )
-from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Replace, Return
+from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Lend, Replace, Return
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -160,7 +161,8 @@ class NotifyEngine(Engine):
         self._cmd = 0
         self._over = False
         self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
-        self._execs: dict[int, _Execution] = {}
+        self._execs: dict[int, _Execution | _Loan] = {}
+        """What tasks were seized for, by tid."""
         self._held: set[int] = set()
         """Tasks whose stops are awaited elsewhere."""
         self._seized = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -309,6 +311,8 @@ class NotifyEngine(Engine):
                 self._replace(outcome)
             case Exec():
                 self._execute(tid, outcome)
+            case Lend():
+                self._lend(tid, outcome)
             case Continue():
                 self._send(0, 0, _FLAG_CONTINUE)
             case _:
@@ -364,17 +368,34 @@ class NotifyEngine(Engine):
                 self.world.tasks.set_process(tid, outcome.state)
             self._send(0, 0, _FLAG_CONTINUE)
             return
-        execution = _Execution(tid, tgid, outcome, seize)
-        self._execs[tid] = self._execs[tgid] = execution
+        self._hold(_Execution(tid, tgid, outcome, seize), lent=outcome.stack is not None)
+
+    def _lend(self, tid: int, outcome: Lend) -> None:
+        """Let the call run under ptrace, so that we see it end."""
+        seize = None
+        try:
+            if not outcome.waits:
+                seize = Seize(tid)
+        except OSError:
+            pass  # somebody inside traces it
+        if seize is None:
+            self.world.owe(tid, outcome.address, outcome.kept)
+            self._send(0, 0, _FLAG_CONTINUE)
+        else:
+            self._hold(_Loan(tid, outcome, seize), lent=True)
+
+    def _hold(self, held: _Execution | _Loan, *, lent: bool) -> None:
+        """Have the seized task make its call and stop on its way out; see to that stop."""
+        self._execs[held.tid] = self._execs[held.tgid] = held
         os.eventfd_write(self._seized, 1)
         # What was lent must be given back before the task goes on: then the interrupt must be there when the call ends.
         # But where a signal interrupts the wait for us, so would this, and the call would be made again.
-        early = outcome.stack is not None and not self._interruptible
+        early = lent and not self._interruptible
         if early:
-            seize.interrupt()
+            held.seize.interrupt()
         self._send(0, 0, _FLAG_CONTINUE)
         if not early:
-            seize.interrupt()
+            held.seize.interrupt()
         self._serve_execs(_EXEC_PATIENCE)
 
     def _serve_execs(self, patience: float) -> None:
@@ -453,6 +474,28 @@ class NotifyEngine(Engine):
             except OSError:
                 return
             pause.acquire(timeout=0.005)
+
+
+class _Loan:
+    """A call under way that its task was lent something for, the task seized."""
+
+    __slots__ = ("outcome", "seize", "tgid", "tid")
+
+    def __init__(self, tid: int, outcome: Lend, seize: Seize) -> None:
+        self.tid = self.tgid = tid
+        self.outcome = outcome
+        self.seize = seize
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        if not os.WIFSTOPPED(status):
+            return True
+        if status >> 16 != self.seize.EVENT_STOP:
+            self.seize.resume(tid, os.WSTOPSIG(status))
+            return False
+        world.give_back(tid, self.outcome.address, self.outcome.kept)
+        self.seize.detach(tid)
+        return True
 
 
 class _Execution:

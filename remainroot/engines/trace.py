@@ -21,7 +21,7 @@ import os
 import sys
 from ctypes import c_long
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Replace, Return, build_table, meets
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Lend, Replace, Return, build_table, meets
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.kernel import load_filter
@@ -113,6 +113,7 @@ class _Ptracing(Engine):
         self.pid = 0
         self._stopped = False
         self._execs: dict[int, Exec] = {}
+        self._loans: dict[int, Lend] = {}
         self._backlog: list[tuple[int, int]] = []
 
     # -- starting
@@ -153,8 +154,9 @@ class _Ptracing(Engine):
         event = status >> 16
         signo = status >> 8 & 0xFF
         if status == pt.SYSCALL_STOP:
-            # The end of an exec, for which alone the engine that is asked by a filter waits: it has failed.
+            # The end of a call that the engine that is asked by a filter waits for: a loan, or an exec that has failed.
             self._not_executed(tid)
+            self._give_back(tid)
             pt.request(self.resume, tid, 0, 0)
             return
         if event == 0:
@@ -181,6 +183,7 @@ class _Ptracing(Engine):
 
     def _ended(self, tid: int, status: int) -> None:
         self._execs.pop(tid, None)
+        self._loans.pop(tid, None)
         if tid == self.pid:
             self.pid = 0
             self.watcher.ended(status)
@@ -222,12 +225,22 @@ class _Ptracing(Engine):
         if outcome is not None:
             self.world.not_executed(tid, outcome.stack)
 
+    def _give_back(self, tid: int) -> None:
+        """A call that was answered with `Lend` is over."""
+        loan = self._loans.pop(tid, None)
+        if loan is not None:
+            self.world.give_back(tid, loan.address, loan.kept)
+
     # -- outcomes
 
     def _deliver(self, tid: int, arch: int, outcome: Outcome) -> None:
         """Carry out an outcome that is neither Continue, Return nor Fail."""
         if isinstance(outcome, InstallFd | Replace):
             self._give_fd(tid, arch, outcome)
+            return
+        if isinstance(outcome, Lend):
+            self._loans[tid] = outcome
+            pt.request(pt.SYSCALL, tid, 0, 0)  # to be told when it is over
             return
         if isinstance(outcome, Exec):
             self._execs[tid] = outcome
@@ -395,7 +408,8 @@ class PtraceEngine(_Ptracing):
         everyone, syscall_stop, entry, leave = pt.WALL, pt.SYSCALL_STOP, pt.OP_ENTRY, pt.OP_EXIT
         get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
-        execs, backlog, answered, exit_value = self._execs, self._backlog, self._answered, pt.exit_value
+        execs, loans, backlog, answered = self._execs, self._loans, self._backlog, self._answered
+        exit_value = pt.exit_value
         wanted, reading = self.wanted, self.reading
         nothing: dict[int, tuple[When, ...]] = {}
         while True:
@@ -416,6 +430,8 @@ class PtraceEngine(_Ptracing):
                 if op == leave:
                     if execs and pt.failed():
                         self._not_executed(tid)
+                    if loans:
+                        self._give_back(tid)
                     value = answered.pop(tid, None)
                     if value is not None and exit_value() != value:
                         skip(tid, value)

@@ -2,7 +2,7 @@
 """Credentials that go with a message: SCM_CREDENTIALS, sent and received (unix(7)).
 
 Sent: the kernel takes no id that the namespace does not map, so the ids in the task's message are exchanged for the
-real ones before the kernel reads it, and what the task claimed is noted. A peer outside sees the real ones.
+real ones for as long as the call takes, and what the task claimed is noted. A peer outside sees the real ones.
 
 Received: the kernel fills in the sender's real ids. Where the sender is known by others, the message is received here
 on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL, EPERM
+from select import POLLOUT, poll
 from struct import Struct
 
 from remainroot.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, KEEP, ROOT
-from remainroot.dispatch import CONTINUE, Fail, Return
+from remainroot.dispatch import CONTINUE, Fail, Lend, Return
 from remainroot.handlers.peers import pid_for, supervisors_pid
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import thread_group
@@ -49,6 +50,9 @@ _MSG_OOB, _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_WAITALL, _MSG_ERRQUEUE = 0x
 _MSG_CTRUNC: Final = 0x8
 _MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 _UCRED: Final = Struct("=iII")
+_UCRED_IDS: Final = 4
+"""Where in it the ids begin."""
+_IDS: Final = Struct("=II")
 _MOST_CONTROL: Final = 20480
 _MOST_PARTS: Final = 1024
 _BEGINNING: Final = 32
@@ -128,7 +132,18 @@ def _may_claim(creds: Credentials, uid: int, gid: int) -> bool:
     )
 
 
-def send(call: Call, address: int) -> Outcome:
+def _must_wait(call: Call, fd: int, open_socket: Callable[[Call, int], socket]) -> bool:
+    """Whether the kernel has no room for a message that the task's socket sends."""
+    own = open_socket(call, fd)
+    try:
+        poller = poll()
+        poller.register(own.fileno(), POLLOUT)
+        return not poller.poll(0)
+    finally:
+        own.close()
+
+
+def send(call: Call, fd: int, address: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
     """sendmsg(2) of the message at `address`."""
     try:
         header = _Header(call, address)
@@ -142,18 +157,23 @@ def send(call: Call, address: int) -> Outcome:
         return CONTINUE
     pid, *ids = _UCRED.unpack_from(control, at)
     creds, world = call.creds, call.world
+    where, real = header.control + at + _UCRED_IDS, (world.real_uid, world.real_gid)
+    owed = world.owed(call.tid, where)
+    if owed is not None and (*ids,) == real:
+        ids = [*_IDS.unpack(owed)]
     uid, gid = creds.namespace.uids.down(ids[0]), creds.namespace.gids.down(ids[1])
     if uid == KEEP or gid == KEEP:
         return Fail(EINVAL)
     if not _may_name(call, pid) or not _may_claim(creds, uid, gid):
         return Fail(EPERM)
-    real = (world.real_uid, world.real_gid)
     sender = supervisors_pid(call, pid) or thread_group(call.tid)
+    outcome: Outcome = CONTINUE
     if (*ids,) != real:
-        call.write(header.control + at + 4, Struct("=II").pack(*real))
+        outcome = Lend(where, _IDS.pack(*ids), waits=_must_wait(call, fd, open_socket))
+        call.write(where, _IDS.pack(*real))
     if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
         world.connections.claim(sender, uid, gid, _beginning(call, header))
-    return CONTINUE
+    return outcome
 
 
 def _beginning(call: Call, header: _Header) -> bytes:

@@ -217,7 +217,7 @@ def setsockopt(call: Call) -> Outcome:
 @handles("sendmsg")
 def sendmsg(call: Call) -> Outcome:
     """sendmsg(2)."""
-    return messages.send(call, call.ptr(1))
+    return messages.send(call, call.signed(0), call.ptr(1), open_socket)
 
 
 @handles("recvmsg")
@@ -251,7 +251,7 @@ def socketcall(call: Call) -> Outcome:  # noqa: PLR0911  # one line for each cal
         if kind == 14 and args[2] == _SO_PASSCRED:
             call.world.connections.passing = True
     if kind == 16:
-        return messages.send(call, args[1])
+        return messages.send(call, args[0], args[1], open_socket)
     if kind == 17 and call.world.connections.passing:
         return messages.receive(call, args[0], args[1], args[2], open_socket)
     return CONTINUE

@@ -18,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -162,6 +163,55 @@ FACT(scm)
     NEED(recvmsg(sv[1], &m, 0) == 1 && (h = CMSG_FIRSTHDR(&m)) != NULL);
     memcpy(&c, CMSG_DATA(h), sizeof c);
     NEED(c.uid == 33 && c.gid == 44 && c.pid == getpid());
+}
+static char claim_room[CMSG_SPACE(sizeof(struct ucred))];
+static struct msghdr claim_of(struct iovec *iov, unsigned id)
+{
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 1, .msg_control = claim_room, .msg_controllen = sizeof claim_room};
+    struct ucred c = {getpid(), id, id};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    h->cmsg_level = SOL_SOCKET, h->cmsg_type = SCM_CREDENTIALS, h->cmsg_len = CMSG_LEN(sizeof c);
+    memcpy(CMSG_DATA(h), &c, sizeof c);
+    return m;
+}
+FACT(scm_again)
+{
+    int sv[2];
+    char byte = 'x', before[sizeof claim_room];
+    struct iovec iov = {&byte, 1};
+    NEED(drop(33) && socketpair(AF_UNIX, SOCK_DGRAM, 0, sv) == 0);
+    struct msghdr m = claim_of(&iov, 33);
+    memcpy(before, claim_room, sizeof before);
+    for (int i = 0; i < 3; i++)
+        NEED(sendmsg(sv[0], &m, 0) == 1 && memcmp(before, claim_room, sizeof before) == 0);
+    m = claim_of(&iov, 0);
+    NEED(sendmsg(sv[0], &m, 0) == -1 && errno == EPERM);
+}
+static void on_alarm(int signo) { (void)signo; }
+FACT(scm_restart)
+{
+    int sv[2], st, pid;
+    char bytes[512] = {0};
+    struct iovec iov = {bytes, sizeof bytes};
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    struct itimerval often = {{0, 20000}, {0, 20000}}, never = {{0, 0}, {0, 0}};
+    NEED(drop(33) && socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0);
+    struct msghdr m = claim_of(&iov, 33);
+    while (send(sv[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+    NEED((pid = fork()) >= 0);
+    if (pid == 0) {
+        close(sv[0]);
+        usleep(200000);
+        while (read(sv[1], bytes, sizeof bytes) > 0)
+            ;
+        _exit(0);
+    }
+    close(sv[1]);
+    NEED(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
+    NEED(sendmsg(sv[0], &m, 0) == sizeof bytes && setitimer(ITIMER_REAL, &never, NULL) == 0);
+    close(sv[0]);
+    NEED(waitpid(pid, &st, 0) == pid && st == 0);
 }
 FACT(fork)
 {
@@ -309,7 +359,8 @@ static const struct { const char *name; void (*run)(void); int strict; } FACTS[]
     F(uid0), F(setgroups), F(getgroups), F(setgroups0), F(setresuid), F(getresuid), F(getresgid), F(perm_drop),
     F(eff_swap), F(setreuid), F(setfsuid), F(setgid_nocap), F(setgroups_nocap), F(capdrop), F(keepcaps),
     F(capset_get), F(capset_then_setgid), F(procstatus), F(procstatus_groups), F(procowner), F(rawsetuid),
-    F(peercred), F(scm), F(fork), F(exec_keep), F(exec_keep_static), F(suid_exec), F(auxv), F(thread), F(nptl),
+    F(peercred), F(scm), F(scm_again), F(scm_restart), F(fork), F(exec_keep), F(exec_keep_static), F(suid_exec),
+    F(auxv), F(thread), F(nptl),
     F(vfork), F(clone3), F(fresh), F(chown), F(chown_part), F(fchown), F(lchown), F(lchown_tgt), F(chown_follow),
     F(fchownat_empty), F(fstatat_empty), F(statx), F(rawstatx), F(rawchown), F(newfile_uid), F(newfile_persist),
     F(mkdir_persist), F(hardlink), F(rename), F(unlink_reuse), F(unlink_reuse_raw), F(rename_over), F(mknodc),
