@@ -12,7 +12,19 @@ from errno import ESRCH
 
 from remainroot import abi as abis
 from remainroot.kernel import read_memory, read_string, write_memory
-from remainroot.outcomes import CONTINUE, DONE, Continue, Exec, Fail, InstallFd, Lend, Outcome, Replace, Return
+from remainroot.outcomes import (
+    CONTINUE,
+    DONE,
+    Continue,
+    Exec,
+    Fail,
+    InstallFd,
+    Instead,
+    Lend,
+    Outcome,
+    Replace,
+    Return,
+)
 from remainroot.readers import ARCH as READER_ARCH
 
 TYPE_CHECKING = False
@@ -29,7 +41,19 @@ if TYPE_CHECKING:
     Handler = Callable[["Call"], "Outcome"]
     Guard = Callable[["Call"], None]
 
-__all__ = ["CONTINUE", "DONE", "Continue", "Exec", "Fail", "InstallFd", "Lend", "Outcome", "Replace", "Return"]
+__all__ = [
+    "CONTINUE",
+    "DONE",
+    "Continue",
+    "Exec",
+    "Fail",
+    "InstallFd",
+    "Instead",
+    "Lend",
+    "Outcome",
+    "Replace",
+    "Return",
+]
 """What handlers find here besides what is defined here: the outcomes."""
 
 

@@ -20,15 +20,15 @@ MACHINE: Final = os.uname().machine
 # 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
     {
-        "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27, "inotify_init1": 26,
-        "kcmp": 272, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261, "ptrace": 117, "seccomp": 277,
-        "setns": 268, "statx": 291, "unshare": 97,
+        "add_key": 217, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27,
+        "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261,
+        "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
-        "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
-        "inotify_init1": 294, "kcmp": 312, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302, "ptrace": 101,
-        "seccomp": 317, "setns": 308, "statx": 332, "unshare": 272,
+        "add_key": 248, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
+        "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302,
+        "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "unshare": 272,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -217,6 +217,27 @@ def inotify(instance: int = -1, path: bytes = b"", mask: int = 0) -> int:
     if instance < 0:
         return syscall(_NUMBERS["inotify_init1"], O_CLOEXEC)
     return syscall(_NUMBERS["inotify_add_watch"], instance, path + b"\0", mask)
+
+
+KEYCTL_SETPERM: Final = 5
+KEYCTL_DESCRIBE: Final = 6
+KEYCTL_LINK: Final = 8
+KEYCTL_READ: Final = 11
+KEYCTL_SET_TIMEOUT: Final = 15
+KEYCTL_GET_PERSISTENT: Final = 22
+
+
+def keyctl(operation: int, *args: int | None) -> int:
+    """keyctl(2)."""
+    return syscall(_NUMBERS["keyctl"], operation, *args)
+
+
+_PROCESS_KEYRING: Final = -2
+
+
+def make_keyring(name: bytes) -> int:
+    """The serial number of a new keyring that lasts as long as this process: add_key(2)."""
+    return syscall(_NUMBERS["add_key"], b"keyring\0", name + b"\0", None, 0, _PROCESS_KEYRING)
 
 
 def unshare(flags: int) -> None:

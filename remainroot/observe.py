@@ -10,7 +10,7 @@ import errno
 import os
 from time import perf_counter_ns
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Lend, Replace, Return
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
 from remainroot.kernel import AT_FDCWD, read_string
 
 TYPE_CHECKING = False
@@ -146,7 +146,7 @@ def _while_passed_on(outcome: Exec | Lend) -> str:
     return "its opens are seen" if outcome.state is None else "ids follow"
 
 
-def _result(outcome: Outcome) -> str:
+def _result(outcome: Outcome) -> str:  # noqa: PLR0911 - one for each
     match outcome:
         case Continue():
             return "= ? (passed on)"
@@ -159,5 +159,7 @@ def _result(outcome: Outcome) -> str:
             return "= fd (made here)"
         case Replace():
             return f"= {outcome.value} (faked, what descriptor {outcome.number} reads too)"
+        case Instead():
+            return f"= {outcome.value} (faked, another call is made)"
         case Exec() | Lend():
             return f"= ? (passed on, {_while_passed_on(outcome)})"

@@ -63,6 +63,21 @@ class Replace:
         self.value = value
 
 
+class Instead:
+    """The call does not run; the task makes the call `number` with `args` in its place, one that nobody catches.
+
+    If that succeeds the result is `value`, else its errno. The result is `value`, too, where the task cannot be made
+    to: somebody inside traces it, or it has seccomp filters of its own, which may kill it for the call.
+    """
+
+    __slots__ = ("args", "number", "value")
+
+    def __init__(self, number: int, args: tuple[int, ...], value: int) -> None:
+        self.number = number
+        self.args = args
+        self.value = value
+
+
 class Exec:
     """The kernel runs this execve; if it succeeds the task is `state` from then on, in every thread that remains.
 
@@ -94,7 +109,7 @@ class Lend:
         self.waits = waits
 
 
-Outcome = Continue | Return | Fail | InstallFd | Replace | Exec | Lend
+Outcome = Continue | Return | Fail | InstallFd | Replace | Instead | Exec | Lend
 
 CONTINUE: Final = Continue()
 DONE: Final = Return(0)

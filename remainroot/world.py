@@ -93,6 +93,8 @@ class World:
         """What was written to oom_score_adj; None while nobody has opened such a file to write."""
         self.id_maps: IdMapFiles | None = None
         """What is being written to id maps; None while nobody has opened one to write."""
+        self.persistent_keyrings: dict[int, int] = {}
+        """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self.interruptible = False

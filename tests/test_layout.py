@@ -24,8 +24,10 @@ TESTED_BY = {
     # The two ptrace engines and what they are made of.
     "engines/ptracing": "engines/test_trace",
     "engines/inject": "engines/test_trace",
-    # Tried by the engine's own `unavailable`; what every engine owes.
+    # Tried by the engine's own `unavailable`; what only notify has; what every engine owes.
     "engines/trial": "engines/test_notify",
+    "engines/listener": "engines/test_notify",
+    "engines/seized": "engines/test_notify",
     "engines/base": "engines/test_notify",
     # What a start reads; what every handler answers and every engine delivers.
     "engines/prepared": "test_startup",

@@ -22,7 +22,7 @@ from remainroot.containers import mounts
 from remainroot.dispatch import CONTINUE, Fail, differs
 from remainroot.engines import ptracing as pt
 from remainroot.engines.filter import RET_USER_NOTIF, assemble
-from remainroot.engines.inject import LostError, Puppet, filters_of
+from remainroot.engines.inject import LostError, Puppet
 from remainroot.engines.notify import NotifyEngine
 from remainroot.errors import RemainrootError
 from remainroot.kernel import (
@@ -39,7 +39,6 @@ from remainroot.kernel import (
     write_memory,
 )
 from remainroot.store.memory import MemoryStore
-from remainroot.tasks import thread_group
 from remainroot.tracee import Walk, status_field
 from remainroot.world import World
 
@@ -236,41 +235,15 @@ class Crossing(NotifyEngine):
 
     # -- how
 
-    def _special(self, tid: int, outcome: object) -> None:
+    def _special(self, tid: int, arch: int, outcome: object) -> None:
         if not isinstance(outcome, _Order):
-            super()._special(tid, outcome)
-            return
-        if filters_of(tid) > filters_of(os.getpid()) + 1:
-            # It has put itself into a sandbox, which may kill it for the calls we would have it make.
+            super()._special(tid, arch, outcome)
+        elif not self._hold(tid, lambda seize, tgid: self._conduct(tid, tgid, seize, outcome)):
             self._send(0, -EPERM, 0)
-            return
-        tgid = thread_group(tid)
-        self._held = {tid, tgid}
-        try:
-            seize = Seize(tid, pt.O_TRACESYSGOOD)
-        except OSError:
-            self._send(0, -EPERM, 0)
-        else:
-            os.eventfd_write(self._seized, 1)
-            # The interrupt must be there before the task can be anywhere but on its way out of this call.
-            seize.interrupt()
-            self._send(0, -ENOSYS, 0)
-            try:
-                self._conduct(tid, tgid, seize, outcome)
-            except OSError:
-                seize.detach(tid)  # it was killed meanwhile
-        finally:
-            self._held = set()
-            while not self._stops.empty():
-                self._stops.get()
 
     def _conduct(self, tid: int, tgid: int, seize: Seize, order: _Order) -> None:
-        """Have the task, which is about to stop, cross over, and let it go."""
-        while (status := self._stops.get()[1]) >> 16 != pt.EVENT_STOP:
-            if not os.WIFSTOPPED(status):
-                return
-            seize.resume(tid, os.WSTOPSIG(status))
-        puppet = _Traveller(tid, order.abi.audit_arch, lambda _: self._stops.get()[1], entered=False)
+        """Have the task, which has stopped, cross over, and let it go."""
+        puppet = _Traveller(tid, order.abi.audit_arch, self._status_of_held, entered=False)
         try:
             try:
                 result = self._cross(puppet, order)

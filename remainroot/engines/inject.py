@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Giving a stopped task a descriptor, by having the task itself make the calls that receive it.
+"""Having a stopped task make calls that we want: to give it a descriptor, or to do what only it can do.
 
-The task stands at the entry of a call that is not to run. In its place it makes a socket pair; we take a
-duplicate of one end with pidfd_getfd(2) and send the descriptor through it; the task closes that end (the
+To receive one, the task stands at the entry of a call that is not to run. In its place it makes a socket pair; we
+take a duplicate of one end with pidfd_getfd(2) and send the descriptor through it; the task closes that end (the
 lower number, so the lowest free one), receives the descriptor (which gets that number, as the call it made
 would have given it) and closes the other end. Its registers, its signal mask and the few bytes of stack
 that were used are put back. All its signals are blocked meanwhile, so that no handler runs in between.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from remainroot.dispatch import Replace
+    from remainroot.outcomes import Instead, Replace
 
 # socketpair, recvmsg, close. A task of the x32 ABI may make x86_64's calls as well.
 _NUMBERS: Final[dict[int, tuple[int, int, int]]] = {
@@ -229,6 +229,17 @@ def replace_fd(tid: int, arch: int, outcome: Replace, wait: Callable[[int], int]
         return outcome.value
 
     return _perform(tid, arch, wait, act)
+
+
+def make_instead(
+    tid: int, arch: int, outcome: Instead, wait: Callable[[int], int], *, entered: bool = True
+) -> None:
+    """Have `tid` make the call of an outcome Instead; as `Puppet`, and the task is left stopped.
+
+    LostError or OSError(ESRCH): it is gone.
+    """
+    puppet = Puppet(tid, arch, wait, entered=entered)
+    puppet.release(min(puppet.call(outcome.number, *outcome.args), 0) or outcome.value)
 
 
 def _perform(tid: int, arch: int, wait: Callable[[int], int], act: Callable[[Puppet], int]) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import _thread
 import os
 from _queue import Empty, SimpleQueue
-from errno import EBUSY, EINTR, EINVAL, ENOENT
+from errno import EBUSY, EINTR, EINVAL, ENOENT, ENOSYS
 from fcntl import ioctl
 from select import POLLIN, poll
 from struct import Struct
@@ -23,22 +23,16 @@ from struct import Struct
 from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.base import Engine
-from remainroot.kernel import (
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
-    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-    Seize,
-    address_of,
-    load_filter,
-    pidfd_getfd,
-    read_memory,
-)
-from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Lend, Replace, Return
+from remainroot.engines.listener import listen, take_listener
+from remainroot.engines.seized import Execution, Loan
+from remainroot.kernel import Seize
+from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from signal import SIG_UNBLOCK, SIGKILL, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
+    from signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
     from typing import Final, NoReturn
 
     from remainroot.engines.base import Answer, Watcher
@@ -46,7 +40,7 @@ if TYPE_CHECKING:
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
-    from _signal import SIG_UNBLOCK, SIGKILL, SIGSTOP, SIGUSR1, pthread_kill, pthread_sigmask, signal
+    from _signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
 RECV: Final = 0xC0502100
 SEND: Final = 0xC0182101
@@ -69,47 +63,6 @@ _WALL: Final = 0x40000000
 _EXEC_PATIENCE: Final = 0.05
 _EXEC_POLL: Final = 5
 _SEIZED_POLL: Final = 3
-
-
-def _listen(code: bytes) -> tuple[int, bool]:
-    """Put the filter on this thread. Its listener; whether a signal interrupts calls that were received, too.
-
-    It does before Linux 5.19, which knows no WAIT_KILLABLE_RECV.
-    """
-    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER
-    try:
-        return load_filter(code, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV), False
-    except OSError as error:
-        if error.errno != EINVAL:
-            raise
-    return load_filter(code, flags), True
-
-
-def _take_listener(pid: int, word: bytes) -> int:
-    """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
-    if word[:1] not in (b"L", b"I"):
-        from remainroot.engines import trial
-
-        number = int(word[1:] or b"0")
-        raise OSError(number, trial.no_listener(number))
-    try:
-        pidfd = os.pidfd_open(pid)
-        try:
-            listener = pidfd_getfd(pidfd, int(word[1:]))
-        finally:
-            os.close(pidfd)
-    except OSError as error:
-        from remainroot.engines import trial
-
-        raise OSError(error.errno, trial.no_duplicate(error)) from None
-    try:
-        read_memory(pid, address_of(word), 1)  # it has the same memory as we, up to here
-    except OSError as error:
-        from remainroot.engines import trial
-
-        os.close(listener)
-        raise OSError(error.errno, trial.no_memory(error)) from None
-    return listener
 
 
 class _Conversation:
@@ -161,7 +114,7 @@ class NotifyEngine(Engine):
         self._cmd = 0
         self._over = False
         self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
-        self._execs: dict[int, _Execution | _Loan] = {}
+        self._execs: dict[int, Execution | Loan] = {}
         """What tasks were seized for, by tid."""
         self._held: set[int] = set()
         """Tasks whose stops are awaited elsewhere."""
@@ -179,7 +132,7 @@ class NotifyEngine(Engine):
         from remainroot.engines.filter import assemble
         from remainroot.engines.trial import try_notify
 
-        return try_notify(assemble, lambda code: _listen(code)[0])
+        return try_notify(assemble, lambda code: listen(code)[0])
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
@@ -193,7 +146,7 @@ class NotifyEngine(Engine):
                 os.close(told_read)
                 os.close(go_write)
                 try:
-                    listener, interruptible = _listen(code)
+                    listener, interruptible = listen(code)
                 except OSError as error:
                     os.write(told, b"E%d" % (error.errno or 0))
                     os._exit(125)
@@ -209,7 +162,7 @@ class NotifyEngine(Engine):
         os.close(go)
         try:
             word = os.read(told_read, 64)
-            self._listener = _take_listener(pid, word)
+            self._listener = take_listener(pid, word)
             self._interruptible = word[:1] == b"I"
         except OSError:
             os.kill(pid, SIGKILL)
@@ -276,7 +229,7 @@ class NotifyEngine(Engine):
             elif outcome.__class__ is Fail:
                 error = -outcome.errno
             else:
-                self._special(tid, outcome)
+                self._special(tid, arch, outcome)
                 current = 0
             if loop is not None:
                 loop.refresh()
@@ -302,13 +255,15 @@ class NotifyEngine(Engine):
             return True
         return False
 
-    def _special(self, tid: int, outcome: object) -> None:
+    def _special(self, tid: int, arch: int, outcome: object) -> None:
         """The outcomes that are rare."""
         match outcome:
             case InstallFd():
                 self._install(outcome)
             case Replace():
                 self._replace(outcome)
+            case Instead():
+                self._make_instead(tid, arch, outcome)
             case Exec():
                 self._execute(tid, outcome)
             case Lend():
@@ -353,6 +308,64 @@ class NotifyEngine(Engine):
             os.close(outcome.fd)
         self._send(outcome.value, 0, 0)
 
+    # -- tasks that are held
+
+    def _make_instead(self, tid: int, arch: int, outcome: Instead) -> None:
+        from remainroot.engines.inject import LostError, make_instead
+
+        def act(seize: Seize, _: int) -> None:
+            try:
+                make_instead(tid, arch, outcome, self._status_of_held, entered=False)
+                seize.detach(tid)
+            except LostError:
+                pass  # it was killed meanwhile
+
+        if not self._hold(tid, act):
+            self._send(outcome.value, 0, 0)
+
+    def _hold(self, tid: int, act: Callable[[Seize, int], None]) -> bool:
+        """End the call of `tid` and have `act` done to the task as it leaves it, held with ptrace(2), with its tgid.
+
+        `act` lets the task go. False, and the call still waits for its answer, if the task cannot be had, or has put
+        itself into a sandbox, which may kill it for calls we would have it make.
+        """
+        from remainroot.engines import ptracing as pt
+        from remainroot.engines.inject import filters_of
+
+        if filters_of(tid) > filters_of(os.getpid()) + 1:
+            return False
+        tgid = thread_group(tid)
+        self._held = {tid, tgid}
+        try:
+            seize = Seize(tid, pt.O_TRACESYSGOOD)
+        except OSError:
+            self._held = set()
+            return False
+        os.eventfd_write(self._seized, 1)
+        # The interrupt must be there before the task can be anywhere but on its way out of this call.
+        seize.interrupt()
+        self._send(0, -ENOSYS, 0)
+        try:
+            while (status := self._status_of_held(tid)) >> 16 != seize.EVENT_STOP:
+                if not os.WIFSTOPPED(status):
+                    return True
+                seize.resume(tid, os.WSTOPSIG(status))
+            act(seize, tgid)
+        except OSError:
+            seize.detach(tid)  # it was killed meanwhile
+        finally:
+            self._held = set()
+            self._serve_execs(0)  # what may be left is nobody's
+        return True
+
+    def _status_of_held(self, _: int) -> int:
+        """The next wait status of the task that is held. Others, with an exec under way, may report meanwhile."""
+        while True:
+            tid, status = self._stops.get()
+            if tid in self._held:
+                return status
+            self._exec_stopped(tid, status)
+
     # -- exec
 
     def _execute(self, tid: int, outcome: Exec) -> None:
@@ -368,7 +381,7 @@ class NotifyEngine(Engine):
                 self.world.tasks.set_process(tid, outcome.state)
             self._send(0, 0, _FLAG_CONTINUE)
             return
-        self._hold(_Execution(tid, tgid, outcome, seize), lent=outcome.stack is not None)
+        self._see_through(Execution(tid, tgid, outcome, seize), lent=outcome.stack is not None)
 
     def _lend(self, tid: int, outcome: Lend) -> None:
         """Let the call run under ptrace, so that we see it end."""
@@ -382,9 +395,9 @@ class NotifyEngine(Engine):
             self.world.owe(tid, outcome.address, outcome.kept)
             self._send(0, 0, _FLAG_CONTINUE)
         else:
-            self._hold(_Loan(tid, outcome, seize), lent=True)
+            self._see_through(Loan(tid, outcome, seize), lent=True)
 
-    def _hold(self, held: _Execution | _Loan, *, lent: bool) -> None:
+    def _see_through(self, held: Execution | Loan, *, lent: bool) -> None:
         """Have the seized task make its call and stop on its way out; see to that stop."""
         self._execs[held.tid] = self._execs[held.tgid] = held
         os.eventfd_write(self._seized, 1)
@@ -406,11 +419,17 @@ class NotifyEngine(Engine):
                 tid, status = self._stops.get(wait, patience if wait else None)
             except Empty:
                 return
-            execution = self._execs.get(tid)
-            if execution is not None and execution.stopped(self.world, tid, status):
-                self._execs.pop(execution.tid, None)
-                self._execs.pop(execution.tgid, None)
+            if self._exec_stopped(tid, status):
                 patience = 0
+
+    def _exec_stopped(self, tid: int, status: int) -> bool:
+        """Serve the stop of a task with an exec under way; whether it is let go."""
+        execution = self._execs.get(tid)
+        if execution is None or not execution.stopped(self.world, tid, status):
+            return False
+        self._execs.pop(execution.tid, None)
+        self._execs.pop(execution.tgid, None)
+        return True
 
     # -- the waiting thread
 
@@ -474,59 +493,3 @@ class NotifyEngine(Engine):
             except OSError:
                 return
             pause.acquire(timeout=0.005)
-
-
-class _Loan:
-    """A call under way that its task was lent something for, the task seized."""
-
-    __slots__ = ("outcome", "seize", "tgid", "tid")
-
-    def __init__(self, tid: int, outcome: Lend, seize: Seize) -> None:
-        self.tid = self.tgid = tid
-        self.outcome = outcome
-        self.seize = seize
-
-    def stopped(self, world: World, tid: int, status: int) -> bool:
-        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
-        if not os.WIFSTOPPED(status):
-            return True
-        if status >> 16 != self.seize.EVENT_STOP:
-            self.seize.resume(tid, os.WSTOPSIG(status))
-            return False
-        world.give_back(tid, self.outcome.address, self.outcome.kept)
-        self.seize.detach(tid)
-        return True
-
-
-class _Execution:
-    """An exec under way, its task seized."""
-
-    __slots__ = ("outcome", "seize", "tgid", "tid")
-
-    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
-        self.tid = tid
-        self.tgid = tgid
-        self.outcome = outcome
-        self.seize = seize
-
-    def stopped(self, world: World, tid: int, status: int) -> bool:
-        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
-        if not os.WIFSTOPPED(status):
-            return True
-        event = status >> 16
-        if event == self.seize.EVENT_EXEC:
-            try:
-                world.executed(tid, self.outcome.state, secure=self.outcome.secure, stack=self.outcome.stack)
-            except OSError:
-                pass  # killed meanwhile
-            self.seize.detach(tid)
-            return True
-        if event == self.seize.EVENT_STOP:
-            # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into
-            # it).
-            world.not_executed(tid, self.outcome.stack)
-            self.seize.detach(tid)
-            return True
-        signo = os.WSTOPSIG(status)
-        self.seize.resume(tid, 0 if signo == SIGSTOP and event else signo)
-        return False

@@ -21,7 +21,7 @@ import os
 import sys
 from ctypes import c_long
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Lend, Replace, Return, build_table, meets
+from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return, build_table, meets
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.kernel import load_filter
@@ -236,7 +236,13 @@ class _Ptracing(Engine):
     def _deliver(self, tid: int, arch: int, outcome: Outcome) -> None:
         """Carry out an outcome that is neither Continue, Return nor Fail."""
         if isinstance(outcome, InstallFd | Replace):
-            self._give_fd(tid, arch, outcome)
+            try:
+                self._have_made(tid, arch, outcome)
+            finally:
+                os.close(outcome.fd)
+            return
+        if isinstance(outcome, Instead):
+            self._have_made(tid, arch, outcome)
             return
         if isinstance(outcome, Lend):
             self._loans[tid] = outcome
@@ -249,16 +255,21 @@ class _Ptracing(Engine):
                 return
         pt.request(self.resume, tid, 0, 0)
 
-    def _give_fd(self, tid: int, arch: int, outcome: InstallFd | Replace) -> None:
-        from remainroot.engines.inject import LostError, filters_of, install_fd, replace_fd
+    def _have_made(self, tid: int, arch: int, outcome: InstallFd | Replace | Instead) -> None:
+        """Have the task make the calls that an outcome takes."""
+        from remainroot.engines.inject import LostError, filters_of, install_fd, make_instead, replace_fd
 
         try:
             if filters_of(tid) > filters_of(os.getpid()) + self.filters:
                 # It has put itself into a sandbox, which may kill it for the calls we would have it make.
+                if isinstance(outcome, Instead):
+                    pt.skip(tid, outcome.value)
                 pt.request(self.resume, tid, 0, 0)
                 return
             if isinstance(outcome, Replace):
                 replace_fd(tid, arch, outcome, self._status_of)
+            elif isinstance(outcome, Instead):
+                make_instead(tid, arch, outcome, self._status_of)
             else:
                 install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
         except LostError as lost:
@@ -267,8 +278,6 @@ class _Ptracing(Engine):
             pass  # killed meanwhile: its end is reported
         else:
             pt.request(self.resume, tid, 0, 0)
-        finally:
-            os.close(outcome.fd)
 
     def _status_of(self, tid: int) -> int:
         """The next wait status of `tid`. What others report is kept: a leader ends only after its threads."""

@@ -21,7 +21,7 @@ import pytest
 
 from remainroot import abi as abis
 from remainroot import kernel
-from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Replace, Return
+from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Instead, Replace, Return
 from remainroot.engines import notify, prepared
 from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF, assemble
 from remainroot.settings import Settings
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ABI = abis.native()[0]
 NUMBERS = ABI.numbers
+UMASK = {"x86_64": 95}.get(kernel.MACHINE, 166)
 GUEST = f"""
 import ctypes, json, os, resource, signal, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)
@@ -253,6 +254,44 @@ def test_replaced_descriptor() -> None:
     assert said == [[7, "other", False]]
 
 
+def test_another_call_instead() -> None:
+    """The task itself makes it, and nothing but its result shows that; a signal meanwhile waits for its turn."""
+
+    def answer(_: Recorder, tid: int, mask: int, *args: int) -> Outcome:
+        if args[0]:
+            os.kill(tid, signal.SIGUSR1)
+        return Instead(UMASK, (mask, 0, 0, 0, 0, 0), 7)
+
+    _, said = Run(
+        {"mlock": answer, "setsid": lambda *_: Instead(UMASK, (0,), 8), "getgid": lambda *_: Instead(9999, (), 9)},
+        "import threading; caught = []; signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))",
+        "say(call('mlock', 0o27, 0), os.umask(0o31), call('mlock', 0o5, 1), caught, os.umask(0), os.umask(0))",
+        "results = []; old = os.umask(0o77)",
+        "threads = [threading.Thread(target=lambda: results.append(call('setsid'))) for _ in range(4)]",
+        "for thread in threads: thread.start()",
+        "for thread in threads: thread.join()",
+        "say(results, os.umask(0), call('getgid'))",
+    ).finish()
+    assert said == [[7, 0o27, 7, [1], 0o5, 0], [[8] * 4, 0, -errno.ENOSYS]]
+
+
+SANDBOXED = (
+    "import ctypes, struct; code = struct.pack('=HBBI', 6, 0, 0, 0x7fff0000); libc = ctypes.CDLL(None)",
+    "text = ctypes.create_string_buffer(code); program = struct.pack('@HP', 1, ctypes.addressof(text))",
+    "libc.prctl(38, 1, 0, 0, 0); say(libc.syscall(317, 1, 0, program))",
+)
+"""A filter of the task's own, which allows all."""
+
+
+def test_no_other_call_in_a_sandbox() -> None:
+    _, said = Run(
+        {"setsid": lambda *_: Instead(UMASK, (0o77,), 7)},
+        *SANDBOXED,
+        "os.umask(0o22); say(call('setsid'), os.umask(0))",
+    ).finish()
+    assert said == [[0], [7, 0o22]]
+
+
 # ---------------------------------------------------------------- exec
 
 
@@ -351,7 +390,7 @@ def test_killed_while_its_call_is_answered() -> None:
     assert sorted(events) == [["ended", signal.SIGKILL], ["gone", False]]
 
 
-@pytest.mark.parametrize("kind", ["continue", "fail", "install", "replace", "exec"])
+@pytest.mark.parametrize("kind", ["continue", "fail", "install", "replace", "instead", "exec"])
 def test_killed_before_any_outcome_is_delivered(kind: str) -> None:
     """Nothing is left open, nobody is left waiting, other tasks are served."""
 
@@ -363,6 +402,8 @@ def test_killed_before_any_outcome_is_delivered(kind: str) -> None:
             return InstallFd(content(b""), cloexec=True)
         if kind == "replace":
             return Replace(0, content(b""), cloexec=True)
+        if kind == "instead":
+            return Instead(UMASK, (0,), 7)
         if kind == "exec":
             return Exec(PLAIN, secure=False)
         return CONTINUE if kind == "continue" else Fail(errno.EPERM)

@@ -23,7 +23,7 @@ import pytest
 
 from remainroot import abi as abis
 from remainroot import kernel
-from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Return, When, meets
+from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Instead, Return, When, meets
 from remainroot.engines import ptracing, trace
 from remainroot.engines.filter import RET_TRACE, assemble
 from remainroot.tasks import PLAIN
@@ -42,6 +42,7 @@ for _abi in abis.native():
     for _name in WANTED:
         if _name in _abi.numbers:
             NAMES.setdefault(_abi.audit_arch, {})[_abi.numbers[_name]] = _name
+GETPPID = {ptracing.X86_64: 110, ptracing.I386: 64, ptracing.AARCH64: 173, ptracing.ARM: 64}
 FAKED = 1234
 KINDS = {"dynamic": [], "static": ["-static"], "i386": ["-m32"], "i386-static": ["-m32", "-static"]}
 
@@ -238,6 +239,29 @@ def test_threads(engine: str, kind: str, probes: Callable[[str], str]) -> None:
     events, text = Run(engine, [probes(kind), "threads"]).finish()
     assert text == "bad 0\n"
     assert ended(events) == [0]
+
+
+@each_engine
+@each_width
+@pytest.mark.parametrize("what", ["ids", "threads", "signals"])
+def test_another_call_instead(engine: str, kind: str, what: str, probes: Callable[[str], str]) -> None:
+    expected = Run(engine, [probes(kind), what]).finish()[1]
+    count = iter(range(100_000))
+
+    def answers(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
+        if not NAMES[arch][nr].startswith("getuid"):
+            return answer(tid, arch, nr, args)
+        return Instead(GETPPID[arch], (next(count), 2, 3, 4, 5, 6), FAKED)
+
+    assert Run(engine, [probes(kind), what], answers).finish()[1] == expected
+
+
+@each_engine
+def test_another_call_that_fails(engine: str, probes: Callable[[str], str]) -> None:
+    def answers(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
+        return Instead(9999, (), 7) if "chown" in NAMES[arch][nr] else answer(tid, arch, nr, args)
+
+    assert Run(engine, [probes("dynamic"), "ids"], answers).finish()[1] == "uid 1234 chown -1 ENOSYS pid 1\n"
 
 
 @each_engine

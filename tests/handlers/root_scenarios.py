@@ -13,6 +13,7 @@ import fcntl
 import functools
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -741,33 +742,93 @@ def oom_scores_of_users() -> None:
         print(repr(value), done.stdout, done.stderr.splitlines()[-1:])
 
 
+def keyctl(*args: int) -> int | str:
+    result = LIBC.syscall(250, *map(ctypes.c_long, args))
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+
+
+def held(ring: int | str) -> list[int] | str:
+    """The keys in a keyring."""
+    area = (ctypes.c_int32 * 100)()
+    size = keyctl(11, int(ring), ctypes.addressof(area), 400)
+    return size if isinstance(size, str) else list(area)[: size // 4]
+
+
+def description(key: int, size: int = 100) -> tuple[int | str, bytes]:
+    area = ctypes.create_string_buffer(100)
+    return keyctl(6, key, ctypes.addressof(area), size), area.value
+
+
+def persistent(uid: int, ring: int = -2) -> int:
+    """Get a persistent keyring into `ring`; print whether it is there, and what it is."""
+    key = keyctl(22, uid, ring)
+    if isinstance(key, str):
+        print(uid, key)
+        return 0
+    inside = held(ring)
+    print(uid, "a key", key in inside if isinstance(inside, list) else inside, description(key))
+    return key
+
+
 def persistent_keyrings() -> None:
-    """Whose a user may have. Of others than itself root can have none here."""
-
-    def get(uid: int, ring: int = -2) -> None:
-        result = LIBC.syscall(250, 22, uid, ring)
-        print(uid, ring, "a key" if result > 0 else errno.errorcode[ctypes.get_errno()])
-
-    for uid in (0, -1):
-        get(uid)
-        get(uid, -9)
+    """Whose a user may have, what they are, and which keyrings they are then in."""
+    own = keyctl(1, 0)  # a session keyring of our own
+    print(isinstance(own, int))
+    for uid in (0, -1, 1000, 33, 0x7FFF_FFFF, -2):
+        for ring in (-1, -2, -3, -3, int(own), -9, 0, 0x7FFF_FFFF, -4, -5):
+            persistent(uid, ring)
+    for size in (0, 10, 40, 41, 42):
+        print(description(persistent(33), size))
+    print(persistent(33) == persistent(33, -3), persistent(33) == persistent(1000))
+    ring = persistent(33)
+    print(keyctl(7, ring))  # cleared of what was there before
+    key = LIBC.syscall(248, b"user", b"remainroot:test", b"text", 4, ring)
+    print(held(ring) == [key], description(key)[1].rpartition(b";")[2])
+    persistent(34, key)
     for ids in ((33, 33, 33), (33, 34, 34), (34, 33, 34)):
 
         def user(ids: tuple[int, int, int] = ids) -> None:
             os.setresuid(*ids)
-            for uid in (0, 1000, 34, -2):
-                if uid not in ids:
-                    get(uid)
-                    get(uid, -9)
-            get(-1)
+            for uid in (0, 1000, 34, 33, -2):
+                persistent(uid)
+                persistent(uid, -9)
+            print(persistent(-1) == ring, held(ring) == [key])
 
         print(in_child(user))
 
     def capable() -> None:
         os.setresuid(0, 33, 0)
-        get(1000)
+        persistent(1000)
 
     in_child(capable)
+    print(keyctl(3, ring), description(ring), persistent(33) == ring, held(persistent(33)))  # revoked
+
+
+def persistent_keyrings_of_threads() -> None:
+    """Signals come while the keyring is linked; none is lost, and no call is disturbed."""
+    count = 0
+
+    def caught(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    signal.signal(signal.SIGALRM, caught)
+    signal.siginterrupt(signal.SIGALRM, False)
+    signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+    results: list[int] = []
+
+    def ask(uid: int) -> None:
+        results.extend(LIBC.syscall(250, 22, uid, -2) for _ in range(20))
+
+    threads = [threading.Thread(target=ask, args=(uid,)) for uid in (33, 34, 35)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while not count:
+        time.sleep(0.01)
+    signal.setitimer(signal.ITIMER_REAL, 0, 0)
+    print(len(results), len(set(results)), min(results) > 0)
 
 
 def policies() -> None:

@@ -13,8 +13,11 @@ from remainroot.settings import PRETENCES
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot, start, until
 
-SCENARIOS = ("priorities", "many_priorities", "policies", "few_policies", "host_names", "locking")
-KERNELS = ("oom_scores", "oom_scores_of_users", "persistent_keyrings")
+SCENARIOS = (
+    "priorities", "many_priorities", "policies", "few_policies", "host_names", "locking", "persistent_keyrings",
+    "persistent_keyrings_of_threads",
+)  # fmt: skip
+KERNELS = ("oom_scores", "oom_scores_of_users")
 """What the kernel does by itself, too: here it must not get worse."""
 
 
@@ -165,6 +168,21 @@ def test_limits_that_are_raised_in_words_count(engine: str) -> None:
         "all 1 ENOMEM 4 0 0",
         "0",
     ]
+
+
+TRACED_KEYRING = """
+import ctypes
+keyctl = lambda *args: ctypes.CDLL(None).syscall(250, *args)
+ring = keyctl(22, 33, -2)
+key = ctypes.CDLL(None).syscall(248, b"user", b"remainroot:test", b"text", 4, ring)
+print(ring > 0, key > 0, ring == keyctl(22, 33, -3), keyctl(11, ring, None, 0), keyctl(11, key, None, 0))
+"""
+
+
+def test_a_persistent_keyring_of_a_task_that_somebody_traces() -> None:
+    """It is linked to no other: keys can be put into it, but not read."""
+    done = remainroot("--engine", "notify", "--", "strace", "-f", "-o", "/dev/null", PYTHON, "-c", TRACED_KEYRING)
+    assert (done.stdout, done.stderr) == ("True True True 4 -1\n", "")
 
 
 OOM_SCORE = """

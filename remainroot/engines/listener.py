@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The listener of the notify engine: CMD's process makes it with the filter, the supervisor takes a duplicate."""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL
+
+from remainroot.kernel import (
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    address_of,
+    load_filter,
+    pidfd_getfd,
+    read_memory,
+)
+
+
+def listen(code: bytes) -> tuple[int, bool]:
+    """Put the filter on this thread. Its listener; whether a signal interrupts calls that were received, too.
+
+    It does before Linux 5.19, which knows no WAIT_KILLABLE_RECV.
+    """
+    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER
+    try:
+        return load_filter(code, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV), False
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    return load_filter(code, flags), True
+
+
+def take_listener(pid: int, word: bytes) -> int:
+    """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
+    if word[:1] not in (b"L", b"I"):
+        from remainroot.engines import trial
+
+        number = int(word[1:] or b"0")
+        raise OSError(number, trial.no_listener(number))
+    try:
+        pidfd = os.pidfd_open(pid)
+        try:
+            listener = pidfd_getfd(pidfd, int(word[1:]))
+        finally:
+            os.close(pidfd)
+    except OSError as error:
+        from remainroot.engines import trial
+
+        raise OSError(error.errno, trial.no_duplicate(error)) from None
+    try:
+        read_memory(pid, address_of(word), 1)  # it has the same memory as we, up to here
+    except OSError as error:
+        from remainroot.engines import trial
+
+        os.close(listener)
+        raise OSError(error.errno, trial.no_memory(error)) from None
+    return listener

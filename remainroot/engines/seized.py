@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Calls that the notify engine sees to their end, their tasks seized: see `remainroot.engines.notify`."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from signal import SIGSTOP
+
+    from remainroot.kernel import Seize
+    from remainroot.outcomes import Exec, Lend
+    from remainroot.world import World
+else:
+    # Without the module's 8 ms of enum.
+    from _signal import SIGSTOP
+
+
+class Execution:
+    """An exec under way, its task seized."""
+
+    __slots__ = ("outcome", "seize", "tgid", "tid")
+
+    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
+        self.tid = tid
+        self.tgid = tgid
+        self.outcome = outcome
+        self.seize = seize
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        if not os.WIFSTOPPED(status):
+            return True
+        event = status >> 16
+        if event == self.seize.EVENT_EXEC:
+            try:
+                world.executed(tid, self.outcome.state, secure=self.outcome.secure, stack=self.outcome.stack)
+            except OSError:
+                pass  # killed meanwhile
+            self.seize.detach(tid)
+            return True
+        if event == self.seize.EVENT_STOP:
+            # Our own interrupt, after an exec that failed (a group stop looks alike and is resumed by detaching into
+            # it).
+            world.not_executed(tid, self.outcome.stack)
+            self.seize.detach(tid)
+            return True
+        signo = os.WSTOPSIG(status)
+        self.seize.resume(tid, 0 if signo == SIGSTOP and event else signo)
+        return False
+
+
+class Loan:
+    """A call under way that its task was lent something for, the task seized."""
+
+    __slots__ = ("outcome", "seize", "tgid", "tid")
+
+    def __init__(self, tid: int, outcome: Lend, seize: Seize) -> None:
+        self.tid = self.tgid = tid
+        self.outcome = outcome
+        self.seize = seize
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        if not os.WIFSTOPPED(status):
+            return True
+        if status >> 16 != self.seize.EVENT_STOP:
+            self.seize.resume(tid, os.WSTOPSIG(status))
+            return False
+        world.give_back(tid, self.outcome.address, self.outcome.kept)
+        self.seize.detach(tid)
+        return True
