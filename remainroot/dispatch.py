@@ -114,10 +114,10 @@ class Syscall:
     Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), when it needs no
     handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
     (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
-    the handler's.
+    the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop.
     """
 
-    __slots__ = ("blind", "handler", "name", "quick", "readers", "when")
+    __slots__ = ("blind", "handler", "name", "quick", "readers", "waits", "when")
 
     def __init__(
         self,
@@ -128,8 +128,10 @@ class Syscall:
         blind: tuple[When, ...] | None,
         *,
         readers: bool = False,
+        waits: bool = False,
     ) -> None:
         self.readers = readers
+        self.waits = waits
         self.name = name
         self.handler = handler
         self.when = when
@@ -154,6 +156,7 @@ def handles(
     quick: Quick | None = None,
     blind: tuple[When, ...] | None = None,
     readers: bool = False,
+    waits: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
@@ -166,7 +169,7 @@ def handles(
                 raise ValueError(f"syscall {name} is declared twice")
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
-            SYSCALLS[name] = Syscall(name, handler, when, quick, blind, readers=readers)
+            SYSCALLS[name] = Syscall(name, handler, when, quick, blind, readers=readers, waits=waits)
         return handler
 
     return declare
@@ -266,7 +269,7 @@ def _guarded(name: str) -> Syscall:
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "nr", "quick", "readers", "short_ids", "when")
+    __slots__ = ("abi", "handler", "name", "nr", "quick", "readers", "short_ids", "waits", "when")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
@@ -277,6 +280,7 @@ class Row:
         self.short_ids = syscall.name in abi.short_ids
         self.when = syscall.when
         self.readers = syscall.readers and abi.audit_arch == READER_ARCH
+        self.waits = syscall.waits
 
     def passes(self, args: tuple[int, ...]) -> bool:
         """Whether the filter lets the call with these arguments through to the handler."""

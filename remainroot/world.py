@@ -97,8 +97,6 @@ class World:
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
-        self.interruptible = False
-        """A signal can interrupt a call before we take it: the engine's tasks wait in the kernel, not in a stop."""
         self._owed: dict[tuple[int, int], bytes] = {}
         self.vanished: Callable[[], bool] = _never
         """Whether the task whose call is being answered is gone.

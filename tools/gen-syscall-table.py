@@ -76,10 +76,11 @@ def where(function: Handler | Guard) -> str:
     return f"`{function.__module__.removeprefix('remainroot.handlers.')}:{function.__name__}`"
 
 
-def caught(when: tuple[When, ...], *, readers: bool = False) -> str:
+def caught(when: tuple[When, ...], *, readers: bool = False, waits: bool = False) -> str:
     """The cell that says which calls are meant."""
     of_readers = ["or made by a reader (`remainroot/readers.py`)"] if readers else []
-    return "<br>".join([f"`{condition(test)}`" for test in when] + of_readers) or "always"
+    whenever = "with `notify`" if waits else "always"
+    return "<br>".join([f"`{condition(test)}`" for test in when] + of_readers) or whenever
 
 
 def row(syscall: Syscall) -> str:
@@ -87,7 +88,7 @@ def row(syscall: Syscall) -> str:
     cells = (
         f"`{syscall.name}`",
         *numbers_of(syscall.name),
-        caught(syscall.when, readers=syscall.readers),
+        caught(syscall.when, readers=syscall.readers, waits=syscall.waits),
         where(syscall.handler),
         purpose(syscall.handler),
     )

@@ -124,7 +124,7 @@ def assemble(
 
 
 def program(action: int, *, strict: bool = False) -> bytes:
-    """The program for everything that is declared; with `strict`, for everything that is guarded too.
+    """The program for everything that is declared, if calls wait for that `action`; `strict`: that is guarded, too.
 
     `loader.fill` completes it; without, the loader's calls are caught like all others.
     """
@@ -132,7 +132,10 @@ def program(action: int, *, strict: bool = False) -> bytes:
     from remainroot.engines.loader import SPARED
 
     table = build_table(strict=strict)
-    rules = {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in table.items()}
+    waits = action == RET_USER_NOTIF
+    rules = {
+        arch: {nr: row.when for nr, row in rows.items() if waits or not row.waits} for arch, rows in table.items()
+    }
     spared = {
         arch: {nr: call for nr, row in table[arch].items() for call in calls if call.name == row.name}
         for arch, calls in SPARED.items()

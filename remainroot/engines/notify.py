@@ -195,7 +195,6 @@ class NotifyEngine(Engine):
         signal(SIGUSR1, lambda *_: None)
         pthread_sigmask(SIG_UNBLOCK, (SIGUSR1,))
         self.world.vanished = self._vanished
-        self.world.interruptible = True
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         in_c = self.uses_quick and quick.usable(self.world)

@@ -48,7 +48,8 @@ _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 
 def wanted_calls(*, strict: bool = False) -> Wanted:
     """The declared calls by audit architecture and number, with their conditions; `strict`: the guarded ones, too."""
-    return {arch: {nr: row.when for nr, row in rows.items()} for arch, rows in build_table(strict=strict).items()}
+    table = build_table(strict=strict)
+    return {arch: {nr: row.when for nr, row in rows.items() if not row.waits} for arch, rows in table.items()}
 
 
 def _seize(pid: int, options: int) -> None:

@@ -9,7 +9,7 @@ result. If the instruction before them is one that made a call we catch, the res
 and the instruction pointer to the instruction.
 
 The number itself is lost by then; it is read from the code (`remainroot/callsites.py`). Where it cannot be told, EINTR
-stays. The ptrace engines, whose stops no signal interrupts, never find anything to mend.
+stays. No signal interrupts the stops of the ptrace engines, and they do not catch the return.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def _results(name: str) -> quick.Quick:
     return quick.end_of_handler(**{abi: frame.result for (abi, call), frame in _FRAMES.items() if call == name})
 
 
-@handles("rt_sigreturn", quick=_results("rt_sigreturn"))
-@handles("sigreturn", quick=_results("sigreturn"))
+@handles("rt_sigreturn", quick=_results("rt_sigreturn"), waits=True)
+@handles("sigreturn", quick=_results("sigreturn"), waits=True)
 def sigreturn(call: Call) -> Outcome:
     """sigreturn(2): back from a signal handler, to where the signal came."""
     frame = _FRAMES.get((call.abi.name, call.name))
-    if frame is not None and call.world.interruptible:
+    if frame is not None:
         try:
             _mend(call, frame)
         except OSError:

@@ -64,7 +64,6 @@ class Recorder:
         self.tasks = SimpleNamespace(set_process=lambda *_: None)
         self.filters = 0
         self.vanished: Callable[[], bool] = lambda: False
-        self.interruptible = False
 
     def note(self, *event: object) -> None:
         os.write(self.events, json.dumps(event).encode() + b"\n")
