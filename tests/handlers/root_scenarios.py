@@ -12,6 +12,7 @@ import errno
 import fcntl
 import functools
 import os
+import random
 import resource
 import signal
 import socket
@@ -603,6 +604,46 @@ def priorities() -> None:
         attempt("parent", lambda: os.setpriority(who, os.getppid(), 5))
 
     print(in_child(user))
+
+
+def priorities_reset_on_fork() -> None:
+    """What children have of values and policies that are to be reset; at random, three generations deep."""
+    chance = random.Random(8)
+    who, reset = os.PRIO_PROCESS, 0x4000_0000
+
+    def show() -> None:
+        print(os.getpriority(who, 0), os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)
+        area = ctypes.create_string_buffer(48)
+        print(LIBC.syscall(315, 0, area, 48, 0), area.raw[4:24])
+
+    def act() -> None:
+        value = chance.randrange(-9, 9)
+        policy = chance.choice((os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_FIFO, os.SCHED_RR)) | chance.choice((0, reset))
+        priority = 0 if policy & 3 in (0, 3) else chance.randrange(1, 9)
+        which = chance.randrange(4)
+        if which == 0:
+            text = struct.pack("=IIQiI", 48, policy & 3, policy >> 30, value, priority).ljust(48, b"\0")
+            print(LIBC.syscall(314, 0, text, 0))
+        elif which == 1:
+            attempt(f"policy {policy:#x}", lambda: os.sched_setscheduler(0, policy, os.sched_param(priority)))
+        else:
+            attempt(f"nice {value}", lambda: os.setpriority(who, 0, value))
+        show()
+
+    def live(depth: int) -> None:
+        show()
+        for _ in range(5):
+            act()
+            if depth and chance.randrange(2):
+                in_child(lambda: live(depth - 1))
+        if chance.randrange(4) == 0:
+            drop(33, 33)
+            act()
+            act()
+
+    for _ in range(12):
+        in_child(lambda: live(3))
+        chance.random()
 
 
 def many_priorities() -> None:

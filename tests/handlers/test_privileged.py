@@ -14,8 +14,8 @@ from tests.handlers.rooted import PYTHON, as_real_root, bare, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot, start, until
 
 SCENARIOS = (
-    "priorities", "many_priorities", "policies", "few_policies", "host_names", "locking", "persistent_keyrings",
-    "persistent_keyrings_of_threads",
+    "priorities", "priorities_reset_on_fork", "many_priorities", "policies", "few_policies", "host_names", "locking",
+    "persistent_keyrings", "persistent_keyrings_of_threads",
 )  # fmt: skip
 KERNELS = ("oom_scores", "oom_scores_of_users")
 """What the kernel does by itself, too: here it must not get worse."""
