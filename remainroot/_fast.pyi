@@ -18,6 +18,7 @@ class Loop:
     def __new__(
         cls,
         listener: int,
+        tag: int,
         hidden_uid: int,
         hidden_gid: int,
         keys: Keys,

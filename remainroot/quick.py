@@ -342,8 +342,9 @@ class Loop:
         keys = compiled.Keys()
         self._complete = store.watched_by(keys)
         self._loop = compiled.Loop(
-            listener, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, interruptible
-        )
+            listener, world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME,
+            interruptible,
+        )  # fmt: skip
         left = NAMES_OF_MAPS if "oom" in world.settings.refused else (OOM_SCORE_ADJ, *NAMES_OF_MAPS)
         self._loop.leave_writes(_listed(left))
         if world.marks_readers:

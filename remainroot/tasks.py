@@ -3,10 +3,10 @@
 
 Almost every task is plain root from start to end and is not known here at all. What differs is a `State`: an
 immutable value, numbered when it is first seen. The number is written into the process itself, as its soft
-RLIMIT_RTTIME (2**62 + number, no limit at all in practice), which the kernel hands on over fork, vfork, clone and
+RLIMIT_RTTIME (2**62 and more, no limit at all in practice), which the kernel hands on over fork, vfork, clone and
 exec at the very moment of the copy. So the state of a process is read back from the kernel, whoever its parent was
 and whatever became of it since; there is nothing to follow, nothing to expire, and no tid that could be reused by
-another.
+another. With the number goes one that every supervisor draws for itself, so that no other's tasks are taken for ours.
 
 The limit belongs to the process, credentials to the thread. While the threads of one process differ (a raw
 setresuid, or half of glibc's broadcast), its number names a `_Mixed` record: the state of each thread by tid, and the
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from remainroot.namespaces import Namespace
 
 RLIMIT_RTTIME: Final = 15
-_TAG: Final = 1 << 62
+_LEAST_TAG: Final = 1 << 62
+_NUMBER_BITS: Final = 32
+_CHANCE: Final = (1 << 29) - 1
+"""What may be drawn, above the bits of the number."""
 DEFAULT_SLACK: Final = 50_000
 """The timer slack of every task that has not set one and is no real-time task, in ns: prctl(2), PR_SET_TIMERSLACK."""
 _MOST_SLACK: Final = 2 * DEFAULT_SLACK
@@ -218,6 +221,8 @@ class Tasks:
     """The states of all supervised tasks."""
 
     def __init__(self) -> None:
+        self.tag = _LEAST_TAG | (int.from_bytes(os.urandom(4), "little") & _CHANCE) << _NUMBER_BITS
+        """What the limit of each of our tasks is more than its number."""
         self.untouched = True
         """No task was ever anything but plain root."""
         self.mixed = False
@@ -245,7 +250,7 @@ class Tasks:
         if self.untouched:
             return PLAIN
         try:
-            number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
+            number = prlimit(tid, RLIMIT_RTTIME)[0] - self.tag
         except OSError:
             return PLAIN
         if number < 0:
@@ -359,12 +364,12 @@ class Tasks:
                 continue
 
     def _named_by(self, tid: int) -> State | _Mixed | _Parting:
-        number = prlimit(tid, RLIMIT_RTTIME)[0] - _TAG
+        number = prlimit(tid, RLIMIT_RTTIME)[0] - self.tag
         return self._named[number] if 0 <= number < len(self._named) else PLAIN
 
     def _tag(self, tid: int, named: State | _Mixed | _Parting) -> None:
         """Write the number of `named` into the process of `tid`."""
-        prlimit(tid, RLIMIT_RTTIME, (_TAG + self._number(named), RLIM_INFINITY))
+        prlimit(tid, RLIMIT_RTTIME, (self.tag + self._number(named), RLIM_INFINITY))
 
     def _number(self, named: State | _Mixed | _Parting) -> int:
         number = self._numbers.get(named, -1)
@@ -441,11 +446,10 @@ class Tasks:
                 self._mark(tid, None)
         self._tag(tid, state)
 
-    @staticmethod
-    def supervises(tid: int) -> bool:
+    def supervises(self, tid: int) -> bool:
         """Whether `tid` is one of ours: every task of the tree bears a number, nobody else does."""
         try:
-            return prlimit(tid, RLIMIT_RTTIME)[0] >= _TAG
+            return prlimit(tid, RLIMIT_RTTIME)[0] >> _NUMBER_BITS == self.tag >> _NUMBER_BITS
         except OSError:
             return False
 

@@ -210,7 +210,7 @@ def test_a_task_that_dropped_its_powers_is_told_its_ids_and_not_let_through(benc
     plain.touch()
     tasks = bench.world.tasks
     state = State(ROOT.setresgid(43, 43, 43).setresuid(42, 42, 42))
-    limit = (1 << 62) + 1
+    limit = tasks.tag + 1
     tasks._named.append(state)
     tasks.untouched = False
     read, write = os.pipe()
@@ -432,7 +432,7 @@ def test_files_are_given_away_without_us(table: Bench, tmp_path: Path) -> None:
 def drop(world: World, *, uid: int = 33) -> None:
     """The children to come are this user's."""
     world.tasks.untouched = False
-    resource.setrlimit(15, ((1 << 62) + world.tasks._number(State(user(uid, uid, ()))), resource.RLIM_INFINITY))
+    resource.setrlimit(15, (world.tasks.tag + world.tasks._number(State(user(uid, uid, ()))), resource.RLIM_INFINITY))
 
 
 @pytest.fixture

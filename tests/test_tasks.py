@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAIL = State(user(8, 8, (8,)))
 NEWS = State(user(9, 9, ()))
 GAMES = State(user(5, 60, (1, 2)))
-TAG = 1 << 62
+LEAST = 1 << 62
 
 
 @pytest.fixture
@@ -92,16 +92,25 @@ def test_number_stands_in_the_kernel_and_limits_nothing(task: Task, tasks: Tasks
     tasks.set(task.tid, MAIL)
     soft, hard = prlimit(task.tid, RLIMIT_RTTIME)
     assert hard == RLIM_INFINITY
-    assert tasks.numbered(soft - TAG) == MAIL
+    assert tasks.numbered(soft - tasks.tag) == MAIL
     # Microseconds: more than a hundred thousand years.
     assert soft > 100_000 * 365 * 86400 * 1_000_000
 
 
-@pytest.mark.parametrize("limit", [0, 1000, TAG - 1, TAG + 12345, RLIM_INFINITY])
+@pytest.mark.parametrize("limit", [0, 1000, LEAST - 1, LEAST, LEAST + 1, 2 * LEAST - 1, RLIM_INFINITY])
 def test_limit_that_is_no_number_of_ours(task: Task, tasks: Tasks, limit: int) -> None:
     tasks.set(task.tid, MAIL)
     prlimit(task.tid, RLIMIT_RTTIME, (limit, RLIM_INFINITY))
     assert tasks.state(task.tid) == PLAIN
+
+
+def test_another_supervisors_tasks_are_none_of_ours(task: Task, tasks: Tasks) -> None:
+    other = Tasks()
+    other.set(task.tid, MAIL)
+    assert other.supervises(task.tid)
+    tasks.untouched = False
+    assert tasks.state(task.tid) == PLAIN
+    assert not tasks.supervises(task.tid)
 
 
 def test_task_that_is_gone(tasks: Tasks) -> None:
@@ -184,7 +193,7 @@ def test_threads_that_agree_again(task: Task, tasks: Tasks) -> None:
         tasks.set(tid, MAIL)
         assert tasks.is_mixed(task.tid) == (index < 2)
     assert {tasks.state(tid) for tid in everyone} == {MAIL}
-    number = prlimit(task.tid, RLIMIT_RTTIME)[0] - TAG
+    number = prlimit(task.tid, RLIMIT_RTTIME)[0] - tasks.tag
     assert tasks.numbered(number) == MAIL
 
 

@@ -28,8 +28,8 @@ const struct who *who_of(Loop *self, pid_t tid, uint64_t *number)
 	if (!self->untouched) {
 		if (prlimit(tid, RLIMIT_RTTIME, NULL, &limit) < 0)
 			return NULL;
-		if (limit.rlim_cur >= TAG && limit.rlim_cur < 2 * TAG)
-			*number = limit.rlim_cur - TAG;
+		if (limit.rlim_cur - self->tag <= UINT32_MAX)
+			*number = limit.rlim_cur - self->tag;
 	}
 	return *number < self->who_size && self->who[*number].known ? &self->who[*number] : NULL;
 }
@@ -291,10 +291,11 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	PyObject *keys, *owners, *special;
 	unsigned int hidden_uid, hidden_gid;
 	int listener, carried, interruptible;
+	unsigned long long tag;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iIIO!OpSp:Loop", &listener, &hidden_uid, &hidden_gid, keys_type, &keys,
+	if (!PyArg_ParseTuple(args, "iKIIO!OpSp:Loop", &listener, &tag, &hidden_uid, &hidden_gid, keys_type, &keys,
 			      &owners, &carried, &special, &interruptible))
 		return NULL;
 	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
@@ -303,6 +304,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (!self)
 		return NULL;
 	self->listener = listener;
+	self->tag = tag;
 	self->hidden_uid = hidden_uid;
 	self->hidden_gid = hidden_gid;
 	for (int at = 0; at < TASKS; at++)
@@ -360,7 +362,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, tag, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

@@ -20,7 +20,6 @@
 #include "files.h"
 #include "kernel.h"
 
-#define TAG (UINT64_C(1) << 62) /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 #define KEEP UINT32_MAX
 #define DEVICE_BIT 0020000 /* in the modes of both kinds of device, and of nothing else that can be opened */
 
@@ -97,6 +96,7 @@ typedef struct {
 	/* conditions */
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	bool untouched, roots_differ, store_empty, nodes; /* nodes: some file is shown as a device */
+	uint64_t tag; /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 	uint32_t hidden_uid, hidden_gid;
 	Keys *keys; /* files with an override or attribute */
 	bool complete; /* what is not among the keys has none */

@@ -141,32 +141,10 @@ def owner_of_namespace(tid: int, kind: str) -> int:
     return number
 
 
-def _is_within(tid: int, own: int) -> bool:
-    """Whether the task's user namespace is the one with the inode number `own`, or one within that."""
-    try:
-        fd = os.open(f"/proc/{tid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        while os.fstat(fd).st_ino != own:
-            parent = ioctl(fd, _NS_GET_PARENT)
-            os.close(fd)
-            fd = parent
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 def ours(call: Call, processes: list[int]) -> list[int]:
-    """Those of these processes that are supervised, and that the caller sees.
-
-    They must be of our user namespace, too, for the number that they bear may be another supervisor's.
-    """
+    """Those of these processes that are supervised, and that the caller sees."""
     supervises = call.world.tasks.supervises
-    own = os.stat("/proc/self/ns/user").st_ino
-    return [pid for pid in processes if supervises(pid) and _is_within(pid, own) and pid_for(call, pid)]
+    return [pid for pid in processes if supervises(pid) and pid_for(call, pid)]
 
 
 # ---------------------------------------------------------------- what may be done to them

@@ -60,14 +60,15 @@ def test_everybody(engine: str) -> None:
 
 NEIGHBOURS = """
 user="setpriv --reuid=77 --regid=77 --clear-groups"
-unshare --user --map-root-user "$@" -- $user sleep 60 &
+$PLACE "$@" -- $user sleep 60 &
 until pgrep -x sleep >/dev/null; do sleep 0.05; done
-unshare --user --map-root-user "$@" -- $user sh -c 'trap "" TERM; true & kill -TERM -1; echo done'
+$PLACE "$@" -- $user sh -c 'trap "" TERM; true & kill -TERM -1; echo done'
 pgrep -x -c sleep
 """
 
 
-def test_the_users_other_processes_are_not_everybody() -> None:
-    """Nor are another supervisor's, which bear numbers as ours do."""
+@pytest.mark.parametrize("place", [" ".join(PLACE), ""])
+def test_the_users_other_processes_are_not_everybody(place: str) -> None:
+    """Nor are another supervisor's, which bear numbers as ours do, be it in the same user namespace."""
     shim = [*REMAINROOT, "--store", "memory"]
-    assert run([*PLACE, *APART, "sh", "-c", NEIGHBOURS, "sh", *shim]) == ["done", "1"]
+    assert run([*PLACE, *APART, "env", f"PLACE={place}", "sh", "-c", NEIGHBOURS, "sh", *shim]) == ["done", "1"]
