@@ -11,7 +11,7 @@ import os
 from errno import ESRCH
 
 from remainroot import abi as abis
-from remainroot.kernel import read_memory, read_string, write_memory
+from remainroot.kernel import EXHAUSTED, read_memory, read_string, write_memory
 from remainroot.outcomes import (
     CONTINUE,
     DONE,
@@ -257,8 +257,9 @@ def _guarded(name: str) -> Syscall:
                 guard(call)
             except Refused as refusal:
                 return Fail(refusal.errno)
-            except OSError:
-                pass
+            except OSError as error:
+                if error.errno in EXHAUSTED:  # it was not judged: whatever it is, it cannot be done now
+                    return Fail(error.errno)
         if syscall is not None and syscall.passes(call.args):
             return syscall.handler(call)
         return CONTINUE if rest is None else rest(call)

@@ -8,7 +8,7 @@ REMAINROOT_PURE=1 forbids it. Numbers are the kernel's own; the ones that differ
 from __future__ import annotations
 
 import os
-from errno import EACCES, EBADF, EINVAL
+from errno import EACCES, EAGAIN, EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOMEM
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -32,6 +32,9 @@ _NUMBERS: Final[dict[str, int]] = (
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
+
+EXHAUSTED: Final = (EMFILE, ENFILE, ENOMEM, EAGAIN, EIO)
+"""Errnos that say nothing of what was asked for: something ran out, or failed, here."""
 
 PATH_MAX: Final = 4096
 PAGE: Final = 4096

@@ -189,6 +189,10 @@ def thread_group(tid: int) -> int:
     return 0
 
 
+def _is_thread(tgid: int, tid: int) -> bool:
+    return os.path.lexists(f"/proc/{tgid}/task/{tid}")
+
+
 def parent_of(tid: int) -> int:
     """The tgid of the parent of `tid`, or 0."""
     try:
@@ -266,10 +270,11 @@ class Tasks:
     def _in_mixed(self, mixed: _Mixed, tid: int) -> State:
         """What `tid` is, whose number names `mixed`: one of its threads, a new one, or a child that it forked."""
         state = mixed.threads.get(tid)
-        if state is not None:
+        inside = _is_thread(mixed.tgid, tid)
+        if state is not None and inside:  # the number may be a later process'
             return state
         marked = self.marked(tid)
-        if thread_group(tid) == mixed.tgid:
+        if inside:
             state = mixed.threads[tid] = marked or mixed.newborn
             return state
         state = marked or self._forker(mixed, tid)
@@ -407,12 +412,14 @@ class Tasks:
         }
         now[tid] = state
         alike = all(other == state for other in now.values())
+        if alike:  # before the marks go: who forks meanwhile must not hand on the record alone
+            self._tag(tid, state)
         for thread, its in now.items():
             if alike or its != old.get(thread):
                 self._mark(thread, None if alike else its)
         if alike:
-            self._tag(tid, state)
-        elif old:
+            return
+        if old:
             named.threads = now  # type: ignore[union-attr]
         else:
             self.mixed = True
@@ -464,7 +471,7 @@ class Tasks:
         named = self._named_by(tid)
         if isinstance(named, _Mixed):
             state = self._in_mixed(named, tid)
-            if state != named.newborn and named.threads.get(tid) is not None:
+            if _is_thread(named.tgid, tid):
                 named.threads = {thread: self._in_mixed(named, thread) for thread in thread_ids(tid)}
                 named.newborn = state
 

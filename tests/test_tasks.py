@@ -186,6 +186,14 @@ def test_one_thread_changes_alone(task: Task, tasks: Tasks) -> None:
     assert [tasks.state(tid) for tid in (task.tid, one, two)] == [PLAIN, MAIL, NEWS]
 
 
+def test_the_number_of_a_thread_that_is_a_childs_now(task: Task, tasks: Tasks) -> None:
+    """What its former thread was says nothing of a child that the process forks, whatever its tid."""
+    tasks.set(task.do("thread"), MAIL)
+    born = task.do("child")
+    tasks._divided[task.tid].threads[born] = NEWS
+    assert tasks.state(born) == PLAIN
+
+
 def test_threads_that_agree_again(task: Task, tasks: Tasks) -> None:
     """glibc has every thread make the call, one after the other."""
     everyone = [task.tid, task.do("thread"), task.do("thread")]

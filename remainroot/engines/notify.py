@@ -214,6 +214,8 @@ class NotifyEngine(Engine):
                     return
             if execs:
                 self._serve_execs(0)
+                if loop is not None:
+                    loop.refresh()  # one may have made a task another user, the first that is not root
             if caught is None:
                 current = 0
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from remainroot import quick
 from remainroot.dispatch import CONTINUE, Fail, Refused, handles
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcom
             searcher.demand(file, want)
     except Refused as refusal:
         return Fail(refusal.errno)
-    except OSError:
-        pass
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
     finally:
         searcher.close()
     return CONTINUE

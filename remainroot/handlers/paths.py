@@ -7,7 +7,7 @@ import os
 from errno import EPERM
 
 from remainroot.dispatch import CONTINUE, Fail
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def find(call: Call, dirfd: int, path: bytes, flags: int = 0) -> tuple[int, os.s
     """An O_PATH descriptor (the caller's to close) of what `dirfd`, `path` and the AT_* `flags` mean, and its status.
 
     Raises Unresolved for a path the kernel should answer about: it says ENOENT, ENOTDIR, ELOOP better than we can.
+    OSError where we could not look (`EXHAUSTED`): the kernel knows nothing of owners.
     """
     files = call.world.files
     tid = call.tid
@@ -36,9 +37,13 @@ def find(call: Call, dirfd: int, path: bytes, flags: int = 0) -> tuple[int, os.s
             os.close(fd)
             fd = files.resolve_again(tid, dirfd, path, follow=follow)
             st = os.fstat(fd)
-    except OSError:
-        raise Unresolved from None
+    except OSError as error:
+        raise _unresolved(error) from None
     return fd, st
+
+
+def _unresolved(error: OSError) -> Exception:
+    return error if error.errno in EXHAUSTED else Unresolved()
 
 
 def find_path(call: Call, dirfd: int, index: int, flags: int = 0) -> tuple[int, os.stat_result]:
@@ -54,8 +59,8 @@ def find_fd(call: Call, index: int) -> tuple[int, os.stat_result]:
     """As `find`, for the file that descriptor argument `index` names."""
     try:
         fd = call.world.files.descriptor(call.tid, call.signed(index))
-    except OSError:
-        raise Unresolved from None
+    except OSError as error:
+        raise _unresolved(error) from None
     return fd, os.fstat(fd)
 
 

@@ -146,16 +146,19 @@ class Database:
     def _patiently(self, act: Callable[[], T]) -> T:
         """What `act` gives; again and again while others are at the database. OSError as `failure` says.
 
-        SQLite itself waits for them, but not where one makes the database or its log, or folds the log in.
+        SQLite itself waits for them, but not where one makes the database or its log, or folds the log in; and it gives
+        up (SQLITE_PROTOCOL) where they were too many at the log.
         """
         import sqlite3
+
+        busy = sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL
 
         end = monotonic() + _BUSY_SECONDS
         while True:
             try:
                 return act()
             except sqlite3.Error as error:
-                if _code(error) != sqlite3.SQLITE_BUSY or monotonic() > end:
+                if _code(error) not in busy or monotonic() > end:
                     raise self.failure(error) from error
             sleep(0.01)
 

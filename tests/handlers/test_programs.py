@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""execve(2): whom the first line of a script names, and what his set-id bits then give."""
+"""execve(2): whom the first line of a script names, what set-id bits give, and that it is given at once."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PYTHON = "/usr/bin/python3"
 SCRIPTS = r"""
@@ -71,3 +76,22 @@ def test_first_lines_of_scripts(engine: str) -> None:
     for result in ("ENOEXEC", "ENOENT", "EACCES", "2 of 42", "3 of 42"):
         assert any(result in line for line in printed[0])
     assert printed[1] == printed[0]
+
+
+HASTY = """
+import sys
+from remainroot.engines import notify
+notify._EXEC_PATIENCE = 0
+from remainroot.cli import main
+sys.exit(main())
+"""
+"""Waits for no exec, as if each took longer than that."""
+SET_ID = "cp /usr/bin/id mine; chown 33 mine; chmod u+s mine; ./mine -u; ./mine -u"
+
+
+def test_the_first_who_is_not_root_is_known_at_once(place: Path) -> None:
+    command = [*PLACE, sys.executable, "-c", HASTY, "--engine", "notify", "--store", "memory", "--", "sh", "-c", SET_ID]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment(), cwd=place / "fake"
+    )
+    assert (done.stdout.split(), done.stderr) == (["33", "33"], "")
