@@ -2,14 +2,15 @@
 """Files that the kernel is about to make for a task and whose owner is recorded as soon as they are there.
 
 bind(2) needs this: a socket's name must be made by the task's own call, for the address stays with the socket. So does
-whatever a task makes that has confined itself with Landlock. The next call of anybody that asks for an owner, or the
-next one of the task itself, finds the new file and records it.
+whatever a task makes that has confined itself with Landlock, what openat2(2) makes under restrictions, and the whiteout
+that renameat2(2) leaves behind. The next call of anybody that asks for an owner, or the next one of the task itself,
+finds the new file and records it.
 """
 
 from __future__ import annotations
 
 import os
-from stat import S_ISDIR, S_ISLNK
+from stat import S_IFMT, S_ISDIR, S_ISLNK
 
 from remainroot import acl
 from remainroot.kernel import O_CLOEXEC, O_PATH
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 
 
 class _Birth:
-    __slots__ = ("access", "before", "name", "owner", "parent", "tid")
+    __slots__ = ("access", "before", "kind", "name", "owner", "parent", "tid")
 
     def __init__(
-        self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None, before: os.stat_result | None
+        self,
+        tid: int,
+        parent: int,
+        name: bytes,
+        owner: Owner,
+        access: bytes | None,
+        before: os.stat_result | None,
+        kind: int,
     ) -> None:
+        self.kind = kind
         self.tid = tid
         self.parent = parent
         self.name = name
@@ -47,11 +56,20 @@ class Births:
         self.pending: list[_Birth] = []
 
     def expect(
-        self, tid: int, parent: int, name: bytes, owner: Owner, access: bytes | None = None, *, mounted: bool = False
+        self,
+        tid: int,
+        parent: int,
+        name: bytes,
+        owner: Owner,
+        access: bytes | None = None,
+        kind: int = 0,
+        *,
+        mounted: bool = False,
     ) -> None:
         """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s.
 
-        `access`: the list that names whom the directory's default list names, or None. `mounted`: it is there, and what
+        `access`: the list that names whom the directory's default list names, or None. `kind`: the type (S_IFMT) that
+        it must be of, for another file may have the name first, or instead; 0: any. `mounted`: it is there, and what
         is expected is mounted on it; then an OSError, and nothing to expect, where it is not.
         """
         try:
@@ -59,7 +77,7 @@ class Births:
         except OSError:
             os.close(parent)
             raise
-        self.pending.append(_Birth(tid, parent, name, owner, access, before))
+        self.pending.append(_Birth(tid, parent, name, owner, access, before, kind))
 
     def settle(self, tid: int) -> None:
         """Record those that are there now. An expectation of `tid` itself is over: its call has ended."""
@@ -77,7 +95,7 @@ class Births:
             return False
         try:
             st = os.fstat(fd)
-            if birth.is_what_was(st):
+            if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False
             self._world.store.put(fd, st, birth.owner)
             if birth.access is not None and not S_ISLNK(st.st_mode):

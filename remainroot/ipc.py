@@ -11,12 +11,13 @@ group may that its owner may not.
 
 from __future__ import annotations
 
-import os
 from errno import EIDRM, EINVAL
 from struct import Struct
 
 from remainroot import abi as abis
-from remainroot.kernel import setns, syscall
+from remainroot import elsewhere
+from remainroot.elsewhere import Elsewhere
+from remainroot.kernel import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
     Key = tuple[int, str, int]
     T = TypeVar("T")
 
+__all__ = ["Elsewhere"]
+"""What callers find here besides what is defined here."""
+
 MSG, SEM, SHM = "msg", "sem", "shm"
 IPC_PRIVATE: Final = 0
 IPC_CREAT, IPC_EXCL = 0o1000, 0o2000
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
 OWNERS: Final = 0o700
 """What of a mode the kernel always gets to see."""
-_CLONE_NEWIPC: Final = 0x0800_0000
 _MOST: Final = 8192
 _PERMISSIONS: Final = Struct("=IIIII")
 """uid, gid, cuid, cgid and mode in struct ipc64_perm of a 64-bit machine; the key comes before them."""
@@ -43,10 +46,6 @@ _IDS_AT: Final = 4
 _MODE_AT: Final = 20
 _QBYTES_AT: Final = 88
 _BUFFER: Final = 128
-
-
-class Elsewhere(Exception):  # noqa: N818  # no error: the kernel will answer
-    """The task's IPC namespace is one that we cannot enter."""
 
 
 class Permissions:
@@ -121,48 +120,12 @@ def _exists(key: Key) -> bool:
 
 def namespace(tid: int) -> int:
     """The inode number of the task's IPC namespace."""
-    return os.stat(f"/proc/{tid}/ns/ipc").st_ino
+    return elsewhere.namespace(tid, elsewhere.IPC)
 
 
 def inside(tid: int, body: Callable[[], T]) -> T:
-    """What `body` returns, or the OSError it raises, in the IPC namespace of `tid`.
-
-    A thread of ours goes there if it is another one than ours, for there may be no way back. Elsewhere: it cannot.
-    """
-    if namespace(tid) == namespace(os.getpid()):
-        return body()
-    import _thread
-
-    done = _thread.allocate_lock()
-    done.acquire()
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    def go() -> None:
-        try:
-            _enter(tid)
-            results.append(body())
-        except Exception as error:  # noqa: BLE001  # raised again where it belongs
-            errors.append(error)
-        finally:
-            done.release()
-
-    _thread.start_new_thread(go, ())
-    done.acquire()
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def _enter(tid: int) -> None:
-    try:
-        fd = os.open(f"/proc/{tid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(fd, _CLONE_NEWIPC)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise Elsewhere from error
+    """What `body` returns, or the OSError it raises, in the IPC namespace of `tid`. Elsewhere: it cannot."""
+    return elsewhere.inside(tid, elsewhere.IPC, body)
 
 
 def _number(name: str) -> int:

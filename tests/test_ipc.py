@@ -56,6 +56,6 @@ def test_a_namespace_that_cannot_be_entered() -> None:
                  f"from remainroot import ipc; ipc.inside({other.pid}, lambda: 0)"],
                 capture_output=True, text=True, check=False, env=environment(),
             )  # fmt: skip
-            assert refused.stderr.rstrip().splitlines()[-1] == "remainroot.ipc.Elsewhere"
+            assert refused.stderr.rstrip().splitlines()[-1] == "remainroot.elsewhere.Elsewhere"
         finally:
             other.kill()

@@ -32,8 +32,9 @@ TESTED_BY = {
     # What a start reads; what every handler answers and every engine delivers.
     "engines/prepared": "test_startup",
     "outcomes": "test_dispatch",
-    # Lists as the kernel takes and gives them; peers as sockets show them.
+    # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them.
     "acl": "handlers/test_xattrs",
+    "elsewhere": "handlers/test_ipc",
     "connections": "handlers/test_sockets",
     # The formats of the command that shows owners.
     "listing": "test_owners",

@@ -34,7 +34,7 @@ from remainroot.handlers.opening import open_existing
 from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
-from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
+from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, RESOLVE_IN_ROOT
 from remainroot.quick import NAMES_OF_MAPS, OOM_SCORE_ADJ
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
@@ -118,10 +118,10 @@ def _create(call: Call, dirfd: int, path: bytes, make: Maker, mode: int, owner_m
     return DONE
 
 
-def _leave_to_task(call: Call, place: Place) -> Outcome:
-    """Have the task make what `place` names, and whose it is recorded as soon as it is there."""
+def _leave_to_task(call: Call, place: Place, kind: int = 0) -> Outcome:
+    """Have the task make what `place` names (of this type), and whose it is recorded as soon as it is there."""
     if not place.ordinary and not place.exists():
-        call.world.births.expect(call.tid, os.dup(place.directory), place.name, place.owner, place.acl)
+        call.world.births.expect(call.tid, os.dup(place.directory), place.name, place.owner, place.acl, kind)
     return CONTINUE
 
 
@@ -160,7 +160,7 @@ def creat(call: Call) -> Outcome:
 
 @handles("openat2")
 def openat2(call: Call) -> Outcome:
-    """openat2(2); with restrictions on the resolution the kernel opens it, and a new file looks like root's."""
+    """openat2(2); with restrictions on the resolution the kernel opens it, and a new file is recorded afterwards."""
     if _kernel_does_it(call):
         return CONTINUE
     size = call.ptr(3)
@@ -168,9 +168,28 @@ def openat2(call: Call) -> Outcome:
         return CONTINUE  # EINVAL, E2BIG
     how = call.read(call.ptr(2), size)
     flags, mode, resolve = _OPEN_HOW.unpack_from(how)
-    if resolve or flags & ~KNOWN_FLAGS or mode & ~MODE_BITS or any(how[_OPEN_HOW.size :]):
+    if flags & ~KNOWN_FLAGS or mode & ~MODE_BITS or any(how[_OPEN_HOW.size :]):
         return CONTINUE
+    if resolve:
+        return _open_restricted(call, flags, resolve) if flags & os.O_CREAT and not flags & O_PATH else CONTINUE
     return _open(call, call.signed(0), 1, flags, mode)
+
+
+def _open_restricted(call: Call, flags: int, resolve: int) -> Outcome:
+    """The way is the kernel's to go; where it would lead without restrictions is where a new file may be."""
+    path = call.path(1)
+    place = place_of(call, call.signed(0), path.lstrip(b"/") if resolve & RESOLVE_IN_ROOT else path)
+    if place is None:
+        return CONTINUE
+    try:
+        for _ in range(_MAX_LINKS):
+            if not place.exists():
+                return _leave_to_task(call, place, S_IFREG)
+            if flags & (os.O_EXCL | os.O_NOFOLLOW) or not place.led_on():
+                break
+    finally:
+        os.close(place.directory)
+    return CONTINUE
 
 
 def _open(  # noqa: PLR0911  # each way out is one rule
@@ -255,7 +274,9 @@ def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -
         return CONTINUE
     try:
         directory = call.world.files.resolve(call.tid, dirfd, path)
-    except OSError:
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return CONTINUE
     place = Place(call, directory, b"")
     mask = umask_of(call.tid)
@@ -430,8 +451,26 @@ def bind_address(call: Call, address: int, length: int) -> Outcome:
     if place is None:
         return CONTINUE
     try:
-        return _leave_to_task(call, place)
+        return _leave_to_task(call, place, S_IFSOCK)
     finally:
         os.close(place.directory)
+
+
+# ---------------------------------------------------------------- whiteouts
+
+_RENAME_WHITEOUT: Final = 4
+
+
+@handles("renameat2", when=has_bits(4, _RENAME_WHITEOUT))
+def renameat2(call: Call) -> Outcome:
+    """renameat2(2) that leaves a whiteout behind: that belongs to the caller."""
+    if _kernel_does_it(call):
+        return CONTINUE
+    place = place_of(call, call.signed(0), call.path(1))
+    if place is not None and not place.ordinary and place.exists():
+        call.world.births.expect(call.tid, place.directory, place.name, place.owner, place.acl, S_IFCHR)
+    elif place is not None:
+        os.close(place.directory)
+    return CONTINUE
 
 

@@ -8,7 +8,7 @@ from stat import S_IFREG, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
-from remainroot.kernel import AT_FDCWD, O_CLOEXEC, O_PATH
+from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH
 from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
@@ -157,6 +157,8 @@ def place_of(call: Call, dirfd: int, path: bytes) -> Place | None:
     """The place `path` names, or None where the kernel should answer (it says what is wrong with the path)."""
     try:
         directory, name = call.world.files.parent(call.tid, dirfd, path)
-    except OSError:
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return None
     return Place(call, directory, name)

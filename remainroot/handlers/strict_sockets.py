@@ -12,6 +12,7 @@ from struct import Struct
 
 from remainroot.credentials import CAP_NET_BIND_SERVICE, CAP_NET_RAW
 from remainroot.dispatch import Refused, differs, equals
+from remainroot.elsewhere import NET, Elsewhere, inside
 from remainroot.handlers.searching import searches
 from remainroot.handlers.sockets import open_socket
 from remainroot.handlers.strict_names import make
@@ -81,14 +82,16 @@ def _take_port(searcher: Searcher, fd: int, address: int, length: int) -> None:
 
 
 def _first_free_port(tid: int) -> int:
-    """Of the task's network namespace; that of another than ours can be read by nobody but a task in it."""
+    """Of the task's network namespace; the usual one where that cannot be looked at."""
+
+    def read() -> int:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
+            return int(file.read())
+
     try:
-        if os.stat(f"/proc/{tid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
-            with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
-                return int(file.read())
-    except OSError:
-        pass
-    return _PROT_SOCK
+        return inside(tid, NET, read)
+    except (Elsewhere, OSError):
+        return _PROT_SOCK
 
 
 @searches("bind")

@@ -62,6 +62,157 @@ def in_child(body: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+# ---------------------------------------------------------------- files that only the kernel can make
+
+
+def shown(path: str) -> str:
+    st = os.lstat(path)
+    return f"{path} {st.st_mode:o} {st.st_uid}:{st.st_gid} {st.st_rdev}"
+
+
+def open_restricted(path: str, flags: int, resolve: int, dirfd: int = -100) -> int:
+    """openat2(2)."""
+    how = struct.pack("=QQQ", flags, 0o640 if flags & os.O_CREAT else 0, resolve)
+    fd: int = LIBC.syscall(437, dirfd, os.fsencode(path), how, len(how))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return fd
+
+
+def restricted_opens() -> None:
+    """New files of openat2 with RESOLVE_*: whose they are, be they asked for by path or by descriptor."""
+    write, new = os.O_RDWR | os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_EXCL
+    no_xdev, no_magiclinks, no_symlinks, beneath, in_root, cached = 1, 2, 4, 8, 16, 32
+    os.umask(0o022)
+    os.mkdir("d")
+    os.chmod("d", 0o777)
+    os.mkdir("g")
+    os.chown("g", 0, 55)
+    os.chmod("g", 0o2777)
+    os.symlink("d/behind", "link")
+    os.symlink("/inside", "d/absolute")
+    top = os.open(".", os.O_RDONLY)
+
+    def make(path: str, flags: int, resolve: int, dirfd: int = -100) -> None:
+        def act() -> str:
+            fd = open_restricted(path, flags, resolve, dirfd)
+            st = os.fstat(fd)
+            os.close(fd)
+            return f"{st.st_uid}:{st.st_gid} {st.st_mode:o}"
+
+        attempt(f"{path} {flags:o} {resolve}", act)
+
+    def work(uid: int, gid: int) -> None:
+        drop(uid, gid, (55,))
+        for number, resolve in enumerate((no_xdev, no_magiclinks, no_symlinks, beneath, in_root, cached)):
+            make(f"d/{os.geteuid()}-{number}", write, resolve)
+            make(f"g/{os.geteuid()}-{number}", new, resolve)
+            make(f"d/{os.geteuid()}-{number}", new, resolve)
+            make(f"/d/{os.geteuid()}-in-{number}", write, resolve, top)
+        make("link", write, no_symlinks)
+        make("link", new, beneath)
+        make("link", write, beneath)
+        make("d/absolute", write, beneath)
+        make("nowhere/x", write, beneath)
+        make("../up", write, beneath)
+        make("d", os.O_RDWR | os.O_TMPFILE, 0)
+        os.umask(0o077)
+        make(f"d/{os.geteuid()}-umask", write, beneath)
+
+    for ids in ((42, 43), (0, 44), (1000, 1000)):
+        in_child(functools.partial(work, *ids))
+        if os.path.lexists("d/behind"):
+            os.unlink("d/behind")
+    for place in ("d", "g", "."):
+        for name in sorted(os.listdir(place)):
+            print(shown(f"{place}/{name}"))
+
+
+def whiteouts() -> None:
+    """What renameat2 with RENAME_WHITEOUT leaves behind."""
+    whiteout, no_replace, exchange = 4, 1, 2
+    os.mkdir("d")
+    os.chmod("d", 0o777)
+    os.mkdir("g")
+    os.chown("g", 0, 55)
+    os.chmod("g", 0o2777)
+
+    def rename(old: str, new: str, flags: int) -> None:
+        result = LIBC.syscall(316, -100, os.fsencode(old), -100, os.fsencode(new), flags)
+        print(old, new, flags, errno.errorcode[ctypes.get_errno()] if result else "done")
+
+    def work(ids: tuple[int, int]) -> None:
+        drop(*ids)
+        for place in ("d", "g"):
+            name = f"{place}/{ids[0]}-{ids[1]}"
+            open(name, "w").close()
+            rename(name, f"{name}-moved", whiteout)
+            print(shown(name), shown(f"{name}-moved"))
+            rename(f"{name}-moved", f"{name}-more", whiteout | no_replace)
+            rename(f"{name}-more", name, whiteout | exchange)
+            rename(f"{name}-more", name, whiteout | no_replace)
+            rename(f"{name}-more", name, whiteout)
+            rename(f"{name}-none", name, whiteout)
+            open(f"{name}-none", "w").close()
+            print(shown(f"{name}-none"))
+
+    for ids in ((0, 0), (42, 43), (0, 44), (1000, 1000)):
+        in_child(functools.partial(work, ids))
+    for place in ("d", "g"):
+        for name in sorted(os.listdir(place)):
+            print(shown(f"{place}/{name}"))
+
+
+def frozen_file_systems() -> None:
+    """For --strict: who may freeze one, and give a file a generation; nothing is frozen here, nor can be."""
+    freeze, thaw, set_version, get_version, set_version_4 = 0xC0045877, 0xC0045878, 0x40087602, 0x80087601, 0x40086604
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    os.mkdir("t")
+    assert LIBC.mount(b"none", b"t", b"tmpfs", ctypes.c_ulong(0), None) == 0
+    os.chmod("t", 0o777)
+    for path, owner in (("mine", 42), ("theirs", 0), ("t/mine", 42), ("t/theirs", 0)):
+        open(path, "w").close()
+        os.chmod(path, 0o666)
+        os.chown(path, owner, 0)
+
+    def ask() -> None:
+        for path in ("mine", "theirs", "t/mine", "t/theirs", "t"):
+            for flags in (os.O_RDONLY, os.O_PATH):
+                fd = os.open(path, flags)
+                codes = (freeze, thaw) if path.startswith("t") and path != "theirs" else ()
+                for code in (*codes, set_version, set_version_4, get_version):
+                    result = LIBC.ioctl(fd, ctypes.c_ulong(code), struct.pack("l", 7))
+                    print(path, flags, hex(code), errno.errorcode[ctypes.get_errno()] if result else "done")
+                os.close(fd)
+
+    def user() -> None:
+        drop(42, 42)
+        ask()
+
+    in_child(user)
+
+
+def low_ports() -> None:
+    """For --strict: which ports are everybody's, as the network namespace says."""
+
+    def bind(port: int, family: int = socket.AF_INET) -> None:
+        with socket.socket(family) as one:
+            one.bind(("", port))
+
+    def user() -> None:
+        drop(42, 42)
+        for port in (79, 80, 81, 1023, 1024):
+            attempt(f"port {port}", functools.partial(bind, port))
+            attempt(f"port {port}", functools.partial(bind, port, socket.AF_INET6))
+
+    assert LIBC.unshare(0x40000000) == 0  # CLONE_NEWNET
+    in_child(user)
+    for first in ("80", "0", "1500"):
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "w", encoding="ascii") as file:
+            file.write(first)
+        in_child(user)
+
+
 # ---------------------------------------------------------------- procfs
 
 

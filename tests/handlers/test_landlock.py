@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files made by a task that has confined itself with Landlock: it makes them itself, and they are its own."""
+"""Files that a task makes itself, for no other can: under Landlock or openat2's restrictions; and whiteouts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import pytest
 from tests.handlers.rooted import as_real_root, bare, under
 from tests.launching import ENGINES
 
+SCENARIOS = ("landlocked", "restricted_opens", "whiteouts")
+
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("engine", ENGINES)
-def test_as_real_root(engine: str) -> None:
-    expected = as_real_root("landlocked")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_as_real_root(engine: str, scenario: str) -> None:
+    expected = as_real_root(scenario)
     assert expected
-    assert under(engine, "landlocked") == expected
+    assert under(engine, scenario) == expected
 
 
 @pytest.mark.oracle
-def test_without_the_shim_it_is_not_so() -> None:
-    assert bare("landlocked") != as_real_root("landlocked")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_without_the_shim_it_is_not_so(scenario: str) -> None:
+    assert bare(scenario) != as_real_root(scenario)

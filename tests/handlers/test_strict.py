@@ -13,7 +13,7 @@ from remainroot.engines.filter import RET_USER_NOTIF, program
 from remainroot.handlers import every_guard
 from tests.compiling import FIXTURES, abis
 from tests.compiling import program as compiled
-from tests.handlers.rooted import printed
+from tests.handlers.rooted import as_real_root, printed, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, environment, remainroot
 
 OPS = Path(__file__).with_name("strict_ops.py")
@@ -59,6 +59,16 @@ def test_random_operations_with_owners_that_last(place: Path, store: str) -> Non
 @pytest.mark.parametrize("engine", ENGINES)
 def test_random_operations_on_each_engine(place: Path, engine: str) -> None:
     compare(place, 300, 15, "--store=memory", f"--engine={engine}")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scenario", ["frozen_file_systems", "low_ports"])
+def test_what_takes_capabilities(engine: str, scenario: str) -> None:
+    expected = as_real_root(scenario)
+    assert sum(line.endswith(("EPERM", "EACCES")) for line in expected) > 5
+    assert under(engine, scenario, "--strict") == expected
+    assert under(engine, scenario) != expected
 
 
 @pytest.mark.oracle

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Doing something in another namespace than ours: namespaces(7)."""
+
+from __future__ import annotations
+
+import os
+
+from remainroot.kernel import setns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, TypeVar
+
+    T = TypeVar("T")
+
+IPC, NET = "ipc", "net"
+_FLAGS: Final = {IPC: 0x0800_0000, NET: 0x4000_0000}
+"""CLONE_NEWIPC, CLONE_NEWNET."""
+
+
+class Elsewhere(Exception):  # noqa: N818  # no error: the kernel will answer
+    """The task's namespace is one that we cannot enter."""
+
+
+def namespace(tid: int, kind: str) -> int:
+    """The inode number of the task's namespace of this kind."""
+    return os.stat(f"/proc/{tid}/ns/{kind}").st_ino
+
+
+def inside(tid: int, kind: str, body: Callable[[], T]) -> T:
+    """What `body` returns, or the OSError it raises, in the namespace of `tid` of this kind.
+
+    A thread of ours goes there if it is another one than ours, for there may be no way back. Elsewhere: it cannot.
+    """
+    if namespace(tid, kind) == namespace(os.getpid(), kind):
+        return body()
+    import _thread
+
+    done = _thread.allocate_lock()
+    done.acquire()
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def go() -> None:
+        try:
+            _enter(tid, kind)
+            results.append(body())
+        except Exception as error:  # noqa: BLE001  # raised again where it belongs
+            errors.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(go, ())
+    done.acquire()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _enter(tid: int, kind: str) -> None:
+    try:
+        fd = os.open(f"/proc/{tid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(fd, _FLAGS[kind])
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Elsewhere from error
