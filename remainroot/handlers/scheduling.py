@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PRIO_PROCESS, _PRIO_PGRP, _PRIO_USER = 0, 1, 2
 _RLIMIT_NICE, _RLIMIT_RTPRIO = 13, 14
+_HIGHEST: Final = 99
 REAL_TIME: Final = (1, 2)
 """SCHED_FIFO and SCHED_RR."""
 _NORMAL: Final = (0, 3, 5)
@@ -276,8 +277,6 @@ def _change_policy(call: Call, tid: int, policy: int, priority: int, *, here: bo
         return CONTINUE
     if not call.creds.capable(CAP_SYS_NICE):
         return _set_users_policy(call, tid, policy, priority)
-    if not 1 <= priority <= 99:
-        return Fail(EINVAL)
     try:
         os.sched_setscheduler(tid, policy, os.sched_param(priority))
     except OSError as error:
@@ -298,7 +297,7 @@ def _pretend_policy(call: Call, tid: int, policy: int, priority: int) -> None:
 
 def _set_users_policy(call: Call, tid: int, policy: int, priority: int) -> Outcome:
     """Without CAP_SYS_NICE: EPERM beyond what the task has and RLIMIT_RTPRIO, or to let children have it again."""
-    if not 1 <= priority <= 99 or not _was_told(call, tid, POLICY, _RLIMIT_RTPRIO):
+    if not _was_told(call, tid, POLICY, _RLIMIT_RTPRIO):
         return CONTINUE
     now, highest = told(call, tid, POLICY) or (os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority)
     limit = soft_limit(call, tid, _RLIMIT_RTPRIO)
@@ -337,45 +336,60 @@ def _set_normal(call: Call, tid: int, policy: int, *, here: bool) -> Outcome:
     return DONE
 
 
+def _is_valid(policy: int, priority: int) -> bool:
+    """Whether the kernel knows such a policy with that priority: otherwise EINVAL, whoever asks."""
+    plain = policy & ~RESET_ON_FORK
+    return 1 <= priority <= _HIGHEST if plain in REAL_TIME else plain in _NORMAL and priority == 0
+
+
 @handles("sched_setscheduler")
 def sched_setscheduler(call: Call) -> Outcome:
     """sched_setscheduler(2)."""
+    policy = call.signed(1)
+    if not call.ptr(2) or policy < 0:
+        return CONTINUE
+    priority = int.from_bytes(call.read(call.ptr(2), 4), "little", signed=True)
+    if not _is_valid(policy, priority):
+        return CONTINUE
     outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
     tid = task_meant(call, call.signed(0))
-    if outcome is not CONTINUE or not tid or not call.ptr(2) or call.signed(1) < 0:
-        return outcome
-    return _set_policy(call, tid, call.signed(1), int.from_bytes(call.read(call.ptr(2), 4), "little", signed=True))
+    return outcome if outcome is not CONTINUE or not tid else _set_policy(call, tid, policy, priority)
 
 
 @handles("sched_setparam")
 def sched_setparam(call: Call) -> Outcome:
     """sched_setparam(2): the policy stays."""
-    outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
-    found = remembered(call, call.signed(0), POLICY)
-    if outcome is not CONTINUE or found is None or not call.ptr(1):
-        return outcome
+    tid = task_meant(call, call.signed(0))
+    if not call.ptr(1) or not tid:
+        return CONTINUE
     priority = int.from_bytes(call.read(call.ptr(1), 4), "little", signed=True)
+    found = remembered(call, call.signed(0), POLICY)
+    if not _is_valid(os.sched_getscheduler(tid) if found is None else found[0], priority):
+        return CONTINUE if found is None else Fail(EINVAL)
+    outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
+    if outcome is not CONTINUE or found is None:
+        return outcome
     return _set_policy(call, task_meant(call, call.signed(0)), found[0], priority)
 
 
 @handles("sched_setattr")
 def sched_setattr(call: Call) -> Outcome:
     """sched_setattr(2) of a real-time policy, or of an ordinary one with a nice value."""
-    outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
     tid = task_meant(call, call.signed(0))
-    if outcome is not CONTINUE or not tid or not call.ptr(1) or call.unsigned(2):
-        return outcome
+    if not tid or not call.ptr(1) or call.unsigned(2):
+        return CONTINUE
     size, policy, flags, nice, priority = _ATTRIBUTES.unpack(call.read(call.ptr(1), _ATTRIBUTES.size))
     known = not size or _ATTRIBUTES_SIZE <= size <= PAGE
     if known and size > _MOST_ATTRIBUTES:
         known = not any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES))
-    if not known or flags & ~1:
-        return CONTINUE  # E2BIG, EINVAL, or what takes no privilege
+    if not known or (not flags & ~1 and not _is_valid(policy, priority)):
+        return CONTINUE  # E2BIG, EINVAL
+    outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
+    if outcome is not CONTINUE or flags & ~1:
+        return outcome  # or it takes no privilege
     whole = policy | (RESET_ON_FORK if flags & 1 else 0)
     if policy in REAL_TIME:
         return _set_policy(call, tid, whole, priority)
-    if policy not in _NORMAL or priority:
-        return CONTINUE
     lower = policy != SCHED_IDLE and _is_lower(call, tid, nice)
     if lower and not call.creds.capable(CAP_SYS_NICE):
         return Fail(EPERM)

@@ -21,7 +21,7 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "spacefuzz", "errors", "probe")
+PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "privfuzz", "spacefuzz", "errors", "probe")
 ON_FILES = ("filefuzz", "flagfuzz")
 VARIANTS: dict[str, list[str]] = {
     "native": [],
@@ -41,6 +41,8 @@ NO_SET_ID = [
     "unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o nosuid,mode=755 none "$0/nosuid" && exec "$@"',
 ]  # fmt: skip
 """execfuzz: with a directory of the work directory, which is the next word, on a mount without set-id bits."""
+APART = ["unshare", "--ipc", "--uts"]
+"""privfuzz: it makes objects for all, and gives the host names."""
 EXEC_MODES = ("open", "strict")
 SINGLE_MAPPING = ["unshare", "--user", "--map-root-user"]
 
@@ -193,6 +195,8 @@ class Oracle:
             argv += [str(case.seed), work, self._mask]
         elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
+        elif case.program == "privfuzz":
+            argv = [*prefix, *APART, program, str(case.seed)]
         else:
             argv += [work, self.build(case.program, "static")]
         try:
@@ -242,7 +246,8 @@ class Oracle:
 
     def run_under(self, engine: str, case: Case, options: tuple[str, ...] = ()) -> Result:
         """Under the shim, in a user namespace that maps one uid and one gid."""
-        shim = [sys.executable, "-m", "remainroot", "--engine", engine, *options, "--"]
+        strict = ["--strict"] if case.program == "privfuzz" else []  # who may use an object is told only so
+        shim = [sys.executable, "-m", "remainroot", "--engine", engine, *strict, *options, "--"]
         return self._run(case, SINGLE_MAPPING + shim)
 
     def run_bare(self, case: Case) -> Result:

@@ -38,6 +38,11 @@ FLAGS = [
     runner.Case("flagfuzz", 710, "m32", base="/dev/shm"),
 ]
 
+PRIVILEGED = [
+    *(runner.Case("privfuzz", seed) for seed in range(900, 903)),
+    runner.Case("privfuzz", 910, "m32"),
+]
+
 ERRORS = [runner.Case("errors", seed, variant, mode="lax") for seed, variant in ((0, "native"), (3, "m32"))]
 
 # What the probe finds that does not hold under the shim, exactly: a fact that begins to hold must leave its set.
@@ -77,6 +82,13 @@ def test_strict_executions_as_real_root(oracle: runner.Oracle, seed: int) -> Non
 @pytest.mark.parametrize("engine", runner.ENGINES)
 @pytest.mark.parametrize("case", [*FILES, *FLAGS], ids=str)
 def test_files_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize("engine", runner.ENGINES)
+@pytest.mark.parametrize("case", PRIVILEGED, ids=str)
+def test_privileged_calls_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
     report = runner.compare(oracle, engine, case)
     assert report is None, report
 
@@ -126,7 +138,7 @@ def test_real_root_passes_every_fact(oracle: runner.Oracle, variant: str) -> Non
     assert result.status == 0
 
 
-@pytest.mark.parametrize("case", [CREDENTIALS[0], CREDENTIALS[6], *FILES[:5], EXECUTIONS[0]], ids=str)
+@pytest.mark.parametrize("case", [CREDENTIALS[0], CREDENTIALS[6], *FILES[:5], EXECUTIONS[0], PRIVILEGED[0]], ids=str)
 def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> None:
     want, again = oracle.run_oracle(case), oracle.run_oracle(case)
     assert want.status == 0
@@ -134,7 +146,7 @@ def test_the_oracle_repeats_itself(oracle: runner.Oracle, case: runner.Case) -> 
     assert runner.difference(case, "oracle", want, again) is None
 
 
-@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0], FLAGS[0], EXECUTIONS[0]], ids=str)
+@pytest.mark.parametrize("case", [CREDENTIALS[0], FILES[0], FLAGS[0], EXECUTIONS[0], PRIVILEGED[0]], ids=str)
 def test_without_the_shim_the_comparison_fails(oracle: runner.Oracle, case: runner.Case) -> None:
     report = runner.difference(case, "nothing", oracle.run_oracle(case), oracle.run_bare(case))
     assert report is not None
