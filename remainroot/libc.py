@@ -164,7 +164,7 @@ def open_path(dirfd: int, path: bytes, resolve: int, *, follow: bool = True) -> 
     """An O_PATH descriptor of `path` below `dirfd`, resolved as openat2(2)'s `resolve` says."""
     _how.flags = 0o12000000 if follow else 0o12000000 | os.O_NOFOLLOW  # O_PATH | O_CLOEXEC
     _how.resolve = resolve
-    for _ in range(16):
+    for _ in range(1000):  # somebody mounts or renames something meanwhile; a namespace's mounts come in rows
         fd: int = _syscall(_openat2_number, c_int(dirfd), path, _how_ref, _how_size)
         if fd >= 0:
             return fd

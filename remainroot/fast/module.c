@@ -86,7 +86,8 @@ static PyObject *open_path(PyObject *module, PyObject *args, PyObject *kwargs)
 		return NULL;
 	how.flags |= follow ? 0 : O_NOFOLLOW;
 	how.resolve = resolve;
-	for (int attempt = 0; attempt < 16; attempt++) {
+	/* Whoever mounts or renames something meanwhile makes some resolutions fail; a namespace's mounts come in rows. */
+	for (int attempt = 0; attempt < 1000; attempt++) {
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 		if (fd >= 0 || errno != EAGAIN)
 			break;

@@ -163,4 +163,13 @@ __attribute__((format(printf, 2, 3))) static long show_id(long r, const char *fm
 }
 
 #define BAD_POINTER ((void *)16L)
+
+/* openat2(2): whoever mounts or renames something meanwhile, be it elsewhere on the machine, makes some of them EAGAIN. */
+static inline long open_how(int dirfd, const char *path, const void *how, unsigned long size)
+{
+    long fd = -EAGAIN;
+    for (int tries = 0; fd == -EAGAIN && tries < 1000; tries++)
+        fd = sc4(437, dirfd, path, how, size);
+    return fd;
+}
 #endif

@@ -189,6 +189,8 @@ static int call_openat2(int i)
         {{O_RDWR | O_CREAT, 0640, 64, 0}, 24, "bad resolve"}, {{O_PATH | O_CREAT, 0, 0, 0}, 24, "PATH|CREAT"},
         {{O_RDWR | O_TMPFILE, 0640, 0, 0}, 24, "TMPFILE"}, {{O_RDWR | O_CREAT | O_DIRECTORY, 0640, 0, 0}, 24, "CREAT|DIRECTORY"},
         {{O_RDWR | O_CREAT | (1ull << 40), 0640, 0, 0}, 24, "CREAT|1<<40"},
+        {{O_RDWR | O_CREAT, 0640, 1, 0}, 24, "CREAT NO_XDEV"}, {{O_RDWR | O_CREAT | O_EXCL, 0640, 8, 0}, 24, "EXCL BENEATH"},
+        {{O_RDWR | O_CREAT, 0600, 4, 0}, 24, "CREAT NO_SYMLINKS"},
     };
     for (int k = i / N(PATHS); k < N(HOW); k += N(HOW)) {
         if (is_device(named) || names(named, "/proc/self/fd/53"))
@@ -196,7 +198,7 @@ static int call_openat2(int i)
         static char area[6000];
         memset(area, 0, sizeof area);
         memcpy(area, &HOW[k].how, sizeof HOW[k].how);
-        long fd = show_ok(sc4(437, AT_FDCWD, named, area, HOW[k].size), "openat2(%s, %s)", shown(named), HOW[k].name);
+        long fd = show_ok(open_how(AT_FDCWD, named, area, (unsigned long)HOW[k].size), "openat2(%s, %s)", shown(named), HOW[k].name);
         if (is_error(fd))
             return 0;
         sc1(__NR_close, fd);
@@ -204,7 +206,7 @@ static int call_openat2(int i)
     }
     return 0;
 }
-static int count_openat2(void) { return N(PATHS) * 22; }
+static int count_openat2(void) { return N(PATHS) * 25; }
 
 /* ------------------------------------------------------------------------------------------------ owners and modes */
 

@@ -117,9 +117,12 @@ static void op_create(void)
     } else
 #endif
     if (one_in(6)) {
-        uint64_t open_how[3] = {(unsigned)how | O_CREAT | O_NONBLOCK | O_CLOEXEC, mode & 07777, 0};
-        fd = sc4(437 /* openat2 */, dirfd, path, open_how, sizeof open_how);
-        show_ok(fd, "openat2(%s, %s, %x, %o)", at, shown(path), how, mode);
+        static const unsigned RESOLVE[] = {0, 0, 1 /* NO_XDEV */, 2 /* NO_MAGICLINKS */, 4 /* NO_SYMLINKS */, 8 /* BENEATH */};
+        uint64_t wanted[3] = {(unsigned)how | O_CREAT | O_NONBLOCK | O_CLOEXEC, mode & 07777, PICK(RESOLVE)};
+        if (wanted[2])
+            wanted[1] &= 0777; /* set-id bits are kept of what a supervisor makes itself */
+        fd = open_how(dirfd, path, wanted, sizeof wanted);
+        show_ok(fd, "openat2(%s, %s, %x, %o, %x)", at, shown(path), how, mode, (unsigned)wanted[2]);
     } else {
         fd = sc4(__NR_openat, dirfd, path, how | O_CREAT | O_NONBLOCK | O_CLOEXEC, mode);
         show_ok(fd, "openat(%s, %s, %x, %o)", at, shown(path), how, mode);
@@ -237,7 +240,7 @@ static void op_link(void)
 static void op_rename(void)
 {
     const char *at, *from = random_path(), *to = random_path();
-    int dirfd = random_dirfd(&at), flags = one_in(3) ? (one_in(2) ? 1 : 2) : 0;
+    int dirfd = random_dirfd(&at), flags = one_in(3) ? 1 + (int)rnd(3) * 3 / 2 : 0; /* NOREPLACE, EXCHANGE, WHITEOUT */
 #ifdef __NR_rename
     if (dirfd == AT_FDCWD && !flags && one_in(2))
         show(sc2(__NR_rename, from, to), "rename(%s, %s)", shown(from), shown(to));
@@ -246,6 +249,8 @@ static void op_rename(void)
         show(sc5(__NR_renameat2, dirfd, from, AT_FDCWD, to, flags), "renameat2(%s, %s, %s, %d)", at, shown(from),
              shown(to), flags);
     look(AT_FDCWD, to, 0);
+    if (flags == 4)
+        look(dirfd, from, 0);
 }
 
 static void op_remove(void)
