@@ -164,8 +164,10 @@ class Place:
         shim = [*MAPPED, self.remainroot, "--engine", self.engine, "--store"]
         if way == "remainroot root":
             return [[*shim, "memory", "--strict", "--", *test]]
-        owners = Path(f"{out}.db")
-        owners.unlink(missing_ok=True)
+        # Of this suite alone: what another has left running still has its own open.
+        owners = self.place / f"{suite.name}.owners"
+        for end in ("", "-wal", "-shm"):
+            Path(f"{owners}{end}").unlink(missing_ok=True)
         shim.append(f"durable:{owners}")
         return [[*shim, "--", *give], [*shim, "--strict", "--user", "1000:1000", "--", *test]]
 

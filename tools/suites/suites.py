@@ -193,14 +193,14 @@ done
 """
 _STRESSORS = (
     "access affinity aio alarm bind-mount cap chattr chdir chmod chown chroot clock clone close copy-file cyclic "
-    "daemon dev-shm dir dnotify dup env epoll eventfd exit-group fallocate fanotify fcntl fiemap fifo file- "
-    "ioctl filename flock fork fpunch fsize fstat full futex get getdent handle hdd hrtimers inode-flags inotify "
-    "io-uring ioprio itimer kcmp key kill landlock lease locka lockf lockofd memfd mknod mlock mq msg mutex "
-    "netlink-proc netlink-task nice null open personality pidfd pipe poll prctl pthread ptrace pty quota race-sched "
-    "rename resched rlimit schedpolicy seal seccomp sem sem-sysv sendfile session set shm shm-sysv sigabrt sigchld "
-    "sigfd sigfpe sigio signal signest sigpending sigpipe sigq sigrt sigsegv sigsuspend sigtrap sleep sock "
-    "sockabuse sockfd sockmany sockpair spawn splice switch sync-file tee timer timerfd touch udp unshare "
-    "usersyscall utime vfork vforkmany vm-rw vm-splice wait xattr zombie"
+    "daemon dev-shm dir dnotify dup env epoll eventfd exit-group fallocate fanotify fcntl fiemap fifo file-ioctl "
+    "filename flock fork fpunch fsize fstat full futex get getdent handle hdd hrtimers inode-flags inotify io-uring "
+    "ioprio itimer kcmp key kill landlock lease locka lockf lockofd memfd mknod mlock mq msg netlink-proc "
+    "netlink-task nice null open personality pidfd pipe poll prctl pthread ptrace pty quota race-sched rename "
+    "resched rlimit schedpolicy seal seccomp sem sem-sysv sendfile session set shm shm-sysv sigabrt sigchld sigfd "
+    "sigfpe sigio signal signest sigpending sigpipe sigq sigrt sigsegv sigsuspend sigtrap sleep sock sockabuse "
+    "sockfd sockmany sockpair spawn splice switch sync-file tee timer timerfd touch udp unshare usersyscall utime "
+    "vfork vforkmany vm-rw vm-splice wait xattr zombie"
 )
 # One that cannot run here says so, and ends as if it had.
 _STRESS = f"""{_EACH}{_AFRESH}
