@@ -35,8 +35,8 @@ bench-quick:
 bench-scale:
 	$(PYTHON) bench/scale.py
 
-# The test suites of coreutils, tar, git, CPython, systemd and others, as real root and user and under --strict: more than
-# an hour, as root. pjdfstest, too, with PJDFSTEST=DIRECTORY of its sources. Writes doc/SUITES.md.
+# The test suites of coreutils, tar, git, CPython, systemd, Go, perl and others, as real root and user and under --strict:
+# more than two hours, as root. pjdfstest, too, with PJDFSTEST=DIRECTORY of its sources. Writes doc/SUITES.md.
 suites: $(VENV)/installed
 	$(PYTHON) tools/suites/run.py
 

@@ -48,6 +48,8 @@ REASONS: dict[str, dict[str, str]] = {
         "quota": _REFUSED,
         "userfaultfd": _REFUSED,
     },
+    "perl": {"POSIX.sigaction 34": "Who sent a signal with kill(2) is told as the real id."},
+    "rsync": {"daemon-chroot-acl": _INNER},
     "coreutils": {
         "tests/cp/cross-dev-symlink": _LOOP,
         "tests/df/over-mount-device": _LOOP,

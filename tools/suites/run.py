@@ -88,6 +88,22 @@ class Place:
             apt("update", sources=self._sources)
         return self._sources
 
+    def _fetch(self, name: str, to: Path) -> None:
+        """Debian's source package: the newest, or, where the mirror has lost that, another version that is listed."""
+        lists = ["-o", f"Dir::Etc::sourceparts={self.sources()}", "-o", "Dir::Etc::sourcelist=/dev/null"]
+        lists += ["-o", f"Dir::State::lists={self.sources()}/lists"]
+        ask = ["apt-cache", *lists, "showsrc", name]
+        shown = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+        versions = re.findall(r"(?m)^Version: (.*)$", shown)
+        for wanted in (name, *(f"{name}={version}" for version in versions)):
+            try:
+                apt("source", wanted, sources=self.sources(), cwd=to)
+            except subprocess.CalledProcessError:
+                say(f"{wanted}: not to be had")
+            else:
+                return
+        raise SystemExit(f"{name}: no sources")
+
     def build(self, suite: Suite) -> Path:
         """The built tree, which stays for the next time."""
         built = self.place / "built" / suite.name
@@ -99,7 +115,7 @@ class Place:
             fetched = self.place / "source" / suite.name
             shutil.rmtree(fetched, ignore_errors=True)
             fetched.mkdir(parents=True)
-            apt("source", suite.source, sources=self.sources(), cwd=fetched)
+            self._fetch(suite.source, fetched)
             next(path for path in fetched.iterdir() if path.is_dir()).rename(tree)
         elif suite.given:
             shutil.copytree(os.environ[suite.given], tree, symlinks=True)

@@ -116,6 +116,33 @@ def _programs(_tree: Path, out: Path) -> Results:
     return results
 
 
+def _go(_tree: Path, out: Path) -> Results:
+    """What `go test -v` prints of each test of each package."""
+    words = {"PASS": PASS, "SKIP": SKIP}
+    results: Results = {}
+    for path in sorted(out.glob("*.go")):
+        text = path.read_text(errors="replace")
+        for word, name in re.findall(r"--- (PASS|FAIL|SKIP): (\S+) \(", text):
+            results[f"{path.stem}.{name}"] = words.get(word, FAIL)
+        results[path.stem] = PASS if re.search(r"^PASS\Z", text.rstrip(), re.MULTILINE) else FAIL
+    return results
+
+
+def _rsync(_tree: Path, out: Path) -> Results:
+    words = {"PASS": PASS, "SKIP": SKIP}
+    found = re.findall(r"^(PASS|FAIL|SKIP|ERROR) +(\S+)", (out / "log").read_text(errors="replace"), re.MULTILINE)
+    return {test: words.get(word, FAIL) for word, test in found}
+
+
+def _ruby(_tree: Path, out: Path) -> Results:
+    """A line for each test, and below it what was wrong, or why it was skipped."""
+    text = (out / "log").read_text(errors="replace")
+    results: Results = {}
+    for name, rest in re.findall(r"^\[ *\d+/\d+\] (\S+) = .*\n\n?(?: +\d+\) (\w+):)?", text, re.MULTILINE):
+        results[name] = {"": PASS, "Skipped": SKIP}.get(rest, FAIL)
+    return results
+
+
 _CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
 # What goes by VSOCK or CAN waits for a peer on some machines.
 _REGRTEST = (
@@ -143,6 +170,78 @@ each() {
   printf '\\nstatus %d\\n' $? >>"$to"
 }
 """
+
+_GO = "archive/tar io/fs io/ioutil net os os/exec os/signal os/user path/filepath syscall"
+# Without the C library, as most Go programs are, and with it.
+_GO_BUILD = f"""
+set -e
+export GOCACHE="$PWD/cache"
+cp -aL "$(go env GOROOT)/src" .
+rm -r src/cmd
+for package in {_GO}; do
+  for cgo in 0 1; do CGO_ENABLED=$cgo go test -c -o "$(echo "$package" | tr / .).$cgo" "$package"; done
+done
+rm -r cache
+"""
+# Of net what is about sockets of this machine: the rest asks names of the world.
+_GO_RUN = f"""
+top=$PWD
+export GOCACHE="$out/cache"
+for package in {_GO}; do
+  cd "$top/src/$package"
+  only=. && [ $package = net ] && only='Unix|File|Listen|Packet|Splice|Sendfile|Cred|Close'
+  for cgo in 0 1; do
+    name=$(echo "$package" | tr / .).$cgo
+    "$top/$name" -test.v -test.timeout 300s -test.run "$only" </dev/null >"$out/$name.go" 2>&1
+  done
+done
+"""
+
+_RSYNC_HELPERS = (
+    "tls getgroups getfsdev testrun trimslash t_unsafe wildtest simdtest t_secure_relpath t_chmod_secure"
+)
+
+# perl's own modules stand where its tests look for them.
+_PERL_BUILD = """
+set -e
+for directory in /usr/share/perl/5.36 /usr/lib/x86_64-linux-gnu/perl/5.36 /usr/lib/x86_64-linux-gnu/perl-base; do
+  cp -aL "$directory/." lib
+done
+ln -s /usr/bin/perl t/perl
+"""
+_PERL_OP = (
+    "alarm chdir die_exit exec filetest filetest_t fork getpid getppid glob groups kill0 lfs magic mkdir setpgrpstack "
+    "sigdispatch sselect stat stat_errors sysio taint time unlink"
+)
+_PERL_MODULES = (
+    "cpan/Archive-Tar cpan/File-Path cpan/File-Temp cpan/IPC-SysV cpan/Socket ext/File-Find ext/IPC-Open3 ext/POSIX"
+)
+_PERL = f"""
+top=$PWD
+run() {{ timeout 120 perl "$@" </dev/null >"$out/$name.tap" 2>/dev/null; }}
+cd "$top/t"
+for test in {_PERL_OP}; do name=op.$test; run -I../lib op/$test.t; done
+for test in io/*.t; do name=io.$(basename $test .t); run -I../lib $test; done
+for test in ../lib/filetest.t ../lib/File/*.t ../lib/User/*.t; do
+  name=lib.$(basename $test .t); run -I../lib $test
+done
+for module in {_PERL_MODULES}; do
+  cd "$top/$module"
+  for test in t/*.t; do name=$(basename $module).$(basename $test .t); run -I"$top/lib" -Ilib $test; done
+done
+"""
+
+_RUBY = (
+    "ruby/test_process.rb ruby/test_file.rb ruby/test_file_exhaustive.rb ruby/test_io.rb ruby/test_dir.rb etc "
+    "fileutils socket pathname test_tempfile.rb test_tmpdir.rb test_pty.rb"
+)
+_RUBY_RUN = (
+    "ruby3.1 -I. test/runner.rb -v --color=never --tty=no --test-order=alpha --ruby=/usr/bin/ruby3.1 "
+    + " ".join(f"test/{name}" for name in _RUBY.split())
+    + ' >"$out/log" 2>&1'
+)
+# Debian has no package of ruby's test extensions: one is asked for, and hardly used.
+_RUBY_BUILD = "mkdir -- -test-; echo 'module Bug; module File; module Stat; end; end; end' >./-test-/file.rb"
 
 _KSELFTEST = (
     "acct cachestat capabilities clone3 core exec fchmodat2 filesystems filesystems/statmount ipc kcmp landlock "
@@ -261,6 +360,22 @@ SUITES = [
     Suite(
         "stress-ng", f"for a second each, verified: {_STRESSORS.replace(' ', ', ')}", _STRESS, _programs,
         packages=("stress-ng",),
+        "go", f"the standard library's {_GO.replace(' ', ', ')}, each with and without the C library", _GO_RUN, _go,
+        packages=("golang-go", "gcc", "libc6-dev"), build=_GO_BUILD,
+    ),
+    Suite(
+        "rsync", "all", './runtests.sh >"$out/log" 2>&1', _rsync,
+        source="rsync", packages=("gcc", "g++", "make", "libacl1-dev", "libattr1-dev", "libpopt-dev"),
+        build="./configure -q --disable-md2man --disable-openssl --disable-xxhash --disable-zstd --disable-lz4 && "
+        f"make -s -j2 rsync {_RSYNC_HELPERS}",
+    ),
+    Suite(
+        "perl", f"t/op/{{{', '.join(_PERL_OP.split())}}}, t/io, lib/{{filetest, File, User}}, "
+        f"{_PERL_MODULES.replace(' ', ', ')}", _PERL, _tap, source="perl", packages=("perl",), build=_PERL_BUILD,
+    ),
+    Suite(
+        "ruby", f"test/{{{', '.join(_RUBY.split())}}}", _RUBY_RUN, _ruby, source="ruby3.1", packages=("ruby3.1",),
+        build=_RUBY_BUILD,
     ),
     Suite(
         "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, _tap, given="PJDFSTEST",
