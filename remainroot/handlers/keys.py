@@ -62,10 +62,10 @@ def _persistent(call: Call, uid: int) -> int:
 def _get_persistent(call: Call) -> Outcome:
     """keyctl_get_persistent(3): EPERM for the keyring of a user that is not the caller, without CAP_SETUID."""
     creds = call.creds
-    uid = call.unsigned(1)
+    uid = creds.namespace.uids.named(call.unsigned(1))
     if uid == _OWN:
         uid = creds.uid
-    elif uid not in (creds.uid, creds.euid) and not creds.capable(CAP_SETUID):
+    elif uid not in (creds.uid, creds.euid) and not creds.capable_inside(CAP_SETUID):
         return Fail(EPERM)
     if uid == 0 and not call.world.settings.whole_identity:
         return CONTINUE

@@ -49,7 +49,6 @@ REASONS: dict[str, dict[str, str]] = {
         "userfaultfd": _REFUSED,
     },
     "perl": {"POSIX.sigaction 34": "Who sent a signal with kill(2) is told as the real id."},
-    "rsync": {"daemon-chroot-acl": _INNER},
     "coreutils": {
         "tests/cp/cross-dev-symlink": _LOOP,
         "tests/df/over-mount-device": _LOOP,

@@ -360,6 +360,8 @@ SUITES = [
     Suite(
         "stress-ng", f"for a second each, verified: {_STRESSORS.replace(' ', ', ')}", _STRESS, _programs,
         packages=("stress-ng",),
+    ),
+    Suite(
         "go", f"the standard library's {_GO.replace(' ', ', ')}, each with and without the C library", _GO_RUN, _go,
         packages=("golang-go", "gcc", "libc6-dev"), build=_GO_BUILD,
     ),
