@@ -53,6 +53,19 @@ def test_automake_and_the_commands_in_it(suites: Any, tmp_path: Path) -> None:
     assert suites._commands(tmp_path, tmp_path) == expected
 
 
+def test_libcap(suites: Any, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(
+        "one\n== ./cap_test: 0\nEXPECT SUCCESS: TEST: ./capsh --print\nUid\nPASSED\n"
+        "EXPECT FAILURE: TEST: ./capsh --keep=1\nno\nFAILED\n[WHICH MEANS A PASS!]\n"
+        "EXPECT FAILURE: TEST: ./capsh --uid=1\nPASSED\nUndesired result - aborting\n== ./quicktest.sh: 1\n",
+        encoding="ascii",
+    )
+    assert suites._libcap(tmp_path, tmp_path) == {
+        "./cap_test": "passed", "./quicktest.sh": "failed", "quicktest 01 ./capsh --print": "passed",
+        "quicktest 02 ./capsh --keep=1": "passed", "quicktest 03 ./capsh --uid=1": "failed",
+    }  # fmt: skip
+
+
 def test_autotest(suites: Any, tmp_path: Path) -> None:
     log = "  1: one   ok\n  2: same  skipped (s.at:30)\n  3: same  FAILED (s.at:40)\n## 238 tests\n"
     (tmp_path / "log").write_text(log, encoding="ascii")
@@ -116,6 +129,6 @@ def test_no_results_are_an_error(runner: Any) -> None:
 
 def test_every_suite_is_in_the_document_with_its_table() -> None:
     text = (TOOLS.parent.parent / "doc" / "SUITES.md").read_text(encoding="utf-8")
-    for name in ("cpython", "coreutils", "tar", "git", "acl", "attr"):
+    for name in ("cpython", "coreutils", "tar", "git", "acl", "attr", "libcap", "psutil"):
         assert text.count(f"| {name} | root |") == text.count(f"| {name} | user |") == 1
     assert "Unexplained" not in text

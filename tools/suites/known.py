@@ -57,6 +57,11 @@ REASONS: dict[str, dict[str, str]] = {
         "tests/rm/empty-immutable-skip": _FLAG,
         "tests/tail-2/append-only": _FLAG,
     },
+    "psutil": {
+        "psutil.tests.test_linux.TestProcessAgainstStatus.test_num_ctx_switches": (
+            "It counts how often it waits between two looks at files, and a look is a call that waits for its answer."
+        ),
+    },
 }
 
 

@@ -143,6 +143,17 @@ def _ruby(_tree: Path, out: Path) -> Results:
     return results
 
 
+def _libcap(_tree: Path, out: Path) -> Results:
+    """How each program ended, and what each line of quicktest.sh made of capsh: the first wrong one ends it."""
+    log = (out / "log").read_text(errors="replace")
+    ended = re.findall(r"^== (.*): (\d+)$", log, re.MULTILINE)
+    results = {program: PASS if status == "0" else FAIL for program, status in ended}
+    tries = re.findall(r"^EXPECT (SUCC|FAIL)\w+: TEST: (.*)\n(?s:.*?)^(PASS|FAIL)ED$", log, re.MULTILINE)
+    for number, (wanted, line, got) in enumerate(tries, 1):
+        results[f"quicktest {number:02} {line}"] = PASS if (wanted == "SUCC") == (got == "PASS") else FAIL
+    return results
+
+
 _CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
 # What goes by VSOCK or CAN waits for a peer on some machines.
 _REGRTEST = (
@@ -161,6 +172,44 @@ _GIT = (
 
 _TAR_KEYWORDS = "extract xattrs acls owner map mode"
 _TAR = f"make -s check TESTSUITEFLAGS='{' '.join(f'-k {word}' for word in _TAR_KEYWORDS.split())}' >\"$out/log\""
+
+_LIBCAP_BUILD = """
+set -e
+make -s GOLANG=no PAM_CAP=yes DYNAMIC=no all
+make -s -C tests DYNAMIC=no psx_test libcap_psx_test uns_test libcap_launch_test libcap_psx_launch_test noop
+make -s -C libcap cap_test
+make -s -C pam_cap test_pam_cap
+make -s -C progs DYNAMIC=no tcapsh-static
+cp tests/uns_test progs
+"""
+_LIBCAP = """
+run() { cd "$top/$1"; shift; echo exit | timeout 100 "$@"; echo "== $*: $?"; }
+top=$PWD
+{
+    run libcap ./cap_test
+    for test in psx_test libcap_psx_test uns_test libcap_launch_test libcap_psx_launch_test; do run tests ./$test; done
+    run progs ./quicktest.sh
+    run pam_cap ./test_pam_cap
+    while read -r arguments; do run pam_cap ./test_pam_cap $arguments; done <<-END
+	root 0x0 0x0 0x0 config=./capability.conf
+	root 0x0 0x0 0x0 config=./sudotest.conf
+	alpha 0x0 0x0 0x0 config=./capability.conf
+	alpha 0x0 0x1 0x80 config=./sudotest.conf
+	beta 0x0 0x1 0x0 config=./sudotest.conf
+	gamma 0x0 0x0 0x81 config=./sudotest.conf
+	delta 0x41 0x80 0x41 config=./sudotest.conf
+	END
+} >"$out/log" 2>&1
+"""
+
+# What looks at every process of the machine, or at its counters, or takes pids to ascend, is left out.
+_PSUTIL_LEFT_OUT = "FetchAllProcesses or SystemCPUStats or test_issue_687 or test_cmdline"
+_PSUTIL = "connections contracts linux misc posix process system testutils unicode"
+_PSUTIL_RUN = (
+    '/usr/bin/python3 -m pytest -q -p no:cacheprovider --junit-xml "$out/results.xml" '
+    f'-k "not ({_PSUTIL_LEFT_OUT})" '
+    + " ".join(f"psutil/tests/test_{name}.py" for name in _PSUTIL.split())
+)
 
 # each NAME SECONDS COMMAND [ARGUMENT...]: what it prints, and how it ends.
 _EACH = """
@@ -346,6 +395,14 @@ SUITES = [
     Suite(
         "attr", "all", "make -s -k check", _commands, source="attr", packages=("gcc", "make", "libtool"),
         build="./configure -q && make -s -j2 && make -s check TESTS=",
+    ),
+    Suite(
+        "libcap", "all but what is in Go, quicktest.sh line by line", _LIBCAP, _libcap, source="libcap2",
+        packages=("gcc", "make", "libc6-dev", "libpam0g-dev", "gperf"), build=_LIBCAP_BUILD,
+    ),
+    Suite(
+        "psutil", f"test_{{{', '.join(_PSUTIL.split())}}}", _PSUTIL_RUN, _junit,
+        packages=("python3-psutil", "python3-pytest"), build="cp -r /usr/lib/python3/dist-packages/psutil .",
     ),
     Suite(
         "kselftest", f"of the kernel's own: {_KSELFTEST.replace(' ', ', ')}", _KSELFTEST_RUN, _programs,
