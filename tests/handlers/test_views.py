@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 
 import pytest
 
 from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import as_real_root, bare, under
-from tests.launching import ENGINES, remainroot
+from tests.launching import ENGINES, remainroot, start
 
 SCENARIOS = (
     "status", "status_of_others", "status_of_threads", "owners_of_tasks", "descriptors", "id_maps", "realtime_limit",
@@ -53,6 +55,22 @@ def test_traced_programs_as_real_root() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_shim_it_is_not_so(scenario: str) -> None:
     assert bare(scenario) != as_real_root(scenario)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tasks_of_another_run_are_strangers(engine: str) -> None:
+    """Who outside is nobody that is mapped is shown as root, and is root's to signal."""
+    drop = "setpriv --reuid=%d --regid=%d --clear-groups"
+    with start("--", "sh", "-c", f"exec {drop % (33, 33)} sh -c 'echo $$; exec sleep 60'") as other:
+        assert other.stdout
+        pid = int(other.stdout.readline())
+        try:
+            look = f"stat -c %u /proc/{pid}"
+            script = f"{look}; {drop % (42, 42)} sh -c '{look}; kill -0 {pid} || echo no'"
+            shown = remainroot("--engine", engine, "--", "sh", "-c", script)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+    assert shown.stdout.split() == ["0", "0", "no"]
 
 
 @pytest.mark.oracle
