@@ -74,26 +74,26 @@ def _may_write(creds: Credentials, namespace: Namespace, kind: str) -> bool:
 
 
 def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
-    """An open, to write, of what may be such a file of a namespace made inside; None if the kernel is to open it.
+    """An open, to write, of what may be such a file; None if the kernel is to open it: it is not of one made inside.
 
     EACCES for setgroups without CAP_SYS_ADMIN in there. Whose write would be refused whatever it says (EPERM) is given
     a file of which the kernel says so: our own map.
     """
     world = call.world
-    tid, name = _whose(call, dirfd, index, flags) if world.tasks.nested else (0, b"")
-    namespace = world.tasks.state(tid).creds.namespace if tid else INITIAL
+    tid, name = (0, b"") if world.tasks.untouched else _whose(call, dirfd, index, flags)
+    if not tid:
+        return None
+    namespace, creds = world.tasks.state(tid).creds.namespace, call.creds
+    admin = creds.capable_in(CAP_SYS_ADMIN, namespace)
+    if name == SETGROUPS and not admin:
+        return Fail(EACCES)
     if namespace is INITIAL:
         return None
-    creds = call.creds
     call.check()
-    admin = creds.capable_in(CAP_SYS_ADMIN, namespace)
-    if name == SETGROUPS:
-        if not admin:
-            return Fail(EACCES)
-    elif not admin or not _may_write(creds, namespace, KINDS[name]):
-        given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
-        return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
-    else:
+    if name != SETGROUPS:
+        if not admin or not _may_write(creds, namespace, KINDS[name]):
+            given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
+            return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
         _map_really(call, tid, name)
     if world.id_maps is None:
         world.id_maps = IdMapFiles()

@@ -50,6 +50,7 @@ SCRIPTS = {
             stat -c %u:%g / /etc/passwd; touch own; stat -c %u:%g own; chown 42 own; setpriv --reuid 5 true; echo $?'
         stat -c %u:%g own""",
     "one's own id": "unshare --map-current-user sh -c 'id; cat /proc/self/uid_map; grep Cap /proc/self/status'",
+    "setgroups outside": "echo deny >/proc/self/setgroups; cat /proc/self/setgroups",
     "no map": "unshare --user sh -c 'id; touch own; stat -c %u:%g own; cat /proc/self/uid_map'; stat -c %u:%g own",
     "one in another": "unshare -r unshare -r unshare -r sh -c 'id; cat /proc/self/uid_map; touch own; stat -c %u own'",
     "a file system": """
@@ -122,5 +123,5 @@ def test_newuidmap_maps_many(place: Path, engine: str) -> None:
 def test_an_id_map_written_twice_is_refused(place: Path) -> None:
     script = "unshare -r sh -c 'cd /proc/self; echo 0 0 1 >uid_map; echo deny >setgroups; cat uid_map'"
     real = printed([*USER], script, place / "real")
-    assert "Operation not permitted" in real[1]
+    assert real[1].count("error") == 2
     assert printed([*PLACE, *REMAINROOT[:-1], "notify", "--", *USER], script, place / "fake") == real
