@@ -134,15 +134,6 @@ def _rsync(_tree: Path, out: Path) -> Results:
     return {test: words.get(word, FAIL) for word, test in found}
 
 
-def _ruby(_tree: Path, out: Path) -> Results:
-    """A line for each test, and below it what was wrong, or why it was skipped."""
-    text = (out / "log").read_text(errors="replace")
-    results: Results = {}
-    for name, rest in re.findall(r"^\[ *\d+/\d+\] (\S+) = .*\n\n?(?: +\d+\) (\w+):)?", text, re.MULTILINE):
-        results[name] = {"": PASS, "Skipped": SKIP}.get(rest, FAIL)
-    return results
-
-
 def _libcap(_tree: Path, out: Path) -> Results:
     """How each program ended, and what each line of quicktest.sh made of capsh: the first wrong one ends it."""
     log = (out / "log").read_text(errors="replace")
@@ -279,18 +270,6 @@ for module in {_PERL_MODULES}; do
   for test in t/*.t; do name=$(basename $module).$(basename $test .t); run -I"$top/lib" -Ilib $test; done
 done
 """
-
-_RUBY = (
-    "ruby/test_process.rb ruby/test_file.rb ruby/test_file_exhaustive.rb ruby/test_io.rb ruby/test_dir.rb etc "
-    "fileutils socket pathname test_tempfile.rb test_tmpdir.rb test_pty.rb"
-)
-_RUBY_RUN = (
-    "ruby3.1 -I. test/runner.rb -v --color=never --tty=no --test-order=alpha --ruby=/usr/bin/ruby3.1 "
-    + " ".join(f"test/{name}" for name in _RUBY.split())
-    + ' >"$out/log" 2>&1'
-)
-# Debian has no package of ruby's test extensions: one is asked for, and hardly used.
-_RUBY_BUILD = "mkdir -- -test-; echo 'module Bug; module File; module Stat; end; end; end' >./-test-/file.rb"
 
 _KSELFTEST = (
     "acct cachestat capabilities clone3 core exec fchmodat2 filesystems filesystems/statmount ipc kcmp landlock "
@@ -431,10 +410,6 @@ SUITES = [
     Suite(
         "perl", f"t/op/{{{', '.join(_PERL_OP.split())}}}, t/io, lib/{{filetest, File, User}}, "
         f"{_PERL_MODULES.replace(' ', ', ')}", _PERL, _tap, source="perl", packages=("perl",), build=_PERL_BUILD,
-    ),
-    Suite(
-        "ruby", f"test/{{{', '.join(_RUBY.split())}}}", _RUBY_RUN, _ruby, source="ruby3.1", packages=("ruby3.1",),
-        build=_RUBY_BUILD,
     ),
     Suite(
         "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, _tap, given="PJDFSTEST",
