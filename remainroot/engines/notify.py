@@ -24,7 +24,6 @@ from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.base import Engine
 from remainroot.engines.listener import listen, take_listener
-from remainroot.engines.seized import Execution, Loan
 from remainroot.kernel import Seize
 from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
 from remainroot.tasks import thread_group
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from remainroot.engines.base import Answer, Watcher
     from remainroot.engines.prepared import Prepared
+    from remainroot.engines.seized import Execution, Loan
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
@@ -382,6 +382,8 @@ class NotifyEngine(Engine):
                 self.world.tasks.set_process(tid, outcome.state)
             self._send(0, 0, _FLAG_CONTINUE)
             return
+        from remainroot.engines.seized import Execution
+
         self._see_through(Execution(tid, tgid, outcome, seize), lent=outcome.stack is not None)
 
     def _lend(self, tid: int, outcome: Lend) -> None:
@@ -396,6 +398,8 @@ class NotifyEngine(Engine):
             self.world.owe(tid, outcome.address, outcome.kept)
             self._send(0, 0, _FLAG_CONTINUE)
         else:
+            from remainroot.engines.seized import Loan
+
             self._see_through(Loan(tid, outcome, seize), lent=True)
 
     def _see_through(self, held: Execution | Loan, *, lent: bool) -> None:

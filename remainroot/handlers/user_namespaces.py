@@ -90,10 +90,12 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
     if namespace is INITIAL:
         return None
     call.check()
+    # Where there are groups setgroups(2) cannot be denied any more.
+    may = not namespace.gids.extents if name == SETGROUPS else admin and _may_write(creds, namespace, KINDS[name])
+    if not may:
+        given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
+        return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
     if name != SETGROUPS:
-        if not admin or not _may_write(creds, namespace, KINDS[name]):
-            given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
-            return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
         _map_really(call, tid, name)
     if world.id_maps is None:
         world.id_maps = IdMapFiles()
