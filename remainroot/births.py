@@ -97,6 +97,8 @@ class Births:
             st = os.fstat(fd)
             if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False
+            if birth.before is not None and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+                return True  # mounted read-only: nobody will make anything there, and no store writes to it
             self._world.store.put(fd, st, birth.owner)
             if birth.access is not None and not S_ISLNK(st.st_mode):
                 self._world.store.put_attribute(fd, st, acl.ACCESS, birth.access)

@@ -16,7 +16,7 @@ from remainroot.credentials import CAP_CHECKPOINT_RESTORE, CAP_FOWNER, CAP_SYS_A
 from remainroot.dispatch import Refused, equals, guards, has_bits
 from remainroot.handlers.peers import levels
 from remainroot.handlers.searching import searches
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, fs_type
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, PAGE, fs_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ _SET_TID, _CLONE_ARGS = 64, 80
 @guards("clone3")
 def clone3(call: Call) -> None:
     """As `clone`, with the flags in memory; to choose a pid takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN."""
+    if call.ptr(1) > PAGE:
+        return  # E2BIG
     arguments = call.read(call.ptr(0), min(call.ptr(1), _CLONE_ARGS))
     _new(call, int.from_bytes(arguments[:8], "little"), _ANY | _NEWTIME)
     if len(arguments) == _CLONE_ARGS:
@@ -177,11 +179,11 @@ def _join(call: Call, kinds: int) -> None:
 
 @guards("setns")
 def setns(call: Call) -> None:
-    """setns(2) takes CAP_SYS_ADMIN, of a mount namespace also CAP_SYS_CHROOT."""
+    """setns(2) takes CAP_SYS_ADMIN, of a mount namespace also CAP_SYS_CHROOT; a user namespace gives them, too."""
     name = f"/proc/{call.tid}/fd/{call.signed(0)}"
     target, wanted = os.readlink(name), call.unsigned(1)
     if target.endswith("[pidfd]"):
-        if wanted and not wanted & ~(_ANY | _NEWTIME | _NEWUSER):
+        if wanted and not wanted & ~(_ANY | _NEWTIME):
             _join(call, wanted)
     elif ":[" in target and not target.startswith(("pipe:", "socket:", "anon_inode:")):
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)

@@ -55,10 +55,17 @@ SCRIPTS = {
     "one in another": "unshare -r unshare -r unshare -r sh -c 'id; cat /proc/self/uid_map; touch own; stat -c %u own'",
     "a file system": """
         unshare -rm sh -c 'mount -t tmpfs none /mnt && touch /mnt/x && mkdir /mnt/d && stat -c %u:%g /mnt /mnt/x /mnt/d
-            chown 0:0 /mnt/x && umount /mnt; echo $?'""",
+            chown 0:0 /mnt/x && umount /mnt; echo $?
+            mount -t tmpfs -o ro none /mnt && touch /mnt/x; stat -c %u:%g own; id -u'""",
     "joined": """
         unshare --user sleep 60 & while [ "$(cat /proc/$!/comm)" != sleep ]; do sleep 0.01; done
         nsenter --user --preserve-credentials --target $! sh -c 'id -u; cat /proc/self/uid_map'; echo $?
+        kill $!""",
+    "all at once": """
+        unshare --user --mount --uts sleep 60 & while [ "$(cat /proc/$!/comm)" != sleep ]; do sleep 0.01; done
+        /usr/bin/python3 -c '
+import ctypes, os, sys
+print(ctypes.CDLL(None).setns(os.pidfd_open(int(sys.argv[1])), 0x10000000 | 0x04000000), os.getuid())' $!
         kill $!""",
     "threads": """
         /usr/bin/python3 -c '
@@ -96,7 +103,8 @@ def printed(prefix: list[str], script: str, place: Path) -> tuple[str, str]:
 def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, strict: str) -> None:
     if name == "bubblewrap":
         assert shutil.which("bwrap"), "bubblewrap is missing: see tools/setup-apt.sh"
-    fake = [*PLACE, *REMAINROOT[:-1], engine, "--store=memory", *([strict] if strict else []), "--", *who]
+    store = f"--store=durable:{place}/owners.db" if strict else "--store=memory"
+    fake = [*PLACE, *REMAINROOT[:-1], engine, store, *([strict] if strict else []), "--", *who]
     assert printed(fake, SCRIPTS[name], place / "fake") == printed([*who], SCRIPTS[name], place / "real")
 
 

@@ -22,6 +22,8 @@ REASONS: dict[str, dict[str, str]] = {
     "kselftest": {
         "acct.": _REFUSED,
         "clone3.clone3_set_tid": "To choose a pid takes CAP_CHECKPOINT_RESTORE over the host's pid namespace.",
+        "net.af_unix.diag_uid": "sock_diag(7) tells the kernel's ids.",
+        "proc.proc-multiple-procfs": "It mounts proc, which in a user namespace takes a pid namespace of one's own.",
         "ipc.msgque": "It writes to /proc/sys/kernel/msg_next_id, which is the host's.",
         "landlock.fs_test: layout1.make_": "A task under Landlock makes its files itself, and no devices.",
         "landlock.fs_test: layout3_fs.": _MOUNT,
@@ -33,6 +35,10 @@ REASONS: dict[str, dict[str, str]] = {
         "splice.short_splice_read": "What is told of /proc/PID/limits is a file in memory, which splice(2) reads.",
         "timens.": "To join a time namespace takes the real CAP_SYS_ADMIN.",
         "uevent.": _EVENTS,
+    },
+    "libcap": {
+        "./quicktest.sh": "It runs uns_test.",
+        "./uns_test": "What the kernel would refuse in a write to an id map is ignored: README.md, Limits.",
     },
     "systemd": {
         "test-capability": _REFUSED,
