@@ -147,11 +147,15 @@ _SET_TID, _CLONE_ARGS = 64, 80
 """Where that and its length are in a struct clone_args, and the size of one that has it."""
 
 
+_LEAST_ARGS: Final = 64
+"""How large struct clone_args was at first: it is never less."""
+
+
 @guards("clone3")
 def clone3(call: Call) -> None:
     """As `clone`, with the flags in memory; to choose a pid takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN."""
-    if call.ptr(1) > PAGE:
-        return  # E2BIG
+    if not _LEAST_ARGS <= call.ptr(1) <= PAGE:
+        return  # EINVAL, E2BIG
     arguments = call.read(call.ptr(0), min(call.ptr(1), _CLONE_ARGS))
     _new(call, int.from_bytes(arguments[:8], "little"), _ANY | _NEWTIME)
     if len(arguments) == _CLONE_ARGS:
