@@ -44,7 +44,7 @@ def may_map(creds: Credentials, namespace: Namespace, kind: str, extents: list[E
     """Whether it may write this map. One with the parent's root, whose file capabilities count, takes CAP_SETFCAP."""
     if kind == "uids" and any(outside == 0 for _, outside, _ in extents):
         within = creds.namespace is namespace
-        if not (namespace.may_map_root if within else creds.capable_in(CAP_SETFCAP, creds.namespace)):
+        if not (namespace.may_map_root if within else creds.capable_inside(CAP_SETFCAP)):
             return False
     if may_map_any(creds, namespace, kind):
         return True

@@ -11,6 +11,7 @@ from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.kernel import write_memory
+from remainroot.namespaces import OVERFLOW
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from remainroot.store.base import Store
     from remainroot.tasks import State
     from remainroot.written import Written
-
-OVERFLOW_ID: Final = 65534
-"""What the kernel shows for an id that the user namespace does not map (/proc/sys/kernel/overflowuid)."""
 
 _MOST_OWED: Final = 64
 
@@ -109,8 +107,8 @@ class World:
         hide = settings.whole_identity
         self._hide_all = hide
         self._unknown = settings.outer if settings.unknown_is_real else None
-        self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW_ID) else OVERFLOW_ID
-        self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW_ID) else OVERFLOW_ID
+        self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW) else OVERFLOW
+        self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW) else OVERFLOW
 
     @property
     def hidden_ids(self) -> tuple[int, int]:
