@@ -11,6 +11,8 @@ import errno
 import os
 from struct import Struct
 
+from remainroot.namespaces import OVERFLOW
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 _NANO: Final = 1_000_000_000
 _MAX_NON_LFS: Final = (1 << 31) - 1
-_OVERFLOW_ID: Final = 65534
 
 
 def _overflow() -> OSError:
@@ -35,7 +36,7 @@ def _times(st: os.stat_result) -> tuple[int, int, int, int, int, int]:
 
 def _low_id(value: int) -> int:
     """A 16-bit id, the overflow id where it does not fit (high2lowuid() in the kernel)."""
-    return value if value <= 0xFFFF else _OVERFLOW_ID
+    return value if value <= 0xFFFF else OVERFLOW
 
 
 def _old_dev(dev: int) -> int:
