@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The compiled half, and what a start reads instead of all declarations; everything else is in pyproject.toml.
+"""The compiled half, and what a start reads instead of modules and declarations; everything else is in pyproject.toml.
 
 Without a compiler the package is installed without the compiled half.
 """
@@ -15,14 +15,15 @@ from setuptools.command.build_py import build_py
 
 
 class BuildPrepared(build_py):
-    """The modules, and what `remainroot.engines.prepared` makes of them: not for a source tree, where they change."""
+    """The modules, and what is made of them beforehand: not for a source tree, where they change."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            code = "import sys; sys.path.insert(0, sys.argv[1]); from remainroot.engines import prepared; "
-            code += "prepared.write(sys.argv[1] + '/remainroot/engines')"
-            subprocess.run([sys.executable, "-I", "-c", code, self.build_lib], check=True)
+            code = "import sys; sys.path.insert(0, sys.argv[1]); "
+            code += "from remainroot import bundle; bundle.write(sys.argv[1] + '/remainroot'); "
+            code += "from remainroot.engines import prepared; prepared.write(sys.argv[1] + '/remainroot/engines')"
+            subprocess.run([sys.executable, "-I", "-X", "no_debug_ranges", "-c", code, self.build_lib], check=True)
 
 
 setup(

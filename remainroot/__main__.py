@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import sys
 
-from remainroot.cli import main
+from remainroot import bundle
 
 if __name__ == "__main__":
+    bundle.use()
+    from remainroot.cli import main
+
     sys.exit(main())

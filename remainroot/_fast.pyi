@@ -26,12 +26,12 @@ class Loop:
         carried: bool,
         special: bytes,
         interruptible: bool,
+        rules: bytes,
         /,
     ) -> Self: ...
     def exchange(
         self, current: int, value: int, error: int, flags: int, patience: int, /
     ) -> tuple[int, int, int, int, tuple[int, int, int, int, int, int]] | None: ...
-    def add_rules(self, packed: bytes, /) -> None: ...
     def set_who(self, number: int, uid: int, euid: int, gid: int, egid: int, powers: int, dumpable: int, /) -> None: ...
     def set_conditions(
         self, powers: int, untouched: bool, roots_differ: bool, store_empty: bool, keys_complete: bool, nodes: bool, /

@@ -23,7 +23,7 @@ import os
 from remainroot import kernel
 from remainroot.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OURS, RemainrootError
 from remainroot.front import EVERY_SIGNAL, MESSAGE, Front, complain
-from remainroot.supervisor import joined, supervise
+from remainroot.supervisor import joined, prepare, supervise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def launch(
     check_proc()
     occupy_standard_fds()
     inherited = inherited_fds()
+    prepare(settings)
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     fcntl.fcntl(receiver, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(receiver, fcntl.F_SETSIG, MESSAGE)

@@ -169,10 +169,10 @@ class Quick:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
-                          self._results.get(row.abi.name, _NONE), *self._others, 1)  # fmt: skip
+                          self._results.get(row.abi.name, _NONE), *self._others)  # fmt: skip
 
 
-_RULE: Final = Struct("=39q")
+_RULE: Final = Struct("=38q")
 
 
 def stat(
@@ -343,7 +343,7 @@ class Loop:
         self._complete = store.watched_by(keys)
         self._loop = compiled.Loop(
             listener, world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME,
-            interruptible,
+            interruptible, rules,
         )  # fmt: skip
         left = NAMES_OF_MAPS if "oom" in world.settings.refused else (OOM_SCORE_ADJ, *NAMES_OF_MAPS)
         self._loop.leave_writes(_listed(left))
@@ -352,7 +352,6 @@ class Loop:
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
-        self._loop.add_rules(rules)
         self.refresh()
 
     def refresh(self) -> None:

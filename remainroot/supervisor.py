@@ -13,7 +13,7 @@ from remainroot.credentials import user
 from remainroot.errors import RemainrootError
 from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER, prctl
 from remainroot.outcomes import CONTINUE, Fail
-from remainroot.store.choice import open_store
+from remainroot.store.choice import import_store, open_store
 from remainroot.tasks import PLAIN, State
 from remainroot.world import World
 
@@ -51,6 +51,12 @@ def engine_class(name: str) -> type[Engine]:
     from remainroot.engines.trace import PtraceEngine, TraceEngine
 
     return TraceEngine if name == "trace" else PtraceEngine
+
+
+def prepare(settings: Settings) -> None:
+    """Import what `supervise` will need: before the fork, after which each page that an import touches is copied."""
+    engine_class(ENGINES[0] if settings.engine == "auto" else settings.engine)
+    import_store(settings.store, lasting=settings.outer is None and not settings.load and not settings.save)
 
 
 def start_engine(

@@ -587,3 +587,13 @@ def test_a_foreign_proc_is_refused() -> None:
     assert done.returncode == 125
     assert done.stderr.startswith("remainroot: /proc shows the processes of another pid namespace: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_end_where_nobody_else_gets_the_processor() -> None:
+    """Under SCHED_FIFO a thread that asks again and again would keep the one that it waits for from running."""
+    words = ["chrt", "-f", "1", "taskset", "-c", str(max(os.sched_getaffinity(0))), "unshare", "-Ur"]
+    script = 'ulimit -t 10; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words, *REMAINROOT, "--", "true"], env=environment(), check=False, timeout=60
+    )
+    assert done.returncode == 0

@@ -30,6 +30,7 @@ TESTED_BY = {
     "engines/seized": "engines/test_notify",
     "engines/base": "engines/test_notify",
     # What a start reads; what every handler answers and every engine delivers.
+    "engines/conversation": "engines/test_notify",
     "engines/prepared": "test_startup",
     "outcomes": "test_dispatch",
     # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them.

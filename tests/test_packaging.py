@@ -32,7 +32,7 @@ def test_command_exists() -> None:
     text = (TOP / name).read_text(encoding="utf-8")
     assert Path(name).name == PROJECT["project"]["name"]
     assert os.access(TOP / name, os.X_OK)
-    (module, function), = re.findall(r"^from (\S+) import (\S+)$", text, re.MULTILINE)
+    (module, function), = re.findall(r"^ +from (\S+) import (\S+)$", text, re.MULTILINE)
     assert callable(getattr(importlib.import_module(module), function))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from remainroot.engines import prepared
 from remainroot.kernel import compiled
+from tests.bundling import write_bundle
 from tests.launching import ROOT
 
 if TYPE_CHECKING:
@@ -90,10 +91,11 @@ def test_help_imports_next_to_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is built for installation, with filters and rules made beforehand."""
+    """The package as it is built for installation, with modules, filters and rules made beforehand."""
     place = tmp_path_factory.mktemp("installed")
     shutil.copytree(ROOT / "remainroot", place / "remainroot")
     prepared.write(str(place / "remainroot/engines"))
+    write_bundle(place)
     return place
 
 
@@ -154,6 +156,6 @@ def test_installation_has_it(installed: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT, tree, ignore=ignored)
     words = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "built")]
     subprocess.run(words, cwd=tree, check=True, capture_output=True)
-    for name in ("usual.bin", "strict.bin"):
-        built, expected = (top / "remainroot/engines" / name for top in (tmp_path / "built", installed))
+    for name in ("engines/usual.bin", "engines/strict.bin", "start.bin", "rest.bin"):
+        built, expected = (top / "remainroot" / name for top in (tmp_path / "built", installed))
         assert built.read_bytes() == expected.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL
+from struct import Struct
 
 from remainroot.kernel import (
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -14,6 +15,17 @@ from remainroot.kernel import (
     pidfd_getfd,
     read_memory,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+RECV: Final = 0xC0502100
+SEND: Final = 0xC0182101
+NOTIF: Final = Struct("=QIIiIQ6Q")
+"""struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction pointer, six arguments."""
+RESP: Final = Struct("=QqiI")
+"""struct seccomp_notif_resp: id, value, error, flags."""
 
 
 def listen(code: bytes) -> tuple[int, bool]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import _thread
 import os
-from _queue import Empty, SimpleQueue
 from errno import EBUSY, EINTR, EINVAL, ENOENT, ENOSYS
 from fcntl import ioctl
 from select import POLLIN, poll
@@ -23,7 +22,7 @@ from struct import Struct
 from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.base import Engine
-from remainroot.engines.listener import listen, take_listener
+from remainroot.engines.listener import RESP, SEND, listen, take_listener
 from remainroot.kernel import Seize
 from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
 from remainroot.tasks import thread_group
@@ -42,8 +41,6 @@ else:
     # Without the module's 8 ms of enum.
     from _signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
-RECV: Final = 0xC0502100
-SEND: Final = 0xC0182101
 ID_VALID: Final = 0x40082102
 ADDFD: Final = 0x40182103
 SET_FLAGS: Final = 0x40082104
@@ -52,10 +49,6 @@ _FLAG_CONTINUE: Final = 1
 _ADDFD_SETFD: Final = 1
 _ADDFD_SEND: Final = 2
 
-NOTIF: Final = Struct("=QIIiIQ6Q")
-"""struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction pointer, six arguments."""
-RESP: Final = Struct("=QqiI")
-"""struct seccomp_notif_resp: id, value, error, flags."""
 ADDFD_REQUEST: Final = Struct("=QIIII")
 """struct seccomp_notif_addfd: id, flags, the supervisor's fd, the number wanted, flags of the new descriptor."""
 
@@ -65,38 +58,11 @@ _EXEC_POLL: Final = 5
 _SEIZED_POLL: Final = 3
 
 
-class _Conversation:
-    """What `remainroot.quick.Loop` does, but for the answers of its own."""
+def converse(listener: int) -> Callable[[int, int, int, int, int], tuple[int, int, int, int, tuple[int, ...]] | None]:
+    """What `quick.Loop.exchange` does, but for the answers of its own."""
+    from remainroot.engines.conversation import Conversation
 
-    def __init__(self, listener: int) -> None:
-        self._listener = listener
-        self._response = bytearray(RESP.size)
-        self._notification = bytearray(NOTIF.size)
-        self._empty = bytes(NOTIF.size)
-
-    def exchange(
-        self, current: int, value: int, error: int, flags: int, patience: int
-    ) -> tuple[int, int, int, int, tuple[int, ...]] | None:
-        """Send an answer (to `current`; 0: none) and receive: (id, tid, arch, nr, args).
-
-        None if no call came for `patience` ms (-1: wait for ever). OSError if there is nothing to be received.
-        """
-        listener, notification = self._listener, self._notification
-        if current:
-            RESP.pack_into(self._response, 0, current, value, error, flags)
-            try:
-                ioctl(listener, SEND, self._response)
-            except OSError:
-                pass  # the task died, or was interrupted, while it waited
-        if patience >= 0:
-            poller = poll()
-            poller.register(listener, POLLIN)
-            if not poller.poll(patience):
-                return None
-        notification[:] = self._empty
-        ioctl(listener, RECV, notification)
-        current, tid, _, nr, arch, _, *args = NOTIF.unpack(notification)
-        return current, tid, arch, nr, tuple(args)
+    return Conversation(listener).exchange
 
 
 class NotifyEngine(Engine):
@@ -113,7 +79,14 @@ class NotifyEngine(Engine):
         self._interruptible = True
         self._cmd = 0
         self._over = False
-        self._stops: SimpleQueue[tuple[int, int]] = SimpleQueue()
+        self._finished = _thread.allocate_lock()
+        """Held until `_over`."""
+        self._finished.acquire()
+        self._stops: list[tuple[int, int]] = []
+        """What the waiting thread has seen of tasks that were seized, and the other has not: (tid, wait status)."""
+        self._stopped = _thread.allocate_lock()
+        """Released when there is something new among them."""
+        self._stopped.acquire()
         self._execs: dict[int, Execution | Loan] = {}
         """What tasks were seized for, by tid."""
         self._held: set[int] = set()
@@ -197,11 +170,8 @@ class NotifyEngine(Engine):
         self.world.vanished = self._vanished
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
-        in_c = self.uses_quick and quick.usable(self.world)
-        loop = None
-        if in_c:
-            loop = quick.Loop(self.world, self._listener, self._prepared().rules, interruptible=self._interruptible)
-        exchange = _Conversation(self._listener).exchange if loop is None else loop.exchange
+        loop = self._loop()
+        exchange = loop.exchange if loop is not None else converse(self._listener)
         current = value = error = flags = 0
         while True:
             try:
@@ -235,10 +205,25 @@ class NotifyEngine(Engine):
             if loop is not None:
                 loop.refresh()
 
+    def _loop(self) -> quick.Loop | None:
+        """The compiled loop, where it may answer calls by itself."""
+        if not (self.uses_quick and quick.usable(self.world)):
+            return None
+        return quick.Loop(self.world, self._listener, self._prepared().rules, interruptible=self._interruptible)
+
     def _interrupted(self, error: OSError) -> None:
-        """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left."""
+        """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left.
+
+        That nobody is left, Linux 6.11 says each time at once. Then what remains is the waiting thread's to do, and it
+        needs the processor for it: under SCHED_FIFO it would never have it while we asked again and again.
+        """
         if error.errno not in (EINTR, ENOENT):
             raise error
+        if error.errno == ENOENT:
+            poller = poll()
+            poller.register(self._listener, 0)  # POLLHUP comes unasked
+            if poller.poll(0):
+                self._finished.acquire()
 
     def _send(self, value: int, error: int, flags: int) -> bool:
         RESP.pack_into(self._response, 0, self._current, value, error, flags)
@@ -362,10 +347,18 @@ class NotifyEngine(Engine):
     def _status_of_held(self, _: int) -> int:
         """The next wait status of the task that is held. Others, with an exec under way, may report meanwhile."""
         while True:
-            tid, status = self._stops.get()
-            if tid in self._held:
-                return status
-            self._exec_stopped(tid, status)
+            stop = self._next_stop(-1)
+            assert stop is not None
+            if stop[0] in self._held:
+                return stop[1]
+            self._exec_stopped(*stop)
+
+    def _next_stop(self, patience: float) -> tuple[int, int] | None:
+        """The next of `_stops`; None if there is none within `patience` seconds (-1: wait for ever)."""
+        while not self._stops:
+            if not self._stopped.acquire(timeout=patience):
+                return None
+        return self._stops.pop(0)
 
     # -- exec
 
@@ -419,12 +412,10 @@ class NotifyEngine(Engine):
     def _serve_execs(self, patience: float) -> None:
         """Look at the stops that the waiting thread has seen; wait up to `patience` seconds for the first."""
         while True:
-            wait = patience > 0 and bool(self._execs)
-            try:
-                tid, status = self._stops.get(wait, patience if wait else None)
-            except Empty:
+            stop = self._next_stop(patience if self._execs else 0)
+            if stop is None:
                 return
-            if self._exec_stopped(tid, status):
+            if self._exec_stopped(*stop):
                 patience = 0
 
     def _exec_stopped(self, tid: int, status: int) -> bool:
@@ -472,8 +463,7 @@ class NotifyEngine(Engine):
                 return
             seized = tid in self._execs or tid in self._held
             if seized and not os.WIFCONTINUED(status):  # SIGCONT ends no stop of a tracee
-                self._stops.put((tid, status))
-                pthread_kill(serving, SIGUSR1)
+                self._hand_over(tid, status, serving)
             if os.WIFSTOPPED(status):
                 if not seized and tid == self._cmd:
                     self.watcher.stopped(os.WSTOPSIG(status))
@@ -486,9 +476,17 @@ class NotifyEngine(Engine):
                 if self.fork is not os.fork:
                     return
 
+    def _hand_over(self, tid: int, status: int, serving: int) -> None:
+        """Have the serving thread see to the stop of a task that is seized."""
+        self._stops.append((tid, status))
+        if self._stopped.locked():
+            self._stopped.release()
+        pthread_kill(serving, SIGUSR1)
+
     def _finish(self, serving: int) -> None:
         """Wake the serving thread for good."""
         self._over = True
+        self._finished.release()
         pause = _thread.allocate_lock()
         pause.acquire()
         while True:

@@ -11,13 +11,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
+/* Where the rule of a call is noted, or has its place; `rules`: those that are noted. */
+static uint16_t *noted(Loop *self, const struct rule *rules, uint32_t arch, uint32_t nr)
 {
 	uint32_t at = (nr * 31 ^ arch * 7 ^ nr >> 20) & (RULES - 1);
 
-	while (self->rules[at].used && (self->rules[at].nr != nr || self->rules[at].arch != arch))
-		at = (at + 1) & (RULES - 1);
+	for (; self->rules[at]; at = (at + 1) & (RULES - 1))
+		if (rules[self->rules[at] - 1].nr == nr && rules[self->rules[at] - 1].arch == arch)
+			break;
 	return &self->rules[at];
+}
+
+static const struct rule *rule_of(Loop *self, uint32_t arch, uint32_t nr)
+{
+	const struct rule *rules = (const struct rule *)PyBytes_AS_STRING(self->packed);
+	uint16_t which = *noted(self, rules, arch, nr);
+
+	return which ? &rules[which - 1] : NULL;
 }
 
 const struct who *who_of(Loop *self, pid_t tid, uint64_t *number)
@@ -102,7 +112,7 @@ static bool answer(Loop *self)
 	uint64_t value, number;
 
 	rule = rule_of(self, call->arch, call->nr);
-	if (!rule->used)
+	if (!rule)
 		return false;
 	if (rule->result >= 0) {
 		*response = (struct response){ .id = call->id, .flags = FLAG_CONTINUE };
@@ -205,28 +215,6 @@ static PyObject *loop_exchange(Loop *self, PyObject *args)
 			     (unsigned long long)call->args[4], (unsigned long long)call->args[5]);
 }
 
-static PyObject *loop_add_rules(Loop *self, PyObject *args)
-{
-	struct rule rule;
-	Py_buffer packed;
-	size_t count;
-
-	if (!PyArg_ParseTuple(args, "y*:add_rules", &packed))
-		return NULL;
-	count = packed.len / sizeof rule;
-	if (packed.len % sizeof rule || self->rules_used + count > RULES / 2) {
-		PyBuffer_Release(&packed);
-		return PyErr_Format(PyExc_ValueError, "not rules, or too many");
-	}
-	for (size_t at = 0; at < count; at++) {
-		memcpy(&rule, (const char *)packed.buf + at * sizeof rule, sizeof rule);
-		*rule_of(self, rule.arch, rule.nr) = rule;
-	}
-	self->rules_used += count;
-	PyBuffer_Release(&packed);
-	Py_RETURN_NONE;
-}
-
 static PyObject *loop_set_who(Loop *self, PyObject *args)
 {
 	unsigned int number;
@@ -288,16 +276,22 @@ static PyObject *loop_watch_for(Loop *self, PyObject *args)
 
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	PyObject *keys, *owners, *special;
+	PyObject *keys, *owners, *special, *packed;
+	const struct rule *rules;
+	size_t count;
 	unsigned int hidden_uid, hidden_gid;
 	int listener, carried, interruptible;
 	unsigned long long tag;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iKIIO!OpSp:Loop", &listener, &tag, &hidden_uid, &hidden_gid, keys_type, &keys,
-			      &owners, &carried, &special, &interruptible))
+	if (!PyArg_ParseTuple(args, "iKIIO!OpSpS:Loop", &listener, &tag, &hidden_uid, &hidden_gid, keys_type, &keys,
+			      &owners, &carried, &special, &interruptible, &packed))
 		return NULL;
+	rules = (const struct rule *)PyBytes_AS_STRING(packed);
+	count = PyBytes_GET_SIZE(packed) / sizeof *rules;
+	if (PyBytes_GET_SIZE(packed) % sizeof *rules || count > RULES / 2)
+		return PyErr_Format(PyExc_ValueError, "not rules, or too many");
 	if (owners != Py_None && !Py_IS_TYPE(owners, owners_type))
 		return PyErr_Format(PyExc_TypeError, "owners: a table or None");
 	self = (Loop *)type->tp_alloc(type, 0);
@@ -312,14 +306,12 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
 	self->keys = (Keys *)Py_NewRef(keys);
 	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
-	self->rules = PyMem_Calloc(RULES, sizeof *self->rules);
+	self->packed = Py_NewRef(packed);
+	for (size_t at = 0; at < count; at++)
+		*noted(self, rules, rules[at].arch, rules[at].nr) = at + 1;
 	self->carried = carried;
 	self->interruptible = interruptible;
 	self->special = Py_NewRef(special);
-	if (!self->rules) {
-		Py_DECREF(self);
-		return PyErr_NoMemory();
-	}
 	return (PyObject *)self;
 }
 
@@ -335,11 +327,11 @@ static void loop_dealloc(Loop *self)
 	Py_XDECREF(self->keys);
 	Py_XDECREF(self->owners);
 	Py_XDECREF(self->special);
+	Py_XDECREF(self->packed);
 	Py_XDECREF(self->written);
 	Py_XDECREF(self->libraries);
 	Py_XDECREF(self->proc_path);
 	Py_XDECREF(self->told_files);
-	PyMem_Free(self->rules);
 	PyMem_Free(self->who);
 	type->tp_free(self);
 	Py_DECREF(type);
@@ -349,7 +341,6 @@ static PyMethodDef loop_methods[] = {
 	{ "exchange", (PyCFunction)loop_exchange, METH_VARARGS,
 	  "exchange(id, value, error, flags, patience): send this answer (id 0: none), then receive and answer calls until\n"
 	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
-	{ "add_rules", (PyCFunction)loop_add_rules, METH_VARARGS, "add_rules(packed): see remainroot.quick." },
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
@@ -362,7 +353,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, tag, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(listener, tag, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible, rules): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

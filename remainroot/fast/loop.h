@@ -46,7 +46,7 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, node, arguments, used;
+	int64_t open_flags, looks, opens, node, arguments;
 };
 
 /* What a numbered state means. */
@@ -89,8 +89,8 @@ enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, PROGR
 typedef struct {
 	PyObject_HEAD
 	int listener;
-	struct rule *rules; /* open addressing */
-	size_t rules_used;
+	PyObject *packed; /* bytes: rules one after the other, as a file had them */
+	uint16_t rules[RULES]; /* which of them, counted from 1; open addressing */
 	struct who *who;
 	size_t who_size;
 	/* conditions */

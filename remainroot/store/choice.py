@@ -16,6 +16,12 @@ KINDS: Final = "memory, durable[:FILE], xattr, sqlite:FILE, or durable+override_
 _SPELLINGS: Final = {"": "rootlesscontainers", "override_stat": "containers"}
 
 
+def import_store(text: str, *, lasting: bool) -> None:
+    """Import what `open_store` will open, as far as it is the default's."""
+    if (not text and lasting) or text.startswith("durable"):
+        import remainroot.store.durable  # noqa: F401
+
+
 def open_store(text: str, *, lasting: bool = False, whole_identity: bool = False) -> Store:
     """The store that `text` names; "" is the default: durable where owners should be `lasting`, else memory.
 

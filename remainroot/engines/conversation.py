@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The notify engine's conversation with the kernel where the compiled loop does not hold it."""
+
+from __future__ import annotations
+
+from fcntl import ioctl
+from select import POLLIN, poll
+
+from remainroot.engines.listener import NOTIF, RECV, RESP, SEND
+
+
+class Conversation:
+    """What `remainroot.quick.Loop` does, but for the answers of its own."""
+
+    def __init__(self, listener: int) -> None:
+        self._listener = listener
+        self._response = bytearray(RESP.size)
+        self._notification = bytearray(NOTIF.size)
+        self._empty = bytes(NOTIF.size)
+
+    def exchange(
+        self, current: int, value: int, error: int, flags: int, patience: int
+    ) -> tuple[int, int, int, int, tuple[int, ...]] | None:
+        """Send an answer (to `current`; 0: none) and receive: (id, tid, arch, nr, args).
+
+        None if no call came for `patience` ms (-1: wait for ever). OSError if there is nothing to be received.
+        """
+        listener, notification = self._listener, self._notification
+        if current:
+            RESP.pack_into(self._response, 0, current, value, error, flags)
+            try:
+                ioctl(listener, SEND, self._response)
+            except OSError:
+                pass  # the task died, or was interrupted, while it waited
+        if patience >= 0:
+            poller = poll()
+            poller.register(listener, POLLIN)
+            if not poller.poll(patience):
+                return None
+        notification[:] = self._empty
+        ioctl(listener, RECV, notification)
+        current, tid, _, nr, arch, _, *args = NOTIF.unpack(notification)
+        return current, tid, arch, nr, tuple(args)
