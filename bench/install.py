@@ -31,6 +31,14 @@ SETS = {
     ],
 }  # fmt: skip
 _WAYS = ("bare", "remainroot", "remainroot durable", "fakeroot")
+_KEYS = """
+set -e; root=$1
+mkdir -p $root/etc/ssh $root/etc/ssl/certs; mkdir -p -m 710 $root/etc/ssl/private
+for type in rsa ecdsa ed25519; do ssh-keygen -q -t $type -N '' -f $root/etc/ssh/ssh_host_${type}_key; done
+openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=bench -out $root/etc/ssl/certs/ssl-cert-snakeoil.pem \\
+  -keyout $root/etc/ssl/private/ssl-cert-snakeoil.key 2>/dev/null
+"""
+"""What the packages would make while they are installed: how long it takes to find a prime is a matter of luck."""
 _ALONE = ["--mount", "--pid", "--fork", "--kill-child", "--"]
 _MOUNTS = """
 set -e; root=$1; shift
@@ -49,7 +57,7 @@ _ENV = {
 
 def root_tar() -> Path:
     """A Debian minbase root with fakeroot and the downloaded packages in it; made once for a clone."""
-    tar = BUILD / "debian.tar"
+    tar = BUILD / "debian-with-keys.tar"
     if not tar.exists():
         say("building a Debian root and downloading packages")
         suite = os.environ.get("REMAINROOT_SUITE", "bookworm")
@@ -62,7 +70,7 @@ def root_tar() -> Path:
             [
                 "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--format=tar", "--include=fakeroot",
                 "--skip=output/dev,cleanup/apt", '--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io",
-                f"--customize-hook={download}", f"--customize-hook={quiet}", suite, str(part),
+                *(f"--customize-hook={hook}" for hook in (download, quiet, _KEYS)), suite, str(part),
                 *([mirror] if mirror else []),
             ],
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

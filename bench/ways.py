@@ -19,7 +19,7 @@ RESULTS = HERE / "results"
 BUILD = TOP / "build" / "bench"
 PACKAGES = (
     "fakeroot", "proot", "pseudo", "strace", "gcc", "libc6-dev", "make", "git", "python3-venv", "python3-dev",
-    "dpkg-dev", "mmdebstrap",
+    "dpkg-dev", "mmdebstrap", "openssh-client", "openssl",
 )  # fmt: skip
 PROGRAMS = ("latency", "spawn", "crowd", "owners", "allow")
 ALLOW_ALL = "filter alone"
