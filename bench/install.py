@@ -31,13 +31,12 @@ SETS = {
     ],
 }  # fmt: skip
 _WAYS = ("bare", "remainroot", "remainroot durable", "fakeroot")
-_KEYS = """
-set -e; root=$1
-mkdir -p $root/etc/ssh $root/etc/ssl/certs; mkdir -p -m 710 $root/etc/ssl/private
-for type in rsa ecdsa ed25519; do ssh-keygen -q -t $type -N '' -f $root/etc/ssh/ssh_host_${type}_key; done
-openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=bench -out $root/etc/ssl/certs/ssl-cert-snakeoil.pem \\
-  -keyout $root/etc/ssl/private/ssl-cert-snakeoil.key 2>/dev/null
-"""
+_KEYS = (
+    'set -e; mkdir -p "$1/etc/ssh" "$1/etc/ssl/certs"; mkdir -p -m 710 "$1/etc/ssl/private"; '
+    """for type in rsa ecdsa ed25519; do ssh-keygen -q -t $type -N '' -f "$1/etc/ssh/ssh_host_${type}_key"; done; """
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=bench 2>/dev/null "
+    '-out "$1/etc/ssl/certs/ssl-cert-snakeoil.pem" -keyout "$1/etc/ssl/private/ssl-cert-snakeoil.key"'
+)
 """What the packages would make while they are installed: how long it takes to find a prime is a matter of luck."""
 _ALONE = ["--mount", "--pid", "--fork", "--kill-child", "--"]
 _MOUNTS = """
