@@ -9,7 +9,7 @@ names, which are put back when the list is read (`merged`).
 
 from __future__ import annotations
 
-from struct import Struct
+from _struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ The ids in it are what libc believes.
 
 from __future__ import annotations
 
-from struct import Struct
+from _struct import Struct
 
 from remainroot.kernel import PAGE, read_memory, write_memory
 

@@ -8,8 +8,8 @@ REMAINROOT_PURE=1 forbids it. Numbers are the kernel's own; the ones that differ
 from __future__ import annotations
 
 import os
+from _struct import Struct
 from errno import EACCES, EAGAIN, EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOMEM
-from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -305,6 +305,8 @@ def _execute(command: list[str]) -> int:
 
 
 def _execute_file(path: str, command: list[str]) -> int:
+    # An execve is caught, such an open is not, and a PATH leads to many places where there is nothing.
+    os.close(os.open(path, os.O_PATH | os.O_CLOEXEC))
     try:
         os.execve(path, command, os.environ)  # noqa: S606
     except OSError as error:

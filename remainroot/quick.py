@@ -20,8 +20,8 @@ from everybody.
 
 from __future__ import annotations
 
+from _struct import Struct
 from stat import S_ISGID, S_ISUID
-from struct import Struct
 
 from remainroot import readers
 from remainroot.connections import is_plain

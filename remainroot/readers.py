@@ -14,14 +14,17 @@ That works where a 64-bit program of x86-64 makes its calls from a library, or i
 from __future__ import annotations
 
 import os
+from _struct import Struct
 from stat import S_ISREG
-from struct import Struct, error
 
 from remainroot.kernel import MACHINE, O_CLOEXEC, RLIM_INFINITY, prlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from struct import error
     from typing import Final
+else:
+    from _struct import error
 
 ARCH: Final = 0xC000003E
 """AUDIT_ARCH_X86_64, whose calls may be a reader's."""

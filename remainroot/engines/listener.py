@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+from _struct import Struct
 from errno import EINVAL
-from struct import Struct
 
 from remainroot.kernel import (
     SECCOMP_FILTER_FLAG_NEW_LISTENER,

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import _thread
 import os
+from _struct import Struct
 from errno import EBUSY, EINTR, EINVAL, ENOENT, ENOSYS
 from fcntl import ioctl
 from select import POLLIN, poll
-from struct import Struct
 
 from remainroot import quick
 from remainroot.engines import prepared

@@ -16,8 +16,8 @@ process, and after a power cut the database is whole and lacks at most the last 
 from __future__ import annotations
 
 import os
+from _struct import Struct
 from errno import EIO, ENOSPC, EROFS
-from struct import Struct
 from time import monotonic, sleep
 
 from remainroot.errors import RemainrootError
