@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from remainroot.kernel import setns
+from remainroot.kernel import setns, unshare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-IPC, NET = "ipc", "net"
-_FLAGS: Final = {IPC: 0x0800_0000, NET: 0x4000_0000}
-"""CLONE_NEWIPC, CLONE_NEWNET."""
+IPC, NET, MOUNT = "ipc", "net", "mnt"
+_FLAGS: Final = {IPC: 0x0800_0000, NET: 0x4000_0000, MOUNT: 0x0002_0000}
+"""CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS."""
+_CLONE_FS: Final = 0x200
 
 
 class Elsewhere(Exception):  # noqa: N818  # no error: the kernel will answer
@@ -32,8 +33,9 @@ def inside(tid: int, kind: str, body: Callable[[], T]) -> T:
     """What `body` returns, or the OSError it raises, in the namespace of `tid` of this kind.
 
     A thread of ours goes there if it is another one than ours, for there may be no way back. Elsewhere: it cannot.
+    For MOUNT it is always such a thread: its root and working directory are its own, the namespace's root at first.
     """
-    if namespace(tid, kind) == namespace(os.getpid(), kind):
+    if kind != MOUNT and namespace(tid, kind) == namespace(os.getpid(), kind):
         return body()
     import _thread
 
@@ -62,6 +64,8 @@ def _enter(tid: int, kind: str) -> None:
     try:
         fd = os.open(f"/proc/{tid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if kind == MOUNT:
+                unshare(_CLONE_FS)
             setns(fd, _FLAGS[kind])
         finally:
             os.close(fd)

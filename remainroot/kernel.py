@@ -22,13 +22,13 @@ _NUMBERS: Final[dict[str, int]] = (
     {
         "add_key": 217, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27,
         "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261,
-        "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "unshare": 97,
+        "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "umount2": 39, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
         "add_key": 248, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
         "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302,
-        "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "unshare": 272,
+        "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "umount2": 166, "unshare": 272,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -91,6 +91,20 @@ def raw_statx(fd: int, flags: int, mask: int) -> bytes:
     """The kernel's struct statx (256 bytes) of what `fd` names, as statx(2) with `flags` and `mask` gives it."""
     syscall(_SYS_STATX, fd, b"", flags | AT_EMPTY_PATH, mask, _buffer)
     return bytes(_buffer)
+
+
+_STATX_MNT_ID: Final = 0x1000
+_STATX_MNT_ID_UNIQUE: Final = 0x4000
+_mask: Final = Struct("=I")
+_mount: Final = Struct("=Q")
+
+
+def mount_id(fd: int) -> int:
+    """The number of the mount that `fd` lies on, which is used again only before Linux 6.8: statx(2)."""
+    raw = raw_statx(fd, 0, _STATX_MNT_ID_UNIQUE)
+    if not _mask.unpack_from(raw)[0] & _STATX_MNT_ID_UNIQUE:
+        raw = raw_statx(fd, 0, _STATX_MNT_ID)
+    return _mount.unpack_from(raw, 144)[0]  # type: ignore[no-any-return]
 
 
 _AT_HANDLE_FID: Final = 0x200
@@ -256,6 +270,30 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
 def setns(fd: int, kinds: int) -> None:
     """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the `kinds` (CLONE_NEW...) are joined at once."""
     syscall(_NUMBERS["setns"], fd, kinds)
+
+
+AT_RECURSIVE: Final = 0x8000
+MNT_DETACH: Final = 2
+_OPEN_TREE: Final = 428
+_MOVE_MOUNT: Final = 429
+_OPEN_TREE_CLONE: Final = 1
+_EMPTY_PATHS: Final = 4 | 0x40
+"""MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH."""
+
+
+def copy_mount(fd: int, how: int = 0) -> int:
+    """A detached copy of the mount at what `fd` names; AT_RECURSIVE: with those below. open_tree(2)."""
+    return syscall(_OPEN_TREE, fd, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | how)
+
+
+def attach_mount(tree: int, target: int) -> None:
+    """Mount the detached `tree` at what `target` (O_PATH) names: move_mount(2)."""
+    syscall(_MOVE_MOUNT, tree, b"", target, b"", _EMPTY_PATHS)
+
+
+def unmount(path: bytes, flags: int) -> None:
+    """umount2(2)."""
+    syscall(_NUMBERS["umount2"], path, flags)
 
 
 _KCMP_VM: Final = 1

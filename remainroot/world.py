@@ -93,6 +93,8 @@ class World:
         """What is being written to id maps; None while nobody has opened one to write."""
         self.persistent_keyrings: dict[int, int] = {}
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
+        self.whole_binds: set[int] = set()
+        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.mounts`)."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self._owed: dict[tuple[int, int], bytes] = {}

@@ -20,7 +20,7 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 from tests.e2e.containers import SUITE  # noqa: E402
-from tests.e2e.serving import SERVICES, WAYS, by_service, install_bare, serve, succeeded  # noqa: E402
+from tests.e2e.serving import ALONE, SERVICES, WAYS, by_service, install_bare, serve, succeeded  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,10 +71,11 @@ def difference(expected: str, output: str) -> str:
 
 
 def groups(names: Iterable[str]) -> list[list[str]]:
-    """These services, a few to a root; postfix cannot be installed beside exim."""
-    together = [name for name in names if name != "postfix"]
+    """These services, a few to a root, some alone."""
+    names = list(names)
+    together = [name for name in names if name not in ALONE]
     cut = [together[at : at + AT_ONCE_IN_A_ROOT] for at in range(0, len(together), AT_ONCE_IN_A_ROOT)]
-    return cut + [[name] for name in names if name == "postfix"]
+    return cut + [[name] for name in names if name in ALONE]
 
 
 def verdicts(names: list[str]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ import stat
 
 from remainroot.containers import mounts, namespaces, programs
 from remainroot.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RemainrootError
+from remainroot.kernel import attach_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Guest:
         os.chdir(f"/{stage}")
         os.mkdir(_HOST)
         host = os.open(_HOST, mounts.O_PATH | os.O_CLOEXEC)
-        mounts.attach(self._tree, host)
+        attach_mount(self._tree, host)
         os.close(host)
         host = os.open(_HOST, mounts.O_PATH | os.O_CLOEXEC)
         try:

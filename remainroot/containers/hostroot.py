@@ -13,6 +13,7 @@ import os
 from remainroot import kernel
 from remainroot.containers import mounts, namespaces
 from remainroot.errors import RemainrootError
+from remainroot.kernel import attach_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class HostRoot:
         os.fchdir(root)
         os.chroot(".")
         place = os.open(self.directory, mounts.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        mounts.attach(tree, place)
+        attach_mount(tree, place)
         mounts.make_private()
         if processes:
             self._show_processes()

@@ -7,6 +7,8 @@ import os
 from errno import EAGAIN, EEXIST, EINVAL, ENOENT, ENOSYS
 from struct import Struct
 
+from remainroot import kernel
+from remainroot.kernel import AT_RECURSIVE, MNT_DETACH, attach_mount, copy_mount
 from remainroot.libc import syscall
 
 TYPE_CHECKING = False
@@ -24,17 +26,13 @@ MS_PRIVATE: Final = 1 << 18
 
 _AARCH64: Final = os.uname().machine == "aarch64"
 _SYS_MOUNT: Final = 40 if _AARCH64 else 165
-_SYS_UMOUNT2: Final = 39 if _AARCH64 else 166
 _SYS_PIVOT_ROOT: Final = 41 if _AARCH64 else 155
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
+_SYS_OPENAT2, _SYS_MOUNT_SETATTR = 437, 442
 
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
-_OPEN_TREE_CLONE: Final = 1
-_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 _MOUNT_ATTR_RDONLY: Final = 1
-_MNT_DETACH: Final = 2
 _RESOLVE_IN_ROOT: Final = 0x10
 O_PATH: Final = 0o10000000
 
@@ -52,7 +50,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 def unmount(target: str) -> None:
     """Detach what is mounted at `target`, and all below it: umount2(2) with MNT_DETACH."""
-    syscall(_SYS_UMOUNT2, os.fsencode(target), _MNT_DETACH)
+    kernel.unmount(os.fsencode(target), MNT_DETACH)
 
 
 def make_private() -> None:
@@ -61,14 +59,8 @@ def make_private() -> None:
 
 
 def copy_tree(fd: int) -> int:
-    """A detached copy of the mounts at what `fd` (O_PATH) names and below: open_tree(2)."""
-    flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC
-    return syscall(_SYS_OPEN_TREE, fd, b"", flags)
-
-
-def attach(tree: int, target: int) -> None:
-    """Mount the detached `tree` at what `target` (O_PATH) names: move_mount(2)."""
-    syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", _MOVE_MOUNT_F_EMPTY_PATH | 0x40)
+    """A detached copy of the mounts at what `fd` (O_PATH) names and below."""
+    return copy_mount(fd, AT_RECURSIVE)
 
 
 def make_read_only(fd: int, *, recursive: bool = True) -> None:
@@ -92,7 +84,7 @@ def bind(source: int, target: int, *, read_only: bool = False) -> None:
     try:
         if read_only:
             make_read_only(tree)
-        attach(tree, target)
+        attach_mount(tree, target)
     finally:
         os.close(tree)
 

@@ -8,6 +8,7 @@ import sys
 
 from remainroot.containers import archive, mounts, namespaces
 from remainroot.errors import RemainrootError
+from remainroot.kernel import attach_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _stage(plan: Plan) -> str:
     source = _open(plan.source, "cannot use", os.O_DIRECTORY)
     if plan.overlay is None:
         tree = mounts.copy_tree(source)
-        mounts.attach(tree, _open(stage, "cannot use"))
+        attach_mount(tree, _open(stage, "cannot use"))
         os.close(tree)
         return stage
     directory = plan.overlay

@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose the root of a file system in memory is, that a task mounts: mount(2), tmpfs(5).
+"""Whose the root of a file system in memory is, that a task mounts: mount(2), tmpfs(5). And binds of one mount alone.
 
 Who mounts one owns its root, and a fake user may do it in a user namespace of its own. To the kernel all are one user.
 What is mounted, and whether it may be, is the kernel's business, and with `--strict` that of
 `remainroot.handlers.strict_mounts`.
+
+Mounts that were there before the user namespace are one unit to the kernel (mount_namespaces(7)): a bind without MS_REC
+of one that others lie below is refused (EINVAL), for it would show what they cover. Real root has none such. Here these
+come along, as the kernel allows with MS_REC. They are noted: to unmount the bind takes them away again, and to unmount
+one of them alone does nothing.
 """
 
 from __future__ import annotations
 
-from remainroot.dispatch import CONTINUE, handles
-from remainroot.kernel import AT_FDCWD
+import os
+from errno import EBUSY, EINVAL, ENOTDIR
+from stat import S_ISDIR, S_ISLNK
+
+from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.elsewhere import MOUNT, Elsewhere, inside
+from remainroot.kernel import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    attach_mount,
+    copy_mount,
+    mount_id,
+    unmount,
+)
+from remainroot.namespaces import INITIAL
 from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
@@ -19,15 +38,20 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call, Outcome
 
 _IN_MEMORY: Final = (b"tmpfs", b"ramfs", b"mqueue")
-_NOT_NEW: Final = 0x1000 | 0x2000 | 0x20 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20
+_REMOUNT, _BIND, _MOVE, _REC = 0x20, 0x1000, 0x2000, 0x4000
+_NOT_NEW: Final = _BIND | _MOVE | _REMOUNT | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20
 """MS_BIND, MS_MOVE, MS_REMOUNT, and the kinds of propagation."""
+_UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
 
 
 @handles("mount")
 def mount(call: Call) -> Outcome:
-    """mount(2) of a new file system in memory: its root is the caller's, as soon as it is there."""
+    """mount(2): the root of a new file system in memory is the caller's; a bind of one mount can be had."""
     creds = call.creds
-    if (creds.fsuid == 0 and creds.fsgid == 0) or call.ptr(3) & _NOT_NEW or not call.ptr(2):
+    flags = call.ptr(3)
+    if flags & (_BIND | _REC | _REMOUNT) == _BIND:
+        return _bind(call)
+    if (creds.fsuid == 0 and creds.fsgid == 0) or flags & _NOT_NEW or not call.ptr(2):
         return CONTINUE
     try:
         if call.path(2) not in _IN_MEMORY:
@@ -37,3 +61,120 @@ def mount(call: Call) -> Outcome:
     except OSError:
         pass  # the kernel will say so
     return CONTINUE
+
+
+def _copy_whole(call: Call, source: int) -> int:
+    """A detached copy of this mount with all below it, where the kernel gives none of it alone; otherwise -1."""
+    if call.creds.namespace is not INITIAL:
+        return -1
+
+    def copy() -> int:
+        try:
+            os.close(copy_mount(source))
+        except OSError as error:
+            return copy_mount(source, AT_RECURSIVE) if error.errno == EINVAL else -1
+        return -1
+
+    try:
+        return inside(call.tid, MOUNT, copy)
+    except (OSError, Elsewhere):
+        return -1
+
+
+def _bind(call: Call) -> Outcome:
+    """MS_BIND: where the kernel refuses it for what lies below, that is bound, too."""
+    files = call.world.files
+    opened = []
+    try:
+        opened += [files.resolve(call.tid, AT_FDCWD, call.path(0))]
+        opened += [files.resolve(call.tid, AT_FDCWD, call.path(1))]
+        source, target = opened
+        tree = _copy_whole(call, source)
+        if tree < 0:
+            return CONTINUE
+        opened += [tree]
+        if S_ISDIR(os.stat(source).st_mode) != S_ISDIR(os.stat(target).st_mode):
+            return Fail(ENOTDIR)
+        call.check()
+        inside(call.tid, MOUNT, lambda: attach_mount(tree, target))
+        call.world.whole_binds.add(mount_id(tree))
+    except (OSError, Elsewhere):
+        return CONTINUE
+    else:
+        return DONE
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _is_below_one(call: Call, directory: int) -> bool:
+    """Whether a directory lies in a mount that came with others, or in one of those."""
+    here = os.dup(directory)
+    try:
+        while True:
+            mount, st = mount_id(here), os.fstat(here)
+            if mount in call.world.whole_binds:
+                return True
+            above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = above
+            if (mount_id(here), os.fstat(here).st_ino) == (mount, st.st_ino):
+                return False
+    finally:
+        os.close(here)
+
+
+def _unmount(call: Call, flags: int) -> Outcome:
+    """Unmount what came with others below it with them, and one of these not at all."""
+    if not call.world.whole_binds or flags & _UMOUNT_EXPIRE:
+        return CONTINUE
+    directory = -1
+    try:
+        directory, name = call.world.files.parent(call.tid, AT_FDCWD, call.path(0).rstrip(b"/"))
+        return _unmount_at(call, directory, name, flags | _UMOUNT_NOFOLLOW)
+    except (OSError, Elsewhere):
+        return CONTINUE
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
+    place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        number, link = mount_id(place), S_ISLNK(os.fstat(place).st_mode)
+    finally:
+        os.close(place)  # while it is open the mount is busy
+    whole = number in call.world.whole_binds
+    if link or number == mount_id(directory) or not (whole or _is_below_one(call, directory)):
+        return CONTINUE
+
+    def act() -> None:
+        os.fchdir(directory)
+        try:
+            unmount(name, flags)
+        except OSError as error:
+            if error.errno == EBUSY and whole:
+                unmount(name, flags | MNT_DETACH)
+            elif error.errno != EINVAL:
+                raise
+
+    call.check()
+    try:
+        inside(call.tid, MOUNT, act)
+    except OSError as error:
+        return Fail(error.errno or EINVAL)
+    call.world.whole_binds.discard(number)
+    return DONE
+
+
+@handles("umount2")
+def umount2(call: Call) -> Outcome:
+    """umount2(2) of a bind that came with the mounts below it, or of one of those."""
+    return _unmount(call, call.unsigned(1))
+
+
+@handles("umount")
+def umount(call: Call) -> Outcome:
+    """As `umount2`, with no flags."""
+    return _unmount(call, 0)

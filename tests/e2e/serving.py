@@ -48,6 +48,9 @@ def _parse(path: Path) -> Service:
 
 SERVICES = {path.stem: _parse(path) for path in sorted(DIRECTORY.glob("*.sh"))}
 
+ALONE = ("opensmtpd", "postfix")
+"""Services that have a root of their own: as mail servers they cannot be installed beside exim."""
+
 TIME_LIMIT = 300
 """Seconds after which a script counts as hung."""
 _HEADING = "== "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.ahead import Ahead, wanted
-from tests.e2e.serving import SERVICES, STRICT, WAYS, by_service, serve, succeeded
+from tests.e2e.serving import ALONE, SERVICES, STRICT, WAYS, by_service, serve, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,8 @@ ALWAYS = {
 
 
 def root_of(name: str) -> str:
-    """Which services share a root. postfix cannot be installed beside exim, and too many take too long for one run."""
-    return "postfix" if name == "postfix" else "always" if name in ALWAYS["notify"] else "others"
+    """Which services share a root; too many take too long for one run."""
+    return name if name in ALONE else "always" if name in ALWAYS["notify"] else "others"
 
 
 CASES = [
@@ -49,7 +49,7 @@ def runs(request: pytest.FixtureRequest) -> Iterator[Ahead]:
     with Ahead() as made:
         for way in (None, *WAYS):
             names = sorted({name for name, of in cases if way in (None, of)})
-            for root in ("always", "others", "postfix"):
+            for root in ("always", "others", *ALONE):
                 some = [name for name in names if root_of(name) == root]
                 if some:
                     made.begin([((way, root), partial(serve, some, way))])
