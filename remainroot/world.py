@@ -93,8 +93,9 @@ class World:
         """What is being written to id maps; None while nobody has opened one to write."""
         self.persistent_keyrings: dict[int, int] = {}
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
-        self.whole_binds: set[int] = set()
-        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.mounts`)."""
+        self.whole_binds: dict[int, int] = {}
+        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.mounts`), and what
+        holds them until they are attached: a descriptor, or -1."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self._owed: dict[tuple[int, int], bytes] = {}

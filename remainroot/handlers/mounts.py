@@ -17,11 +17,13 @@ import os
 from errno import EBUSY, EINVAL, ENOTDIR
 from stat import S_ISDIR, S_ISLNK
 
-from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
 from remainroot.elsewhere import MOUNT, Elsewhere, inside
 from remainroot.kernel import (
+    AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
     MNT_DETACH,
     attach_mount,
     copy_mount,
@@ -97,7 +99,7 @@ def _bind(call: Call) -> Outcome:
             return Fail(ENOTDIR)
         call.check()
         inside(call.tid, MOUNT, lambda: attach_mount(tree, target))
-        call.world.whole_binds.add(mount_id(tree))
+        call.world.whole_binds[mount_id(tree)] = -1
     except (OSError, Elsewhere):
         return CONTINUE
     else:
@@ -105,6 +107,61 @@ def _bind(call: Call) -> Outcome:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+_CLONE: Final = 1
+_FLAGS: Final = _CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | 0x800
+"""All but AT_RECURSIVE; 0x800: AT_NO_AUTOMOUNT."""
+_MOST_HELD: Final = 64
+
+
+@handles("open_tree", when=has_bits(2, _CLONE))
+def open_tree(call: Call) -> Outcome:
+    """open_tree(2) with OPEN_TREE_CLONE: as MS_BIND, for who calls move_mount(2) next.
+
+    What the kernel gives is a descriptor with O_PATH, which cannot be handed over; an ordinary one of the copy's root
+    can. It does not keep the copy, so ours is kept until it is unmounted again, or there are too many.
+    """
+    flags = call.unsigned(2)
+    if flags & ~_FLAGS:
+        return CONTINUE
+    source = tree = -1
+    try:
+        path = call.path(1)
+        files = call.world.files
+        if path:
+            follow = not flags & AT_SYMLINK_NOFOLLOW
+            source = files.resolve(call.tid, call.signed(0), path, follow=follow)
+        elif flags & AT_EMPTY_PATH:
+            source = files.base(call.tid, call.signed(0))
+        tree = _copy_whole(call, source) if source >= 0 else -1
+        if tree < 0:
+            return CONTINUE
+        given = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        _hold(call.world.whole_binds, tree)
+        tree = -1
+    except OSError:
+        return CONTINUE
+    else:
+        return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
+    finally:
+        for fd in (source, tree):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _hold(binds: dict[int, int], tree: int) -> None:
+    """Note a copy that is not attached yet, and keep it."""
+    held = [number for number, fd in binds.items() if fd >= 0]
+    if len(held) >= _MOST_HELD:
+        _let_go(binds, held[0])
+    binds[mount_id(tree)] = tree
+
+
+def _let_go(binds: dict[int, int], number: int) -> None:
+    if binds.get(number, -1) >= 0:
+        os.close(binds[number])
+        binds[number] = -1
 
 
 def _is_below_one(call: Call, directory: int) -> bool:
@@ -160,11 +217,12 @@ def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
                 raise
 
     call.check()
+    _let_go(call.world.whole_binds, number)
     try:
         inside(call.tid, MOUNT, act)
     except OSError as error:
         return Fail(error.errno or EINVAL)
-    call.world.whole_binds.discard(number)
+    call.world.whole_binds.pop(number, None)
     return DONE
 
 
