@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 ALWAYS = {
     "notify": ("accounts", "alpm-sandbox", "at", "cron", "dbus", "identities", "logrotate", "memcached", "nginx",
-               "polkitd", "postgresql", "redis", "rsyslog", "sshd", "systemd-tools"),
+               "polkitd", "postgresql", "redis", "rsyslog", "schroot", "sshd", "systemd-tools"),
     "trace": ("identities", "postgresql", "sshd"),
     "ptrace": ("identities",),
     STRICT: ("cron", "sshd"),
