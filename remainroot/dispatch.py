@@ -25,7 +25,6 @@ from remainroot.outcomes import (
     Replace,
     Return,
 )
-from remainroot.readers import ARCH as READER_ARCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -280,7 +279,7 @@ class Row:
         self.quick = syscall.quick
         self.short_ids = syscall.name in abi.short_ids
         self.when = syscall.when
-        self.readers = syscall.readers and abi.audit_arch == READER_ARCH
+        self.readers = syscall.readers
         self.waits = syscall.waits
 
     def passes(self, args: tuple[int, ...]) -> bool:

@@ -108,13 +108,14 @@ class Quick:
 
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once, or where
     there are device nodes, if it is none; with one of `looks`, if the store keeps no set-id bits of the file, either.
-    One to read is a reader's (`remainroot.readers`), and the handler's if the file is a task's, on procfs. One to write
-    is the handler's if the path ends in OOM_SCORE_ADJ or one of NAMES_OF_MAPS.
+    One to read is a reader's (`remainroot.readers`), and the handler's if the file is a task's, on procfs, or a device
+    node. One to write is the handler's if the path ends in OOM_SCORE_ADJ or one of NAMES_OF_MAPS.
 
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
 
-    `arguments` is the argument with the address of a program's arguments: an exec of a reader is the handler's.
+    `arguments` is the argument with the address of a program's arguments: an exec of a reader is the handler's. Where
+    there are nodes to read from that is each program that can be marked.
     """
 
     __slots__ = ("_answer", "_fields", "_others", "_results")
@@ -365,6 +366,7 @@ class Loop:
             world.files.roots_differ,
             store.empty,
             store.placeholders,
+            world.readable_nodes,
             store.group_directories,
             store.default_lists,
             store.no_attributes,
@@ -384,8 +386,8 @@ class Loop:
                 )
             self._states += 1
         empty = store.empty and store.no_attributes
-        differ, nodes = world.files.roots_differ, store.placeholders
-        self._loop.set_conditions(self._valid(), tasks.untouched, differ, empty, self._complete, nodes)
+        differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
+        self._loop.set_conditions(self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable)
 
     def _valid(self) -> int:
         """The powers that count at present."""

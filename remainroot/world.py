@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from stat import S_IFDIR
+from stat import S_IFDIR, S_ISREG
 
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
-from remainroot.kernel import write_memory
+from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
 from remainroot.namespaces import OVERFLOW
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from remainroot.tasks import State
     from remainroot.written import Written
 
+NULL: Final = os.makedev(1, 3)
+DEVICES: Final = {
+    NULL: "/dev/null", os.makedev(1, 5): "/dev/zero", os.makedev(1, 7): "/dev/full",
+    os.makedev(1, 8): "/dev/random", os.makedev(1, 9): "/dev/urandom",
+}  # fmt: skip
+"""The character devices that are for everybody: null(4), full(4), random(4)."""
 _MOST_OWED: Final = 64
 
 _PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(?:/.*)?$"
@@ -84,6 +90,9 @@ class World:
         """The System V IPC objects that are not the user's; None while no task has done anything with one."""
         self.written: Written | None = None
         """The login uids that were set; None while nobody has opened such a file to write."""
+        self.readable_nodes = False
+        """A device node other than null was made, or is in some task's /dev: programs executed from now on are to have
+        their opens to read seen (`remainroot.readers`). Never again False."""
         self.loose_set_ids: set[tuple[int, int]] = set()
         """Regular files, by device and inode number, whose set-id bits are on disk alone, for a user gave them or may
         write to them: the kernel would take them away from root's writes, too. Empty in nearly every run."""
@@ -218,6 +227,23 @@ class World:
     def workable_umask(self, mask: int) -> int:
         """The umask to create with where the task's is `mask`: one that leaves what `workable` adds."""
         return mask & ~0o700 if self.weak else mask
+
+    def look_for_nodes(self, root: int) -> None:
+        """Note (`readable_nodes`) whether dev/zero, or one of its kin, in the directory `root` is one made here."""
+        if self.readable_nodes or not self.store.placeholders:
+            return
+        for number in DEVICES:
+            if number == NULL:
+                continue  # as empty as what stands for it
+            try:
+                fd = os.open(DEVICES[number][1:], O_PATH | O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+            except OSError:
+                continue
+            try:
+                st = os.fstat(fd)
+                self.readable_nodes |= S_ISREG(st.st_mode) and self.owner(fd, st).rdev == number
+            finally:
+                os.close(fd)
 
     # -- tasks
 

@@ -348,6 +348,7 @@ def test_devices_are_made_without_us(table: Bench, tmp_path: Path) -> None:
 
     look, seen = written("plain/1", "plain/2", "plain/3", "given/5")
     assert table.run(lambda: os.mknod(tmp_path / "first", block | 0o600, device)) == [["mknodat"]]
+    table.world.readable_nodes = True
     override(table.world, tmp_path / "plain/taken", Owner(0, 0, block | 0o600, device))
     found = table.run(
         lambda: under(0o022, f"{tmp_path}/plain/1", block, 0o666),

@@ -141,5 +141,5 @@ def program(action: int, *, strict: bool = False) -> bytes:
         for arch, calls in SPARED.items()
         if arch in table
     }
-    reading = {arch: {nr for nr, row in rows.items() if row.readers} for arch, rows in table.items()}
+    reading = {readers.ARCH: {nr for nr, row in table.get(readers.ARCH, {}).items() if row.readers}}
     return assemble(rules, action, reading, spared)

@@ -141,7 +141,7 @@ def set_sender(uid: int) -> None:
 def by_reader() -> bool:
     """Whether INFO, of an entry stop, says that a reader makes the call (`remainroot.readers`)."""
     half: int = _info_from.unpack_from(_info_view)[0]
-    return readers.LOW <= half < readers.HIGH
+    return readers.LOW <= half < readers.HIGH and call_number()[0] == readers.ARCH
 
 
 def failed() -> bool:

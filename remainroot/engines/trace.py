@@ -372,7 +372,7 @@ class PtraceEngine(_Ptracing):
         self.wanted: Wanted = {}
         """The calls to answer, filled by `spawn` from the declarations where it is empty."""
         self.reading: set[tuple[int, int]] = set()
-        """Architecture and number of the calls that are wanted too where a reader makes them."""
+        """Architecture and number of the calls that are a reader's, too; anybody's, once there are device nodes."""
         self._answered: dict[int, int] = {}
         """The results given at an entry stop, until the exit stop.
 
@@ -420,7 +420,7 @@ class PtraceEngine(_Ptracing):
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
         execs, loans, backlog, answered = self._execs, self._loans, self._backlog, self._answered
         exit_value = pt.exit_value
-        wanted, reading = self.wanted, self.reading
+        wanted, reading, world = self.wanted, self.reading, self.world
         nothing: dict[int, tuple[When, ...]] = {}
         while True:
             if backlog:
@@ -453,7 +453,8 @@ class PtraceEngine(_Ptracing):
                 request(resume, tid, 0, 0)
                 continue
             args = call_args()
-            if conditions and not meets(conditions, args) and not ((arch, nr) in reading and pt.by_reader()):
+            seen = not conditions or meets(conditions, args)
+            if not seen and not ((arch, nr) in reading and (world.readable_nodes or pt.by_reader())):
                 request(resume, tid, 0, 0)
                 continue
             outcome = answer(tid, arch, nr, args)

@@ -13,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { PERMISSIONS = 0777 };
+enum { PERMISSIONS = 0777, NODE_OF_NULL = 0x103 /* 1:3 */ };
 
 bool makes_device(const struct rule *rule, const uint64_t *args)
 {
@@ -118,6 +118,8 @@ enum verdict make_device(Loop *self, const struct rule *rule)
 		return PYTHON;
 	if ((uint32_t)call->args[rule->node] & (S_ISUID | S_ISGID))
 		return PYTHON;
+	if (!self->readable_nodes && (uint32_t)call->args[rule->node + 1] != NODE_OF_NULL)
+		return PYTHON; /* the first that is not as empty as what stands for it */
 	if (peek_path(call->pid, call->args[rule->path] & rule->word, self->path) < 0)
 		return PYTHON;
 	end = strrchr(self->path, '/');

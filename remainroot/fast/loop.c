@@ -97,7 +97,7 @@ static enum verdict judge_opening(Loop *self, const struct rule *rule, uint64_t 
 	if (reads && flags & O_NOFOLLOW)
 		opening.flags_fixed |= AT_SYMLINK_NOFOLLOW;
 	opening.parent = 0;
-	opening.modes = reads ? 0 : any ? DEVICE_BIT : DEVICE_BIT | S_ISUID | S_ISGID;
+	opening.modes = reads || any ? DEVICE_BIT : DEVICE_BIT | S_ISUID | S_ISGID;
 	return judge_call(self, &opening);
 }
 
@@ -239,12 +239,13 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 
 static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 {
-	int untouched, roots_differ, store_empty, complete, nodes;
+	int untouched, roots_differ, store_empty, complete, nodes, readable;
 
-	if (!PyArg_ParseTuple(args, "Ippppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty,
-			      &complete, &nodes))
+	if (!PyArg_ParseTuple(args, "Ipppppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty,
+			      &complete, &nodes, &readable))
 		return NULL;
 	self->nodes = nodes;
+	self->readable_nodes = readable;
 	self->complete = complete;
 	self->untouched = untouched;
 	self->roots_differ = roots_differ;
@@ -344,7 +345,8 @@ static PyMethodDef loop_methods[] = {
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
-	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes): what holds until the next call." },
+	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes): what holds\n"
+	  "until the next call." },
 	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
 	  "leave_writes(names): opens to write of a path that ends with one of these are Python's." },
 	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,

@@ -95,7 +95,8 @@ typedef struct {
 	size_t who_size;
 	/* conditions */
 	uint32_t powers; /* those that count now; 0: everything is Python's */
-	bool untouched, roots_differ, store_empty, nodes; /* nodes: some file is shown as a device */
+	bool untouched, roots_differ, store_empty;
+	bool nodes, readable_nodes; /* some file is shown as a device; as one that can be read from, for readers to read */
 	uint64_t tag; /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 	uint32_t hidden_uid, hidden_gid;
 	Keys *keys; /* files with an override or attribute */

@@ -140,6 +140,8 @@ bool is_reader(Loop *self, const struct place *place, const struct status *statu
 
 	if (kind != OTHER)
 		return kind == READER;
+	if (self->readable_nodes)
+		return true;
 	count = addresses_of(tid, arguments, word, addresses);
 	if (!count)
 		return false;

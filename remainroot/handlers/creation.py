@@ -38,6 +38,7 @@ from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, RESOLVE_IN
 from remainroot.quick import NAMES_OF_MAPS, OOM_SCORE_ADJ
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
+from remainroot.world import NULL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -414,8 +415,9 @@ def _mknod(  # noqa: PLR0911  # each way out is one rule
         os.mknod(name, call.world.workable(mode) if kind == S_IFREG else mode, dir_fd=directory)
 
     if device:
-        permissions = S_IMODE(mode)
-        return _create(call, dirfd, path, make, S_IFREG | permissions, kind | permissions, os.makedev(*_split(dev)))
+        permissions, number = S_IMODE(mode), os.makedev(*_split(dev))
+        call.world.readable_nodes |= kind == S_IFBLK or number != NULL
+        return _create(call, dirfd, path, make, S_IFREG | permissions, kind | permissions, number)
     return _create(call, dirfd, path, make, kind | S_IMODE(mode))
 
 

@@ -9,8 +9,10 @@ from errno import EPERM
 from remainroot import quick
 from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN
 from remainroot.dispatch import CONTINUE, Fail, handles, has_bits
+from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import everyone, ours
 from remainroot.handlers.signals import behind
+from remainroot.kernel import AT_FDCWD
 from remainroot.namespaces import Namespace
 from remainroot.tasks import user_namespace
 
@@ -66,8 +68,17 @@ def clone3(call: Call) -> Outcome:
 
 @handles("chroot", "pivot_root")
 def new_root(call: Call) -> Outcome:
-    """chroot(2), pivot_root(2): from now on a task's root may be another than ours."""
-    call.world.files.roots_differ = True
+    """chroot(2), pivot_root(2): a task's root may be another than ours from now on, with device nodes of its own."""
+    world = call.world
+    world.files.roots_differ = True
+    try:
+        root, _ = find_path(call, AT_FDCWD, 0)
+    except Unresolved:
+        return CONTINUE
+    try:
+        world.look_for_nodes(root)
+    finally:
+        os.close(root)
     return CONTINUE
 
 

@@ -18,19 +18,11 @@ from remainroot.dispatch import CONTINUE, Fail, InstallFd, handles
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
+from remainroot.world import DEVICES, NULL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
-
     from remainroot.dispatch import Call, Outcome
-
-_DEVICES: Final = {
-    os.makedev(1, 3): "/dev/null", os.makedev(1, 5): "/dev/zero", os.makedev(1, 7): "/dev/full",
-    os.makedev(1, 8): "/dev/random", os.makedev(1, 9): "/dev/urandom",
-}  # fmt: skip
-"""Those that are for everybody: null(4), full(4), random(4)."""
-
 
 def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     """open(2) of a file that need not be created: EPERM for O_NOATIME, unless owner or CAP_FOWNER."""
@@ -40,7 +32,7 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     creds = call.creds
     unseen = flags & os.O_NOATIME and not (tasks.untouched or creds.capable(CAP_FOWNER))
     writes = flags & (os.O_ACCMODE | os.O_TRUNC) and (store.placeholders or call.world.loose_set_ids)
-    if not unseen and not writes:
+    if not unseen and not writes and not store.placeholders:
         return CONTINUE
     try:
         fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
@@ -51,28 +43,50 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         fits = kind in (S_IFREG, S_IFIFO) or (kind == S_IFDIR and not flags & (os.O_ACCMODE | os.O_TRUNC))
         if unseen and fits and not creds.owns(call.world.owner(fd, st).uid):
             return Fail(EPERM)
+        device = open_device(call, fd, st, flags)
+        if device is not None:
+            return device
         if writes:
-            found = call.world.override(fd, st)
-            if found is not None and is_placeholder(found, st):
-                return CONTINUE if flags & os.O_DIRECTORY else _open_device(call, found, flags)
             _before_write(call, fd, st)
     finally:
         os.close(fd)
     return CONTINUE
 
 
-def _open_device(call: Call, node: Owner, flags: int) -> Outcome:
-    """To write to a device node is not to write to its placeholder: the device, or ENXIO, as if it had no driver."""
-    path = _DEVICES.get(node.rdev) if S_ISCHR(node.mode) else None
-    if path is None:
-        return Fail(ENXIO)
+def open_device(call: Call, fd: int, st: os.stat_result, flags: int) -> Outcome | None:
+    """An open of the file `fd`, if that is a device node's placeholder: the device, or ENXIO, as if it had no driver.
+
+    None of any other file.
+    """
+    if not call.world.store.placeholders or not S_ISREG(st.st_mode):
+        return None
+    node = call.world.override(fd, st)
+    if node is None or not is_placeholder(node, st):
+        return None
+    if flags & os.O_DIRECTORY:
+        return CONTINUE  # ENOTDIR
     call.check()
-    fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | os.O_CLOEXEC)
+    given = _device(node, flags)
+    if given >= 0:
+        return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
+    only_reads = not flags & (os.O_ACCMODE | os.O_TRUNC)
+    return CONTINUE if node.rdev == NULL and only_reads else Fail(ENXIO)
+
+
+def _device(node: Owner, flags: int) -> int:
+    """The device itself, opened with `flags`; -1 if there is none for everybody, or none where we are."""
+    path = DEVICES.get(node.rdev) if S_ISCHR(node.mode) else None
+    if path is None:
+        return -1
+    try:
+        fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
     st = os.fstat(fd)
-    if not S_ISCHR(st.st_mode) or st.st_rdev != node.rdev:
-        os.close(fd)
-        return Fail(ENXIO)  # what is there is another
-    return InstallFd(fd, cloexec=bool(flags & os.O_CLOEXEC))
+    if S_ISCHR(st.st_mode) and st.st_rdev == node.rdev:
+        return fd
+    os.close(fd)
+    return -1
 
 
 @handles("truncate", "truncate64", quick=quick.TRUNCATE)

@@ -103,10 +103,12 @@ def _mark(call: Call) -> tuple[int, int] | None:
 
 
 def _reads(call: Call, fd: int, st: os.stat_result, arguments: int) -> bool:
-    """Whether the program will read what procfs says of tasks: `remainroot.readers` says which do."""
+    """Whether the program will read what procfs says of tasks: `remainroot.readers` says which do. Or device nodes."""
     kind = readers.kind_of(fd, st)
     if kind != readers.OTHER:
         return kind == readers.READER
+    if call.world.readable_nodes:
+        return True
     word = call.abi.bits // 8
     array = call.ptr(arguments)
     try:

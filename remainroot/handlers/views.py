@@ -16,6 +16,7 @@ import os
 from stat import S_ISREG
 
 from remainroot.dispatch import CONTINUE, InstallFd
+from remainroot.handlers.opening import open_device
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
 from remainroot.handlers.user_namespaces import map_text, setgroups_text
@@ -202,7 +203,7 @@ def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[in
 
 
 def opened(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
-    """An open to read, of the path that is argument `index`: the text itself, if it is one that is not right.
+    """An open to read, of the path that is argument `index`: the text itself, if it is not right, or a device.
 
     Where such an open is caught. The file in memory shows its own status.
     """
@@ -214,8 +215,10 @@ def opened(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         return CONTINUE
     try:
         files = call.world.files
-        if st.st_size or not S_ISREG(st.st_mode) or not files.on_proc(st) or not files.note_device(fd, st):
+        if st.st_size or not S_ISREG(st.st_mode):
             return CONTINUE
+        if not files.on_proc(st) or not files.note_device(fd, st):
+            return open_device(call, fd, st, flags) or CONTINUE
         path = os.readlink(b"/proc/self/fd/%d" % fd)
         shown = _shown(call, fd, st, path)
     finally:

@@ -147,9 +147,8 @@ def test_every_condition_of_every_declaration(code: list[Instruction]) -> None:
 def test_readers_calls_are_caught_whatever_their_arguments(code: list[Instruction]) -> None:
     """And those of the same numbers that are made from anywhere else are not, up to both edges."""
     low, high = readers.LOW << 32, readers.HIGH << 32
-    reading = {(arch, nr) for arch, rows in build_table().items() for nr, row in rows.items() if row.readers}
+    reading = {(readers.ARCH, nr) for nr, row in build_table()[readers.ARCH].items() if row.readers}
     assert {(ARCH, abis.X86_64.numbers[name]) for name in ("open", "openat")} <= reading
-    assert {arch for arch, _ in reading} == {readers.ARCH}
     for arch, rows in build_table().items():
         for nr, row in rows.items():
             usual = RET_USER_NOTIF if row.passes((0,) * 6) else RET_ALLOW
