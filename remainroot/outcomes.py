@@ -95,16 +95,16 @@ class Exec:
 
 
 class Lend:
-    """The kernel runs this call, and finds at `address` what the handler has put into the task's memory for it.
+    """The kernel runs this call, and finds in the task's memory what the handler has put there for it.
 
-    When the call is over, before the task goes on, the engine has `World.give_back` put `kept` there again. Where it
-    cannot see that it says so by `World.owe`. `waits`: the call may take long; it must not be interrupted for that.
+    When the call is over, before the task goes on, the engine has `World.give_back` put back what was there: `kept`, by
+    address. Where it cannot see that it says so by `World.owe`. `waits`: the call may take long; it must not be
+    interrupted for that.
     """
 
-    __slots__ = ("address", "kept", "waits")
+    __slots__ = ("kept", "waits")
 
-    def __init__(self, address: int, kept: bytes, *, waits: bool) -> None:
-        self.address = address
+    def __init__(self, kept: dict[int, bytes], *, waits: bool) -> None:
         self.kept = kept
         self.waits = waits
 

@@ -269,21 +269,23 @@ class World:
             self.tasks.set_process(tid, state)
             patch_identity(tid, state.creds, secure=secure)
 
-    def owe(self, tid: int, address: int, kept: bytes) -> None:
+    def owe(self, tid: int, kept: dict[int, bytes]) -> None:
         """Nobody will see when the call is over that a handler answered with `Lend`."""
-        if len(self._owed) >= _MOST_OWED:
-            del self._owed[next(iter(self._owed))]
-        self._owed[tid, address] = kept
+        for address, data in kept.items():
+            if len(self._owed) >= _MOST_OWED:
+                del self._owed[next(iter(self._owed))]
+            self._owed[tid, address] = data
 
     def owed(self, tid: int, address: int) -> bytes | None:
         """What the task's memory at `address` should hold since `owe`, if it still holds what was lent; asked once."""
         return self._owed.pop((tid, address), None) if self._owed else None
 
     @staticmethod
-    def give_back(tid: int, address: int, kept: bytes) -> None:
+    def give_back(tid: int, kept: dict[int, bytes]) -> None:
         """The call that a handler answered with `Lend` is over: its memory is as the task left it."""
         try:
-            write_memory(tid, address, kept)
+            for address, data in kept.items():
+                write_memory(tid, address, data)
         except OSError:
             pass  # killed meanwhile
 

@@ -388,7 +388,7 @@ class NotifyEngine(Engine):
         except OSError:
             pass  # somebody inside traces it
         if seize is None:
-            self.world.owe(tid, outcome.address, outcome.kept)
+            self.world.owe(tid, outcome.kept)
             self._send(0, 0, _FLAG_CONTINUE)
         else:
             from remainroot.engines.seized import Loan

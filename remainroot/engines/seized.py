@@ -68,6 +68,6 @@ class Loan:
         if status >> 16 != self.seize.EVENT_STOP:
             self.seize.resume(tid, os.WSTOPSIG(status))
             return False
-        world.give_back(tid, self.outcome.address, self.outcome.kept)
+        world.give_back(tid, self.outcome.kept)
         self.seize.detach(tid)
         return True

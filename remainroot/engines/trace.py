@@ -230,7 +230,7 @@ class _Ptracing(Engine):
         """A call that was answered with `Lend` is over."""
         loan = self._loans.pop(tid, None)
         if loan is not None:
-            self.world.give_back(tid, loan.address, loan.kept)
+            self.world.give_back(tid, loan.kept)
 
     # -- outcomes
 

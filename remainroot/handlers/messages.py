@@ -47,6 +47,8 @@ _COPIED: Final = {
 }
 """What a message may bring that is received on a task's behalf, by the size of its long: ours has 8 bytes."""
 _MSG_OOB, _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_WAITALL, _MSG_ERRQUEUE = 0x1, 0x2, 0x20, 0x40, 0x100, 0x2000
+_UNCOMMON: Final = _MSG_OOB | _MSG_TRUNC | _MSG_WAITALL | _MSG_ERRQUEUE
+_MSG_WAITFORONE: Final = 0x10000
 _MSG_CTRUNC: Final = 0x8
 _MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 _UCRED: Final = Struct("=iII")
@@ -55,6 +57,8 @@ _UCRED_IDS: Final = 4
 _IDS: Final = Struct("=II")
 _MOST_CONTROL: Final = 20480
 _MOST_PARTS: Final = 1024
+_MOST_MESSAGES: Final = 1024
+"""UIO_MAXIOV: of more messages the rest is left."""
 _BEGINNING: Final = 32
 """How many bytes a message is known by."""
 _MOST_DATA: Final = 1 << 24
@@ -70,6 +74,11 @@ class _Header:
 
     _WIDE = Struct("=QIxxxxQQQQ")
     _NARROW = Struct("=IIIIII")
+
+    @classmethod
+    def size_of(cls, call: Call) -> int:
+        """The size of the whole, of which the last field, the flags, is not read."""
+        return cls._WIDE.size + 8 if call.abi.bits == 64 else cls._NARROW.size + 4
 
     def __init__(self, call: Call, address: int) -> None:
         wide = call.abi.bits == 64
@@ -145,35 +154,94 @@ def _must_wait(call: Call, fd: int, open_socket: Callable[[Call, int], socket]) 
 
 def send(call: Call, fd: int, address: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
     """sendmsg(2) of the message at `address`."""
-    try:
-        header = _Header(call, address)
-        if not header.room_for_credentials or header.control_size > _MOST_CONTROL:
-            return CONTINUE
-        control = call.read(header.control, header.control_size)
-    except OSError:
-        return CONTINUE
+    kept: dict[int, bytes] = {}
+    error = _prepare(call, address, kept)
+    if error:
+        return Fail(error)
+    return Lend(kept, waits=_must_wait(call, fd, open_socket)) if kept else CONTINUE
+
+
+def send_many(call: Call, fd: int, address: int, count: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
+    """sendmmsg(2) of `count` messages at `address`: up to the first that may not be sent.
+
+    Its error is told if it is the very first.
+    """
+    kept: dict[int, bytes] = {}
+    size = _size_of_many(call)
+    for index in range(min(count, _MOST_MESSAGES)):
+        try:
+            error = _prepare(call, address + index * size, kept)
+        except OSError:
+            if not kept:
+                raise
+            break  # what was lent must be given back; the kernel ends here by itself
+        if error and not index:
+            return Fail(error)
+        if error:
+            _spoil(call, address + index * size, kept)
+            break
+    return Lend(kept, waits=_must_wait(call, fd, open_socket)) if kept else CONTINUE
+
+
+def _size_of_many(call: Call) -> int:
+    """The size of struct mmsghdr: a message, and how much of it was sent or received."""
+    return _Header.size_of(call) + (8 if call.abi.bits == 64 else 4)
+
+
+def _ids_sent(call: Call, header: _Header) -> tuple[int, int, tuple[int, int]] | None:
+    """The credentials that go with a message: where the ids are, the pid, the ids; None: there are none."""
+    if not header.room_for_credentials or header.control_size > _MOST_CONTROL:
+        return None
+    control = call.read(header.control, header.control_size)
     at = _credentials_at(header, control)
     if at < 0:
-        return CONTINUE
-    pid, *ids = _UCRED.unpack_from(control, at)
+        return None
+    pid, uid, gid = _UCRED.unpack_from(control, at)
+    return header.control + at + _UCRED_IDS, pid, (uid, gid)
+
+
+def _prepare(call: Call, address: int, kept: dict[int, bytes]) -> int:
+    """See to it that the kernel takes the message, if it may be sent; what was in its place gets into `kept`.
+
+    Else the errno.
+    """
+    try:
+        header = _Header(call, address)
+        sent = _ids_sent(call, header)
+    except OSError:
+        return 0  # EFAULT, or what is the matter with the socket
     creds, world = call.creds, call.world
-    where, real = header.control + at + _UCRED_IDS, (world.real_uid, world.real_gid)
+    if sent is None:
+        # The kernel adds the sender's real ids, whom nobody can be asked for any more when it has ended.
+        process = thread_group(call.tid) if world.connections.passing else 0
+        if process and (creds != ROOT or world.connections.claimed(process) is not None):
+            world.connections.claim(process, creds.uid, creds.gid, _beginning(call, header))
+        return 0
+    where, pid, ids = sent
+    real = (world.real_uid, world.real_gid)
     owed = world.owed(call.tid, where)
-    if owed is not None and (*ids,) == real:
-        ids = [*_IDS.unpack(owed)]
+    if owed is not None and ids == real:
+        ids = _IDS.unpack(owed)
     uid, gid = creds.namespace.uids.down(ids[0]), creds.namespace.gids.down(ids[1])
     if uid == KEEP or gid == KEEP:
-        return Fail(EINVAL)
+        return EINVAL
     if not _may_name(call, pid) or not _may_claim(creds, uid, gid):
-        return Fail(EPERM)
+        return EPERM
     sender = supervisors_pid(call, pid) or thread_group(call.tid)
-    outcome: Outcome = CONTINUE
-    if (*ids,) != real:
-        outcome = Lend(where, _IDS.pack(*ids), waits=_must_wait(call, fd, open_socket))
+    if ids != real:
+        kept[where] = _IDS.pack(*ids)
         call.write(where, _IDS.pack(*real))
     if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
         world.connections.claim(sender, uid, gid, _beginning(call, header))
-    return outcome
+    return 0
+
+
+def _spoil(call: Call, address: int, kept: dict[int, bytes]) -> None:
+    """Have the kernel refuse the message, too."""
+    sent = _ids_sent(call, _Header(call, address))
+    if sent is not None:
+        kept[sent[0]] = call.read(sent[0], _IDS.size)
+        call.write(sent[0], _IDS.pack(KEEP, KEEP))
 
 
 def _beginning(call: Call, header: _Header) -> bytes:
@@ -224,22 +292,62 @@ def _address(name: str | bytes | None) -> bytes:
 
 def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
     """recvmsg(2) into the message at `address`."""
-    if flags & (_MSG_OOB | _MSG_TRUNC | _MSG_WAITALL | _MSG_ERRQUEUE):
+    if flags & _UNCOMMON:
         return CONTINUE
     try:
-        header = _Header(call, address)
-        if not header.room_for_credentials or header.iov_count > _MOST_PARTS:
-            return CONTINUE
-        parts = header.parts(call)
         own = open_socket(call, fd)
     except OSError:
         return CONTINUE
     try:
-        received = _take(call, own, header, sum(size for _, size in parts), flags)
+        size = _receive(call, own, address, flags)
     finally:
         own.close()
-    if received is None:
+    return CONTINUE if size is None else Return(size)
+
+
+def receive_many(
+    call: Call, fd: int, address: int, count: int, flags: int, open_socket: Callable[[Call, int], socket]
+) -> Outcome:
+    """recvmmsg(2) of up to `count` messages to `address`: those that are there.
+
+    If there is none, or the first is one for the kernel, so are all.
+    """
+    if flags & _UNCOMMON:
         return CONTINUE
+    try:
+        own = open_socket(call, fd)
+    except OSError:
+        return CONTINUE
+    size = _size_of_many(call)
+    taken = 0
+    try:
+        while taken < min(count, _MOST_MESSAGES):
+            message = address + taken * size
+            received = _receive(call, own, message, flags & ~_MSG_WAITFORONE, whoever=True)
+            if received is None:
+                break
+            call.write(message + _Header.size_of(call), received.to_bytes(4, "little"))
+            taken += 1
+    finally:
+        own.close()
+    return Return(taken) if taken else CONTINUE
+
+
+def _receive(call: Call, own: socket, address: int, flags: int, *, whoever: bool = False) -> int | None:
+    """Receive into the message at `address` on the task's behalf: the message's size; None if the kernel is to do it.
+
+    `whoever`: be it that the kernel says right who has sent it.
+    """
+    try:
+        header = _Header(call, address)
+        if not header.room_for_credentials or header.iov_count > _MOST_PARTS:
+            return None
+        parts = header.parts(call)
+    except OSError:
+        return None
+    received = _take(call, own, header, sum(size for _, size in parts), flags, whoever=whoever)
+    if received is None:
+        return None
     data, control, told, name = received
     _scatter(call, parts, data)
     call.write(header.control, control)
@@ -249,10 +357,12 @@ def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable
         call.write(header.name_at, len(sockaddr).to_bytes(4, "little"))
     call.write(header.control_at, len(control).to_bytes(header.word, "little"))
     call.write(header.flags_at, (told & ~_MSG_DONTWAIT | flags & _MSG_CMSG_CLOEXEC).to_bytes(4, "little"))
-    return Return(len(data))
+    return len(data)
 
 
-def _take(call: Call, own: socket, header: _Header, size: int, flags: int) -> Received | None:
+def _take(
+    call: Call, own: socket, header: _Header, size: int, flags: int, *, whoever: bool
+) -> Received | None:
     """Receive the next message, if it is there and we are to tell the task who sent it."""
     if size > _MOST_DATA or own.family != _AF_UNIX or not own.getsockopt(_SOL_SOCKET, _SO_PASSCRED):
         return None
@@ -260,6 +370,8 @@ def _take(call: Call, own: socket, header: _Header, size: int, flags: int) -> Re
     if any(level != _SOL_SOCKET or kind not in _COPIED[header.word] for level, kind, _ in ancillary):
         return None
     shown = _exchange(call, text, ancillary, take=not flags & _MSG_PEEK)
+    if shown is None and whoever and ancillary:
+        shown = ancillary
     if shown is None:
         return None
     control = header.pack(shown)

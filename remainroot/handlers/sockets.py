@@ -228,14 +228,30 @@ def recvmsg(call: Call) -> Outcome:
     return messages.receive(call, call.signed(0), call.ptr(1), call.unsigned(2), open_socket)
 
 
+@handles("sendmmsg")
+def sendmmsg(call: Call) -> Outcome:
+    """sendmmsg(2)."""
+    return messages.send_many(call, call.signed(0), call.ptr(1), call.unsigned(2), open_socket)
+
+
+@handles("recvmmsg", "recvmmsg_time64")
+def recvmmsg(call: Call) -> Outcome:
+    """recvmmsg(2)."""
+    if not call.world.connections.passing:
+        return CONTINUE
+    return messages.receive_many(
+        call, call.signed(0), call.ptr(1), call.unsigned(2), call.unsigned(3), open_socket
+    )
+
+
 # ---------------------------------------------------------------- i386's one call for all of them
 
 
-@handles("socketcall", when=equals(0, 2, 3, 4, 8, 14, 15, 16, 17))
+@handles("socketcall", when=equals(0, 2, 3, 4, 8, 14, 15, 16, 17, 19, 20))
 def socketcall(call: Call) -> Outcome:  # noqa: PLR0911  # one line for each call in it
     """socketcall(2): the number of the call, and where its arguments are."""
     kind = call.unsigned(0)
-    size = {2: 3, 3: 3, 4: 2, 8: 4, 14: 5, 15: 5, 16: 3, 17: 3}.get(kind, 0)
+    size = {2: 3, 3: 3, 4: 2, 8: 4, 14: 5, 15: 5, 16: 3, 17: 3, 19: 5, 20: 4}.get(kind, 0)
     args = Struct(f"={size}I").unpack(call.read(call.ptr(1), 4 * size)) if size else ()
     if kind == 2:
         return bind_address(call, args[1], args[2])
@@ -254,4 +270,8 @@ def socketcall(call: Call) -> Outcome:  # noqa: PLR0911  # one line for each cal
         return messages.send(call, args[0], args[1], open_socket)
     if kind == 17 and call.world.connections.passing:
         return messages.receive(call, args[0], args[1], args[2], open_socket)
+    if kind == 19 and call.world.connections.passing:
+        return messages.receive_many(call, args[0], args[1], args[2], args[3], open_socket)
+    if kind == 20:
+        return messages.send_many(call, args[0], args[1], args[2], open_socket)
     return CONTINUE

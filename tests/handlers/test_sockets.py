@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import PYTHON, as_real_root, bare, under
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,17 @@ def test_as_real_root(engine: str, scenario: str) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_shim_it_is_not_so(scenario: str) -> None:
     assert bare(scenario) != as_real_root(scenario)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("way", ["direct", "socketcall"])
+@pytest.mark.parametrize("abi", abis())
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_messages_in_one_call(engine: str, abi: str, way: str) -> None:
+    command = [str(program(FIXTURES / "many_messages.c", abi)), way]
+    expected = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout
+    assert expected.count("33:34") > 5
+    assert remainroot("--engine", engine, "--", *command).stdout == expected
 
 
 TALK = """
