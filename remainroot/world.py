@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from remainroot.adjustments import Adjustments
     from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
+    from remainroot.recipients import Chooser
     from remainroot.settings import Settings
     from remainroot.store.base import Store
     from remainroot.tasks import State
@@ -100,6 +101,8 @@ class World:
         """What was written to oom_score_adj; None while nobody has opened such a file to write."""
         self.id_maps: IdMapFiles | None = None
         """What is being written to id maps; None while nobody has opened one to write."""
+        self.file_owners: dict[tuple[int, int], Chooser] | None = None
+        """Who chose whom a file's signals go to (`remainroot.handlers.file_owner`), by device and inode number."""
         self.persistent_keyrings: dict[int, int] = {}
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
         self.whole_binds: dict[int, int] = {}

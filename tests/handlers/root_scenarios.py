@@ -480,6 +480,56 @@ def pairs() -> None:
     print(in_child(child))
 
 
+def file_owners() -> None:
+    """Who chose whom a socket's signals go to, and who gets them: F_SETOWN."""
+    got: list[int] = []
+    for signo in (signal.SIGIO, signal.SIGURG):
+        signal.signal(signo, lambda number, _: got.append(number))
+    here, there = socket.socketpair()
+    me = os.getpid()
+
+    def look(what: str) -> None:
+        owner = struct.unpack("=ii", fcntl.fcntl(here, 16, bytes(8)))
+        uids = struct.unpack("=II", fcntl.fcntl(here, 17, bytes(8)))
+        there.send(b"x")
+        print(what, fcntl.fcntl(here, fcntl.F_GETOWN) == me, owner[0], owner[1] == me, uids, len(got), flush=True)
+
+    look("nobody")
+    fcntl.fcntl(here, fcntl.F_SETOWN, me)
+    fcntl.fcntl(here, fcntl.F_SETFL, os.O_ASYNC)
+    look("root")
+
+    def choose(uids: tuple[int, int, int], how: int, who: int | bytes) -> None:
+        os.setresgid(44, 44, 44)
+        os.setresuid(*uids)
+        fcntl.fcntl(here, how, who)
+
+    def stranger() -> None:
+        choose((33, 44, 44), fcntl.F_SETOWN, me)
+
+    def half_root() -> None:
+        choose((33, 0, 44), 15, struct.pack("=ii", 1, me))
+
+    def thread() -> None:
+        choose((33, 33, 33), 15, struct.pack("=ii", 0, me))
+
+    def oneself() -> None:
+        choose((33, 33, 33), fcntl.F_SETOWN, os.getpid())
+        signal.signal(signal.SIGIO, lambda *_: print("told", flush=True))
+        there.send(b"x")
+        choose((33, 33, 33), fcntl.F_SETOWN, 0)
+        there.send(b"x")
+
+    for act in (stranger, half_root, thread, oneself, stranger):
+        print(in_child(act))
+        look(act.__name__)
+    os.setresuid(7, 33, 0)
+    look("from a user")
+    os.setresuid(0, 0, 0)
+    fcntl.fcntl(here, fcntl.F_SETOWN, me)
+    look("root again")
+
+
 def connections() -> None:
     """Both ends ask after both have become others."""
     for address in (os.path.join(os.getcwd(), "sock"), b"\0remainroot-%d" % os.getpid()):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = (
     "pairs", "connections", "others", "messages", "implicit", "stamped", "named_sender", "queued_signals",
+    "file_owners",
 )  # fmt: skip
 
 
