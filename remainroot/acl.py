@@ -13,6 +13,7 @@ from _struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
 ACCESS: Final = "system.posix_acl_access"
@@ -65,6 +66,12 @@ def pack(entries: list[Entry]) -> bytes:
 def named(entries: list[Entry]) -> list[Entry]:
     """The entries that name a user or group."""
     return [entry for entry in entries if entry[0] in (USER, GROUP)]
+
+
+def translated(entries: list[Entry], uids: Callable[[int], int], gids: Callable[[int], int]) -> list[Entry]:
+    """The entries with the ids of who is named as another user namespace has them."""
+    of = {USER: uids, GROUP: gids}
+    return [(tag, perm, of[tag](number) if tag in of else number) for tag, perm, number in entries]
 
 
 def skeleton(entries: list[Entry]) -> list[Entry]:

@@ -37,6 +37,22 @@ class FileCaps(tuple[int, int, bool, int]):
         """The uid that is root in the user namespace these are for."""
         return self[3]
 
+    def with_root(self, rootid: int) -> Self:
+        """The same for another."""
+        return type(self)(self.permitted, self.inheritable, self.effective, rootid)
+
+
+_REVISION_2, _REVISION_3 = 0x0200_0000, 0x0300_0000
+_EFFECTIVE = 1
+
+
+def for_root(raw: bytes, rootid: int) -> bytes:
+    """The same capabilities for another root: of revision 2 where that is 0, else of 3."""
+    flags = raw[0] & _EFFECTIVE
+    if not rootid:
+        return (_REVISION_2 | flags).to_bytes(4, "little") + raw[4:20]
+    return (_REVISION_3 | flags).to_bytes(4, "little") + raw[4:20] + rootid.to_bytes(4, "little")
+
 
 def parse_file_caps(raw: bytes) -> FileCaps | None:
     """Decode the extended attribute security.capability of capabilities(7): revisions 1, 2 and 3.

@@ -11,6 +11,7 @@ from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
 from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type
+from remainroot.namespaces import INITIAL, NO_ID
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.store.codec import KEEP
 from remainroot.world import is_mapped
@@ -147,6 +148,11 @@ def set_acl(file: File, name: str, value: bytes) -> Outcome:  # noqa: PLR0911  #
     entries = acl.parse(value)
     if not entries:
         return remove_acl(file, name) if entries == [] or not value else CONTINUE  # EINVAL, EOPNOTSUPP
+    namespace = file.call.creds.namespace
+    entries = acl.translated(entries, namespace.uids.down, namespace.gids.down)
+    if any(number == NO_ID for _, _, number in acl.named(entries)):
+        return Fail(EINVAL)
+    value = acl.pack(entries)
     file.demand_unflagged()
     mode = file.owner.mode
     if S_ISLNK(mode):
@@ -210,6 +216,18 @@ def current_acl(file: File, name: str, value: bytes | None) -> bytes | None:
     if current is None or acl.named(current):
         return None  # somebody else has set another since
     return acl.pack(acl.merged(entries, current))
+
+
+def acl_as_told(file: File, name: str, value: bytes | None) -> bytes | None:
+    """`current_acl` with the ids of the caller's namespace; who has none there is nobody. None: the kernel tells it."""
+    found = current_acl(file, name, value)
+    namespace = file.call.creds.namespace
+    if namespace is INITIAL:
+        return found
+    if found is None and not file.placeholder:
+        found = os.getxattr(file.path, name)
+    entries = acl.parse(found) if found is not None else None
+    return None if entries is None else acl.pack(acl.translated(entries, namespace.uids.up, namespace.gids.up))
 
 
 def remove_acl(file: File, name: str) -> Outcome:

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import functools
 import os
-from errno import E2BIG, EINVAL, ENODATA, EPERM, ERANGE
+from errno import E2BIG, EEXIST, EINVAL, ENODATA, EOVERFLOW, EPERM, ERANGE
 from stat import S_ISDIR, S_ISGID, S_ISREG, S_ISUID
 from struct import Struct
 
 from remainroot import acl, quick
 from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.file_caps import parse_file_caps
-from remainroot.handlers.attributes import File, current_acl, remove_acl, set_acl
+from remainroot.file_caps import for_root, parse_file_caps
+from remainroot.handlers.attributes import File, acl_as_told, remove_acl, set_acl
 from remainroot.handlers.paths import Unresolved, find, find_fd
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, descriptor_may_be_cwd
+from remainroot.namespaces import INITIAL, NO_ID
 from remainroot.store.base import FLAGS
 
 TYPE_CHECKING = False
@@ -41,6 +42,8 @@ _LIST_MAX: Final = 65536
 _CREATE: Final = 1
 _REPLACE: Final = 2
 _CAPABILITY: Final = "security.capability"
+_WITH_64_BITS: Final = 20
+"""The size of a value that holds 64 capabilities; one of 32 is of old."""
 _SET_ID: Final = S_ISUID | S_ISGID
 _BARE: Final = ("trusted.", "security.")
 """Prefixes with no name behind them."""
@@ -143,7 +146,8 @@ def _refusal(file: File, kind: str, name: str) -> Outcome | None:
         if file.placeholder or not (S_ISREG(file.st.st_mode) or S_ISDIR(file.st.st_mode)):
             return Fail(EPERM)
         return CONTINUE if kind == "user" else None
-    if not file.call.creds.capable(CAP_SETFCAP if kind == "capability" else CAP_SYS_ADMIN):
+    may = _may_set_capability(file) if kind == "capability" else file.call.creds.capable(CAP_SYS_ADMIN)
+    if not may:
         return Fail(EPERM)
     return Fail(EINVAL) if name in _BARE else None
 
@@ -186,20 +190,51 @@ def _set_capability(file: File, value: bytes, flags: int) -> Outcome:
     if value and caps is None:
         return Fail(EINVAL)
     file.demand_unflagged()
-    if value and not file.call.creds.capable(CAP_SETFCAP):
+    if value and not _may_set_capability(file):
         return Fail(EPERM)
+    namespace = file.call.creds.namespace
+    if caps is not None and (namespace is not INITIAL or caps.rootid):
+        root = namespace.uids.down(caps.rootid)
+        if root == NO_ID or len(value) < _WITH_64_BITS:
+            return Fail(EINVAL)
+        value, caps = for_root(value, root), caps.with_root(root)
+    on_disk = not file.placeholder and _CAPABILITY in os.listxattr(file.path)
+    present = on_disk or (bool(flags) and _CAPABILITY in file.kept())
+    if flags & (_CREATE if present else _REPLACE):
+        return Fail(EEXIST if present else ENODATA)
     if not file.placeholder:
         try:
-            os.setxattr(file.path, _CAPABILITY, value, flags)
+            os.setxattr(file.path, _CAPABILITY, value)
         except OSError as error:
             for_others = caps is not None and caps.rootid and error.errno == EINVAL
             if error.errno != EPERM and not for_others:
                 raise
+            if on_disk:
+                os.removexattr(file.path, _CAPABILITY)
         else:
             file.drop(_CAPABILITY)
             return DONE
-    file.keep(_CAPABILITY, value, flags)
+    file.keep(_CAPABILITY, value, 0)
     return DONE
+
+
+def _may_set_capability(file: File) -> bool:
+    return file.call.creds.capable_of(CAP_SETFCAP, *file.owner.ids)
+
+
+def _capability_as_told(file: File, value: bytes) -> bytes:
+    """capabilities(7), "Namespaced file capabilities": for whose root, as the caller's namespace has it.
+
+    OSError(EOVERFLOW) if that is nobody there, nor root around it.
+    """
+    caps = parse_file_caps(value)
+    if caps is None:
+        return value
+    namespace = file.call.creds.namespace
+    root = namespace.uids.up(caps.rootid)
+    if root in (0, NO_ID) and not namespace.owns(caps.rootid):
+        raise OSError(EOVERFLOW, os.strerror(EOVERFLOW))
+    return for_root(value, 0 if root == NO_ID else root)
 
 
 @handles("setxattr")
@@ -265,7 +300,11 @@ def _get(call: Call, locate: Locate, name: int, buffer: int, size: int) -> Outco
             return Fail(EINVAL)
         value = file.kept().get(attribute)
         if kind == "acl":
-            value = current_acl(file, attribute, value)
+            value = acl_as_told(file, attribute, value)
+        elif kind == "capability" and call.creds.namespace is not INITIAL:
+            if value is None and not file.placeholder:
+                value = os.getxattr(file.path, attribute)
+            value = value and _capability_as_told(file, value)
         if value is None:
             if kind == "trusted":
                 file.demand_attributes()

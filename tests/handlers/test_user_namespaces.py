@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.oracle import runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.oracle
 
@@ -106,6 +106,25 @@ def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, st
     store = f"--store=durable:{place}/owners.db" if strict else "--store=memory"
     fake = [*PLACE, *REMAINROOT[:-1], engine, store, *([strict] if strict else []), "--", *who]
     assert printed(fake, SCRIPTS[name], place / "fake") == printed([*who], SCRIPTS[name], place / "real")
+
+
+@pytest.mark.parametrize("store", ["memory", "durable"])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", ["1", "2", "7"])
+def test_access_lists_and_file_capabilities(place: Path, engine: str, store: str, seed: str) -> None:
+    """As three processes name them, each in a namespace within the other's."""
+    kept = store if store == "memory" else f"{store}:{place}/owners.db"
+    command = ["/usr/bin/python3", str(Path(__file__).with_name("space_xattr_ops.py")), seed, "250"]
+    told = [
+        subprocess.run(
+            [*prefix, *command, str(place / side)], capture_output=True, text=True, check=True, timeout=TIMEOUT,
+            env=environment(),
+        ).stdout.splitlines()
+        for prefix, side in (([], "real"), ([*PLACE, *REMAINROOT[:-1], engine, f"--store={kept}", "--"], "fake"))
+    ]  # fmt: skip
+    assert told[1] == told[0]
+    assert sum(" set " in line for line in told[0]) > 50
+    assert any(line.startswith("1") and line.endswith("EOVERFLOW") for line in told[0])
 
 
 MAPPED = """
