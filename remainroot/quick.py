@@ -353,6 +353,7 @@ class Loop:
         self.exchange = self._loop.exchange
         self._states = 0
         self._known: tuple[object, ...] = ()
+        self._mounts = 0
         self.refresh()
 
     def refresh(self) -> None:
@@ -372,9 +373,13 @@ class Loop:
             store.no_attributes,
             not world.births.pending,
             not world.loose_set_ids,
+            world.mounts,
         )
         if now == self._known:
             return
+        if self._mounts != world.mounts:
+            self._mounts = world.mounts
+            self._loop.forget_devices()
         self._known = now
         while self._states < tasks.count:
             state = tasks.numbered(self._states)

@@ -183,6 +183,10 @@ class Files:
         proc = self._proc_devices[st.st_dev] = fs_type(fd) == PROC_SUPER_MAGIC
         return proc
 
+    def forget_devices(self) -> None:
+        """A file system was mounted; its device may have the number of one that is gone."""
+        self._proc_devices.clear()
+
     def is_our_proc(self, st: os.stat_result) -> bool:
         """Whether this file of procfs numbers tasks as the supervisor does."""
         return st.st_dev == self._own_proc

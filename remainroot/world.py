@@ -91,6 +91,8 @@ class World:
         """The System V IPC objects that are not the user's; None while no task has done anything with one."""
         self.written: Written | None = None
         """The login uids that were set; None while nobody has opened such a file to write."""
+        self.mounts = 0
+        """How many file systems have been mounted, as far as was seen."""
         self.readable_nodes = False
         """A device node other than null was made, or is in some task's /dev: programs executed from now on are to have
         their opens to read seen (`remainroot.readers`). Never again False."""
@@ -247,6 +249,12 @@ class World:
                 self.readable_nodes |= S_ISREG(st.st_mode) and self.owner(fd, st).rdev == number
             finally:
                 os.close(fd)
+
+    def mounted(self) -> None:
+        """A file system is being mounted, which may have the device number of one that is gone."""
+        self.mounts += 1
+        self.files.forget_devices()
+        self.store.forget_devices()
 
     # -- tasks
 

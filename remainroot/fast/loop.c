@@ -263,6 +263,13 @@ static PyObject *loop_leave_writes(Loop *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *loop_forget_devices(Loop *self, PyObject *nothing)
+{
+	(void)nothing;
+	memset(self->devices, 0, sizeof self->devices);
+	Py_RETURN_NONE;
+}
+
 static PyObject *loop_watch_for(Loop *self, PyObject *args)
 {
 	PyObject *libraries, *proc, *files;
@@ -349,6 +356,8 @@ static PyMethodDef loop_methods[] = {
 	  "until the next call." },
 	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
 	  "leave_writes(names): opens to write of a path that ends with one of these are Python's." },
+	{ "forget_devices", (PyCFunction)loop_forget_devices, METH_NOARGS,
+	  "forget_devices(): their numbers may be others' now." },
 	{ "watch_for", (PyCFunction)loop_watch_for, METH_VARARGS,
 	  "watch_for(libraries, proc, files): what makes a program a reader; see remainroot.readers." },
 	{ NULL, NULL, 0, NULL },

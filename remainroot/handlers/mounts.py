@@ -46,6 +46,13 @@ _NOT_NEW: Final = _BIND | _MOVE | _REMOUNT | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 
 _UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
 
 
+@handles("fsmount")
+def fsmount(call: Call) -> Outcome:
+    """fsmount(2) of a new file system."""
+    call.world.mounted()
+    return CONTINUE
+
+
 @handles("mount")
 def mount(call: Call) -> Outcome:
     """mount(2): the root of a new file system in memory is the caller's; a bind of one mount can be had."""
@@ -53,7 +60,10 @@ def mount(call: Call) -> Outcome:
     flags = call.ptr(3)
     if flags & (_BIND | _REC | _REMOUNT) == _BIND:
         return _bind(call)
-    if (creds.fsuid == 0 and creds.fsgid == 0) or flags & _NOT_NEW or not call.ptr(2):
+    if flags & _NOT_NEW or not call.ptr(2):
+        return CONTINUE
+    call.world.mounted()
+    if creds.fsuid == 0 and creds.fsgid == 0:
         return CONTINUE
     try:
         if call.path(2) not in _IN_MEMORY:

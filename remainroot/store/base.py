@@ -183,6 +183,9 @@ class Store:
             return 0
         return int.from_bytes(self.attributes(fd, st).get(FLAGS, b""), "little") & (IMMUTABLE | APPEND)
 
+    def forget_devices(self) -> None:
+        """What is known of a device may be true of another that has its number now."""
+
     # -- the end
 
     def save(self) -> None:

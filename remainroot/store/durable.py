@@ -93,6 +93,11 @@ class DurableStore(Store):
                 known = True
         return known
 
+    def forget_devices(self) -> None:
+        """Whether files can carry attributes is to be found out again."""
+        self.carrying.clear()
+        self.other.forget_devices()
+
     # -- owners
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:

@@ -234,6 +234,10 @@ class SqliteStore(Store):
         self.assume_anything()
         self.database = Database(path)
 
+    def forget_devices(self) -> None:
+        """Whether inode numbers are for good is to be found out again."""
+        _moving.clear()
+
     # -- owners
 
     def get(self, fd: int, st: os.stat_result) -> Owner | None:
