@@ -119,6 +119,16 @@ class Files:
                 os.close(start)
         return Walk(self, tid).resolve(dirfd, path, follow=follow, at=at)
 
+    def resolve_restricted(self, tid: int, dirfd: int, path: bytes, resolve: int) -> int:
+        """As `resolve`, under the RESOLVE_* restrictions of openat2(2); OSError too where only the task can."""
+        confined = resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH)
+        start, flags = self._start(tid, dirfd, b"." if confined else path, -1)
+        try:
+            return open_path(start, path, resolve | (RESOLVE_NO_MAGICLINKS if confined else flags))
+        finally:
+            if start >= 0:
+                os.close(start)
+
     def _start(self, tid: int, dirfd: int, path: bytes, at: int) -> tuple[int, int]:
         """Where the kernel is to start (a descriptor to close, or AT_FDCWD), and the flags that keep it there."""
         if path[:1] != b"/":

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     Maker = Callable[[int, bytes, int], None]
 
 _O_TMPFILE_BIT: Final = 0o20000000
+_RESOLVE_CACHED: Final = 0x20
 _MAX_LINKS: Final = 40
 _OPEN_HOW: Final = Struct("=QQQ")
 MOST_HOW: Final = 4096
@@ -172,13 +173,17 @@ def openat2(call: Call) -> Outcome:
     if flags & ~KNOWN_FLAGS or mode & ~MODE_BITS or any(how[_OPEN_HOW.size :]):
         return CONTINUE
     if resolve:
-        return _open_restricted(call, flags, resolve) if flags & os.O_CREAT and not flags & O_PATH else CONTINUE
+        return _open_restricted(call, flags, mode, resolve)
     return _open(call, call.signed(0), 1, flags, mode)
 
 
-def _open_restricted(call: Call, flags: int, resolve: int) -> Outcome:
+def _open_restricted(call: Call, flags: int, mode: int, resolve: int) -> Outcome:
     """The way is the kernel's to go; where it would lead without restrictions is where a new file may be."""
+    if flags & O_PATH or not flags & (os.O_CREAT | _O_TMPFILE_BIT) or resolve & _RESOLVE_CACHED:
+        return CONTINUE  # of what is cached nothing can be made: EAGAIN
     path = call.path(1)
+    if flags & _O_TMPFILE_BIT:
+        return _open_nameless(call, call.signed(0), path, flags, mode, resolve)
     place = place_of(call, call.signed(0), path.lstrip(b"/") if resolve & RESOLVE_IN_ROOT else path)
     if place is None:
         return CONTINUE
@@ -269,12 +274,18 @@ def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:
     return _hand_over(place, fd, place.owner_of(place.cut(mode, mask)), flags)
 
 
-def _open_nameless(call: Call, dirfd: int, path: bytes, flags: int, mode: int) -> Outcome:
+def _open_nameless(
+    call: Call, dirfd: int, path: bytes, flags: int, mode: int, resolve: int = 0
+) -> Outcome:
     """O_TMPFILE: `path` is the directory. What has no name cannot be recorded later."""
     if call.state.confined:
         return CONTINUE
+    files = call.world.files
     try:
-        directory = call.world.files.resolve(call.tid, dirfd, path)
+        if resolve:
+            directory = files.resolve_restricted(call.tid, dirfd, path, resolve)
+        else:
+            directory = files.resolve(call.tid, dirfd, path)
     except OSError as error:
         if error.errno in EXHAUSTED:
             raise

@@ -70,9 +70,12 @@ def shown(path: str) -> str:
     return f"{path} {st.st_mode:o} {st.st_uid}:{st.st_gid} {st.st_rdev}"
 
 
+_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
+
+
 def open_restricted(path: str, flags: int, resolve: int, dirfd: int = -100) -> int:
     """openat2(2)."""
-    how = struct.pack("=QQQ", flags, 0o640 if flags & os.O_CREAT else 0, resolve)
+    how = struct.pack("=QQQ", flags, 0o640 if flags & (os.O_CREAT | _TMPFILE) else 0, resolve)
     fd: int = LIBC.syscall(437, dirfd, os.fsencode(path), how, len(how))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "")
@@ -91,6 +94,7 @@ def restricted_opens() -> None:
     os.chmod("g", 0o2777)
     os.symlink("d/behind", "link")
     os.symlink("/inside", "d/absolute")
+    os.symlink("g", "to-g")
     top = os.open(".", os.O_RDONLY)
 
     def make(path: str, flags: int, resolve: int, dirfd: int = -100) -> None:
@@ -100,7 +104,7 @@ def restricted_opens() -> None:
             os.close(fd)
             return f"{st.st_uid}:{st.st_gid} {st.st_mode:o}"
 
-        attempt(f"{path} {flags:o} {resolve}", act)
+        attempt(f"{path.removeprefix(os.getcwd())} {flags:o} {resolve}", act)
 
     def work(uid: int, gid: int) -> None:
         drop(uid, gid, (55,))
@@ -115,7 +119,13 @@ def restricted_opens() -> None:
         make("d/absolute", write, beneath)
         make("nowhere/x", write, beneath)
         make("../up", write, beneath)
-        make("d", os.O_RDWR | os.O_TMPFILE, 0)
+        nameless = os.O_RDWR | os.O_TMPFILE
+        for resolve in (0, no_xdev, no_magiclinks, no_symlinks, beneath, in_root, cached, beneath | no_symlinks):
+            for path in ("d", "g", "to-g", "absent", "link", "..", os.getcwd() + "/g"):
+                make(path, nameless, resolve)
+            make("/g", nameless, resolve, top)
+        make("d", nameless, beneath | in_root)
+        make("d", os.O_TMPFILE, beneath)
         os.umask(0o077)
         make(f"d/{os.geteuid()}-umask", write, beneath)
 

@@ -29,13 +29,31 @@ done
 """
 
 
-def told(prefix: list[str], place: Path) -> list[str]:
+def told(prefix: list[str], place: Path, script: str = SCRIPT) -> list[str]:
     done = subprocess.run(
-        [*prefix, "sh", "-ec", SCRIPT], cwd=place, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+        [*prefix, "sh", "-ec", script], cwd=place, capture_output=True, text=True, check=False, timeout=TIMEOUT,
         env=environment(),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
+
+
+AS_USER = """
+for kind in tmpfs ramfs tmpfs ramfs; do
+    unshare -Urm sh -c "mount -t $kind none /mnt; touch /mnt/a && stat -c %u:%g:%a /mnt /mnt/a"
+    unshare -Urm sh -c "mount -t ramfs none /mnt; echo x >/mnt/a; stat -c %u:%g:%a /mnt /mnt/a"
+done"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("option", ["", "--strict"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_in_namespaces_of_a_user(place: Path, engine: str, option: str) -> None:
+    """The kernel's mount/nosymfollow-test, after others that mount."""
+    command = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+    options = [f"--store=durable:{place}/owners.db", *([option] if option else [])]
+    fake = [*PLACE, *REMAINROOT[:-1], engine, *options, "--", *command]
+    assert told(fake, place / "fake", AS_USER) == told(command, place / "real", AS_USER)
 
 
 @pytest.mark.oracle
