@@ -10,19 +10,24 @@ finds the new file and records it.
 from __future__ import annotations
 
 import os
-from stat import S_IFMT, S_ISDIR, S_ISLNK
+from stat import S_IFDIR, S_IFMT, S_ISDIR, S_ISLNK
 
 from remainroot import acl
-from remainroot.kernel import O_CLOEXEC, O_PATH
+from remainroot.kernel import O_CLOEXEC, O_PATH, fs_type, is_mount_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.store.base import Owner
     from remainroot.world import World
 
+_IN_MEMORY: Final = (0x0102_1994, 0x8584_58F6, 0x1980_0202)
+"""TMPFS_MAGIC, RAMFS_MAGIC, MQUEUE_MAGIC: statfs(2)."""
+
 
 class _Birth:
-    __slots__ = ("access", "before", "kind", "name", "owner", "parent", "tid")
+    __slots__ = ("access", "before", "kind", "name", "owner", "parent", "root", "tid")
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class _Birth:
         self.owner = owner
         self.access = access
         self.before = before
+        self.root = False
 
     def is_what_was(self, st: os.stat_result) -> bool:
         """Whether the file with this status is the one that something is to be mounted on."""
@@ -79,6 +85,18 @@ class Births:
             raise
         self.pending.append(_Birth(tid, parent, name, owner, access, before, kind))
 
+    def expect_root(self, tid: int, owner: Owner) -> None:
+        """Task `tid` is about to be given a descriptor of the root of a new file system, which will be `owner`'s.
+
+        If that is one in memory; another has owners of its own. It will be the lowest number that is free.
+        """
+        parent = os.open(f"/proc/{tid}/fd", O_PATH | O_CLOEXEC | os.O_DIRECTORY)
+        taken = {int(name) for name in os.listdir(f"/proc/{tid}/fd")}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        birth = _Birth(tid, parent, b"%d" % number, owner, None, None, S_IFDIR)
+        birth.root = True
+        self.pending.append(birth)
+
     def settle(self, tid: int) -> None:
         """Record those that are there now. An expectation of `tid` itself is over: its call has ended."""
         waiting, self.pending = self.pending, []
@@ -90,11 +108,13 @@ class Births:
 
     def _adopt(self, birth: _Birth) -> bool:
         try:
-            fd = os.open(birth.name, O_PATH | O_CLOEXEC | os.O_NOFOLLOW, dir_fd=birth.parent)
+            fd = os.open(birth.name, O_PATH | O_CLOEXEC | (0 if birth.root else os.O_NOFOLLOW), dir_fd=birth.parent)
         except OSError:
             return False
         try:
             st = os.fstat(fd)
+            if birth.root and not (fs_type(fd) & 0xFFFF_FFFF in _IN_MEMORY and is_mount_root(fd)):
+                return False
             if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False
             if birth.before is not None and os.fstatvfs(fd).f_flag & os.ST_RDONLY:

@@ -132,11 +132,17 @@ def file_handle(fd: int) -> bytes | None:
         return bytes(_buffer[4 : 8 + _handle_size.unpack_from(_buffer)[0]])
 
 
+def is_mount_root(fd: int) -> bool:
+    """Whether it is the root of a mount (STATX_ATTR_MOUNT_ROOT)."""
+    return bool(int.from_bytes(raw_statx(fd, 0, 0)[8:16], "little") & _MOUNT_ROOT)
+
+
 def birth_time(fd: int) -> bytes:
     """The file's birth time as statx(2) has it (16 raw bytes; all zero where the file system keeps none)."""
     return raw_statx(fd, 0, STATX_BTIME)[80:96]
 
 
+_MOUNT_ROOT: Final = 0x2000
 _SYS_FCHOWNAT: Final = _NUMBERS["fchownat"]
 
 

@@ -48,8 +48,11 @@ _UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
 
 @handles("fsmount")
 def fsmount(call: Call) -> Outcome:
-    """fsmount(2) of a new file system."""
+    """fsmount(2) of a new file system: as with mount, if it is one in memory."""
     call.world.mounted()
+    creds = call.creds
+    if creds.fsuid or creds.fsgid:
+        call.world.births.expect_root(call.tid, Owner(creds.fsuid, creds.fsgid))
     return CONTINUE
 
 

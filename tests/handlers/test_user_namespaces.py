@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.compiling import FIXTURES, program
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
 from tests.oracle import runner
 
@@ -106,6 +107,19 @@ def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, st
     store = f"--store=durable:{place}/owners.db" if strict else "--store=memory"
     fake = [*PLACE, *REMAINROOT[:-1], engine, store, *([strict] if strict else []), "--", *who]
     assert printed(fake, SCRIPTS[name], place / "fake") == printed([*who], SCRIPTS[name], place / "real")
+
+
+@pytest.mark.parametrize("strict", ["", "--strict"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_roots_of_new_file_systems(place: Path, engine: str, strict: str) -> None:
+    """Made by fsopen(2), configured, and given by fsmount(2), before they are mounted anywhere."""
+    kinds = ["tmpfs", "tmpfs", "ramfs", "tmpfs", "mqueue", "proc", "tmpfs"]
+    script = f"unshare --map-root-user --mount --ipc {program(FIXTURES / 'new_mounts.c')} {' '.join(kinds)}"
+    store = f"--store=durable:{place}/owners.db" if strict else "--store=memory"
+    fake = [*PLACE, *REMAINROOT[:-1], engine, store, *([strict] if strict else []), "--", *USER]
+    expected = printed([*USER], script, place / "real")
+    assert expected[0].count("mounted 0:0") == 6
+    assert printed(fake, script, place / "fake") == expected
 
 
 @pytest.mark.parametrize("store", ["memory", "durable"])
