@@ -33,10 +33,12 @@ TESTED_BY = {
     "engines/conversation": "engines/test_notify",
     "engines/prepared": "test_startup",
     "outcomes": "test_dispatch",
-    # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them.
+    # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them;
+    # whom files signal.
     "acl": "handlers/test_xattrs",
     "elsewhere": "handlers/test_ipc",
     "connections": "handlers/test_sockets",
+    "recipients": "handlers/test_sockets",
     # The formats of the command that shows owners.
     "listing": "test_owners",
     # The rules of both stores, whatever keeps them.
