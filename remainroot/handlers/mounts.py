@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whose the root of a file system in memory is, that a task mounts: mount(2), tmpfs(5). And binds of one mount alone.
 
-Who mounts one owns its root, and a fake user may do it in a user namespace of its own. To the kernel all are one user.
-What is mounted, and whether it may be, is the kernel's business, and with `--strict` that of
-`remainroot.handlers.strict_mounts`.
+Who mounts one owns its root, unless the options name another (uid=, gid=); a fake user may do it in a user namespace of
+its own. To the kernel all are one user, and it takes no id that the namespace does not map: those in the task's options
+are exchanged for 0 for as long as the call takes. What is mounted, and whether it may be, is the kernel's business, and
+with `--strict` that of `remainroot.handlers.strict_mounts`.
 
 Mounts that were there before the user namespace are one unit to the kernel (mount_namespaces(7)): a bind without MS_REC
 of one that others lie below is refused (EINVAL), for it would show what they cover. Real root has none such. Here these
@@ -17,7 +18,8 @@ import os
 from errno import EBUSY, EINVAL, ENOTDIR
 from stat import S_ISDIR, S_ISLNK
 
-from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
+from remainroot.credentials import KEEP
+from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, Lend, handles, has_bits
 from remainroot.elsewhere import MOUNT, Elsewhere, inside
 from remainroot.kernel import (
     AT_EMPTY_PATH,
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 
 _IN_MEMORY: Final = (b"tmpfs", b"ramfs", b"mqueue")
 _REMOUNT, _BIND, _MOVE, _REC = 0x20, 0x1000, 0x2000, 0x4000
-_NOT_NEW: Final = _BIND | _MOVE | _REMOUNT | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20
-"""MS_BIND, MS_MOVE, MS_REMOUNT, and the kinds of propagation."""
+_NOT_NEW: Final = _BIND | _MOVE | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20
+"""MS_BIND, MS_MOVE, and the kinds of propagation; MS_REMOUNT has options, too."""
+_WITH_IDS: Final = (b"tmpfs", b"devpts")
+"""Of these the options may name whose they are: the root of a tmpfs, the terminals of a devpts."""
+_ID: Final = rb"(?:^|,)([ug])id=(0[xX][0-9a-fA-F]+|[0-9]+)(?=,|$)"
 _UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
 
 
@@ -58,7 +63,7 @@ def fsmount(call: Call) -> Outcome:
 
 @handles("mount")
 def mount(call: Call) -> Outcome:
-    """mount(2): the root of a new file system in memory is the caller's; a bind of one mount can be had."""
+    """mount(2): a new file system in memory is the caller's, or another's by its options; of binds see `_bind`."""
     creds = call.creds
     flags = call.ptr(3)
     if flags & (_BIND | _REC | _REMOUNT) == _BIND:
@@ -66,16 +71,58 @@ def mount(call: Call) -> Outcome:
     if flags & _NOT_NEW or not call.ptr(2):
         return CONTINUE
     call.world.mounted()
-    if creds.fsuid == 0 and creds.fsgid == 0:
+    if creds.fsuid == 0 and creds.fsgid == 0 and not call.ptr(4):
         return CONTINUE
     try:
-        if call.path(2) not in _IN_MEMORY:
-            return CONTINUE
-        directory, name = call.world.files.parent(call.tid, AT_FDCWD, call.path(1).rstrip(b"/"))
-        call.world.births.expect(call.tid, directory, name, Owner(creds.fsuid, creds.fsgid), mounted=True)
+        kind = call.path(2)
+        options = call.path(4) if kind in _WITH_IDS and call.ptr(4) else b""
     except OSError:
-        pass  # the kernel will say so
-    return CONTINUE
+        return CONTINUE  # the kernel will say so
+    uid, gid, zeros = creds.fsuid, creds.fsgid, options
+    if b"id=" in options:
+        uid, gid, zeros = _named(options, uid, gid)
+    outcome: Outcome = CONTINUE
+    if zeros != options and creds.namespace is INITIAL and KEEP not in (uid, gid):
+        outcome = _exchange(call, options, zeros)
+    if kind in _IN_MEMORY and not flags & _REMOUNT and (uid or gid):
+        try:
+            directory, name = call.world.files.parent(call.tid, AT_FDCWD, call.path(1).rstrip(b"/"))
+            call.world.births.expect(call.tid, directory, name, Owner(uid, gid), mounted=True)
+        except OSError:
+            pass  # the same
+    return outcome
+
+
+def _named(options: bytes, uid: int, gid: int) -> tuple[int, int, bytes]:
+    """The ids that the options name last, or else these; and the options with each of them 0."""
+    import re
+
+    ids = {b"u": uid, b"g": gid}
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        ids[match[1]] = _number(match[2])
+        return match[0][: match.start(2) - match.start()] + b"0" * len(match[2])
+
+    zeros = re.sub(_ID, replace, options)
+    return ids[b"u"], ids[b"g"], zeros
+
+
+def _number(text: bytes) -> int:
+    """An id as the kernel reads it: octal, if it begins with 0; `KEEP` for what is none."""
+    try:
+        number = int(text, 16 if text[:2] in (b"0x", b"0X") else 8 if text[:1] == b"0" else 10)
+    except ValueError:
+        return KEEP
+    return min(number, KEEP)
+
+
+def _exchange(call: Call, options: bytes, zeros: bytes) -> Outcome:
+    """Have the kernel find each id to be 0; not where the task may not write to its options itself."""
+    try:
+        call.write(call.ptr(4), zeros)
+    except OSError:
+        return CONTINUE
+    return Lend({call.ptr(4): options}, waits=False)
 
 
 def _copy_whole(call: Call, source: int) -> int:

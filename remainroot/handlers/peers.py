@@ -102,7 +102,7 @@ def everyone() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-GROUP, SESSION = 2, 3
+GROUP, SESSION, TERMINAL = 2, 3, 4
 """Which fields of /proc/TID/stat."""
 
 
@@ -118,9 +118,27 @@ def stat_field(tid: int, index: int) -> int:
 
 def group_members(call: Call, pid: int) -> list[int]:
     """All processes of the group that the caller calls `pid` (0: its own), the newest first, as in the kernel."""
-    leader = supervisors_pid(call, pid) if pid else call.tid
-    group = stat_field(leader, GROUP) if leader else 0
+    return with_group(_group(call, pid) if pid else stat_field(call.tid, GROUP))
+
+
+def with_group(group: int) -> list[int]:
+    """All processes of the group that is `group` here, the newest first; none for 0."""
     return [tid for tid in sorted(everyone(), reverse=True) if stat_field(tid, GROUP) == group] if group else []
+
+
+def _group(call: Call, number: int) -> int:
+    """The group that the caller calls `number`, by its number here, though its first process be gone; 0: none."""
+    depth = len(levels(call.tid))
+    if depth == 1:
+        return number
+    for tid in everyone():
+        try:
+            numbers = [int(one) for one in status_field(tid, b"NSpgid").split()]
+            if numbers[depth - 1 : depth] == [number] and _sees(call, depth, tid, levels(tid)):
+                return stat_field(tid, GROUP)
+        except OSError:
+            continue  # gone, or somebody else's
+    return 0
 
 
 def owner_of_namespace(tid: int, kind: str) -> int:

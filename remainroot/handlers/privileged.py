@@ -8,14 +8,21 @@ succeed here: remembered if it can be asked back.
 from __future__ import annotations
 
 import os
-from errno import EFAULT, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EPERM
+from errno import EACCES, EFAULT, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS
 from stat import S_ISBLK, S_ISDIR, S_ISREG
 from struct import Struct
 from time import monotonic
 
-from remainroot.credentials import CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_TIME, CAP_SYSLOG
+from remainroot.credentials import (
+    CAP_IPC_LOCK,
+    CAP_SYS_ADMIN,
+    CAP_SYS_PACCT,
+    CAP_SYS_TIME,
+    CAP_SYS_TTY_CONFIG,
+    CAP_SYSLOG,
+)
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.handlers.peers import owner_of_namespace
+from remainroot.handlers.peers import TERMINAL, owner_of_namespace, stat_field
 from remainroot.handlers.resource_limits import told_limit
 from remainroot.kernel import AT_FDCWD, PAGE, RLIM_INFINITY, RLIMIT_MEMLOCK, prlimit
 from remainroot.namespaces import INITIAL
@@ -224,6 +231,37 @@ def swap(call: Call) -> Outcome:
         return CONTINUE
     wrong = _whats_wrong(call)
     return Fail(wrong) if wrong else CONTINUE
+
+
+# ---------------------------------------------------------------- accounting, terminals
+
+
+@handles("acct")
+def acct(call: Call) -> Outcome:
+    """acct(2): as `swap`: EISDIR, EACCES for what is no regular file, EROFS."""
+    if not call.creds.capable(CAP_SYS_PACCT) or not call.ptr(0):
+        return CONTINUE
+    try:
+        fd = call.world.files.resolve(call.tid, AT_FDCWD, call.path(0))
+    except OSError as error:
+        return Fail(error.errno) if error.errno in _PATH_ERRORS else CONTINUE
+    try:
+        mode = os.fstat(fd).st_mode
+        if S_ISDIR(mode):
+            return Fail(EISDIR)
+        if not S_ISREG(mode):
+            return Fail(EACCES)
+        return Fail(EROFS) if os.fstatvfs(fd).f_flag & os.ST_RDONLY else CONTINUE
+    finally:
+        os.close(fd)
+
+
+@handles("vhangup")
+def vhangup(call: Call) -> Outcome:
+    """vhangup(2): who has no controlling terminal has nothing to hang up."""
+    if not call.creds.capable(CAP_SYS_TTY_CONFIG) or stat_field(call.tid, TERMINAL):
+        return CONTINUE
+    return DONE
 
 
 # ---------------------------------------------------------------- clocks

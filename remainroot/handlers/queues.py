@@ -10,7 +10,8 @@ from stat import S_IFREG
 from remainroot import abi as abis
 from remainroot import ipc
 from remainroot.dispatch import CONTINUE, InstallFd
-from remainroot.kernel import syscall
+from remainroot.handlers.resource_limits import soft_limit
+from remainroot.kernel import RLIM_INFINITY, prlimit, syscall
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
 
+_RLIMIT_MSGQUEUE: Final = 12
 _ATTRIBUTES: Final = 8
 """How many longs struct mq_attr has."""
 
@@ -38,10 +40,12 @@ def create(call: Call, flags: int, mode: int) -> Outcome:
     def make() -> int:
         number = abis.native()[0].numbers["mq_open"]
         previous = os.umask(world.workable_umask(mask))
+        before = _take_limit(call)
         try:
             return syscall(number, name, flags | os.O_EXCL, world.workable(mode), attributes)
         finally:
             os.umask(previous)
+            prlimit(0, _RLIMIT_MSGQUEUE, before)
 
     try:
         fd = ipc.inside(call.tid, make)
@@ -60,6 +64,17 @@ def create(call: Call, flags: int, mode: int) -> Outcome:
         os.close(fd)
         raise
     return InstallFd(fd, cloexec=True)
+
+
+def _take_limit(call: Call) -> tuple[int, int]:
+    """Have the kernel count our queues by the task's limit, as far as ours allows; what it was before."""
+    limit = soft_limit(call, call.tid, _RLIMIT_MSGQUEUE)
+    before = prlimit(0, _RLIMIT_MSGQUEUE)
+    hard = before[1]
+    if hard != RLIM_INFINITY and (limit == RLIM_INFINITY or limit > hard):
+        limit = hard
+    prlimit(0, _RLIMIT_MSGQUEUE, (limit, hard))
+    return before
 
 
 def _attributes(call: Call, address: int) -> bytes | None:

@@ -119,6 +119,8 @@ def prlimit64(call: Call) -> Outcome:
     """
     pid, resource = call.signed(0), call.unsigned(1)
     outcome = affects(call, pid, CAP_SYS_RESOURCE, lambda creds, target: creds.may_set_limits(target))
+    if outcome is not CONTINUE and call.ptr(2):
+        call.read(call.ptr(2), _LIMIT64.size)  # EFAULT comes first
     if outcome is not CONTINUE or resource >= _LIMITS:
         return outcome
     tid = supervisors_pid(call, pid) if pid else call.tid

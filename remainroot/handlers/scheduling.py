@@ -253,7 +253,10 @@ def nice_of(call: Call, tid: int) -> int:
 @handles("sched_setaffinity", quick=quick.SCHEDULE)
 def sched_setaffinity(call: Call) -> Outcome:
     """Another task's CPUs: sched_setaffinity(2), as setpriority."""
-    return affects(call, call.signed(0), CAP_SYS_NICE, _may)
+    outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
+    if outcome is not CONTINUE:
+        call.read(call.ptr(2), min(call.unsigned(1), 8))  # EFAULT comes first
+    return outcome
 
 
 def _set_policy(call: Call, tid: int, policy: int, priority: int, *, here: bool = False) -> Outcome:
@@ -336,6 +339,22 @@ def _set_normal(call: Call, tid: int, policy: int, *, here: bool) -> Outcome:
     return DONE
 
 
+_KNOWN_FLAGS, _KEEPS_POLICY = 0x7F, 0x8
+_DEADLINE: Final = 6
+_LEAST_RUNTIME: Final = 1024
+"""In nanoseconds, of SCHED_DEADLINE."""
+_TIMES: Final = Struct("=QQQ")
+"""Runtime, deadline and period behind `_ATTRIBUTES`."""
+
+
+def _is_sound(call: Call, policy: int, priority: int) -> bool:
+    """Whether struct sched_attr asks for a policy as it may be."""
+    if policy != _DEADLINE:
+        return _is_valid(policy, priority)
+    runtime, deadline, period = _TIMES.unpack(call.read(call.ptr(1) + _ATTRIBUTES.size, _TIMES.size))
+    return priority == 0 and _LEAST_RUNTIME <= runtime <= deadline <= (period or deadline) < 1 << 63
+
+
 def _is_valid(policy: int, priority: int) -> bool:
     """Whether the kernel knows such a policy with that priority: otherwise EINVAL, whoever asks."""
     plain = policy & ~RESET_ON_FORK
@@ -382,7 +401,7 @@ def sched_setattr(call: Call) -> Outcome:
     known = not size or _ATTRIBUTES_SIZE <= size <= PAGE
     if known and size > _MOST_ATTRIBUTES:
         known = not any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES))
-    if not known or (not flags & ~1 and not _is_valid(policy, priority)):
+    if not known or flags & ~_KNOWN_FLAGS or (not flags & _KEEPS_POLICY and not _is_sound(call, policy, priority)):
         return CONTINUE  # E2BIG, EINVAL
     outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
     if outcome is not CONTINUE or flags & ~1:
@@ -436,7 +455,8 @@ def sched_getattr(call: Call) -> Outcome:
     """sched_getattr(2): the kernel's first version of the struct, which is all that applies here."""
     policy = remembered(call, call.signed(0), POLICY)
     nice = remembered(call, call.signed(0), _NICE)
-    if (policy is None and nice is None) or call.unsigned(2) < _ATTRIBUTES_SIZE or call.unsigned(3) or not call.ptr(1):
+    size = call.unsigned(2)
+    if (policy is None and nice is None) or not _ATTRIBUTES_SIZE <= size <= PAGE or call.unsigned(3) or not call.ptr(1):
         return CONTINUE
     number, priority = policy or (os.sched_getscheduler(task_meant(call, call.signed(0))), 0)
     flags = 1 if number & RESET_ON_FORK else 0

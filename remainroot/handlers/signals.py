@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import os
 from errno import EPERM, ESRCH
+from stat import S_ISDIR
 
 from remainroot.credentials import CAP_KILL
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.peers import SESSION, everyone, group_members, ours, pid_for, stat_field, supervisors_pid
+from remainroot.handlers.peers import (
+    SESSION,
+    everyone,
+    group_members,
+    ours,
+    pid_for,
+    stat_field,
+    supervisors_pid,
+    task_of,
+    with_group,
+)
+from remainroot.kernel import O_PATH, PROC_SUPER_MAGIC, fs_type
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -26,6 +38,9 @@ else:
     from _signal import SIGCONT, pidfd_send_signal  # without the module's 8 ms of enum
 
 _NSIG: Final = 64
+_PROCESS_GROUP: Final = 4
+_PIDFD_FLAGS: Final = (0, 1, 2, _PROCESS_GROUP)
+"""PIDFD_SIGNAL_{THREAD,THREAD_GROUP,PROCESS_GROUP}, one at most."""
 
 
 def _allowed(call: Call, tid: int, signo: int) -> bool:
@@ -119,15 +134,38 @@ def rt_sigqueueinfo(call: Call) -> Outcome:
 @handles("pidfd_send_signal")
 def pidfd_send(call: Call) -> Outcome:
     """Send a signal to the process behind a descriptor: pidfd_send_signal(2)."""
-    signo = call.signed(1)
-    if not 0 <= signo <= _NSIG:
+    signo, flags = call.signed(1), call.unsigned(3)
+    if not 0 <= signo <= _NSIG or flags not in _PIDFD_FLAGS:
         return CONTINUE
-    tid = behind(call)
+    tid = behind(call) or _directory_of(call)
     if not tid:
         return CONTINUE
+    if flags == _PROCESS_GROUP:
+        members = with_group(tid)
+        return _to_many(call, members, signo, everybody=False) if members else CONTINUE
     if not _allowed(call, tid, signo):
         return Fail(EPERM)
     return DONE if tid in call.world.guardians else CONTINUE
+
+
+def _directory_of(call: Call) -> int:
+    """The process whose directory on procfs the first argument is a descriptor of; 0 for any other."""
+    name = f"/proc/{call.tid}/fd/{call.signed(0)}"
+    try:
+        if not S_ISDIR(os.stat(name).st_mode):
+            return 0
+        fd = os.open(name, O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        if fs_type(fd) != PROC_SUPER_MAGIC:
+            return 0
+        parts = os.fsencode(os.readlink(f"/proc/self/fd/{fd}")).split(b"/")
+        return task_of(call, os.fstat(fd), [*parts, b""]) if parts[-2:-1] != [b"task"] else 0
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
 
 
 def behind(call: Call) -> int:

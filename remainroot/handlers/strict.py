@@ -85,13 +85,18 @@ def fchmodat(searcher: Searcher) -> None:
 @searches("readlink")
 def readlink(searcher: Searcher) -> None:
     """As `link_path`; what is a process' own is not shown to everybody: proc(5)."""
-    searcher.may_jump(searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW))
+    _read_link(searcher, searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW))
 
 
 @searches("readlinkat")
 def readlinkat(searcher: Searcher) -> None:
     """As `readlink`, relative to a descriptor, which may be the link."""
-    searcher.may_jump(searcher.find_at(searcher.call.signed(0), 1, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+    _read_link(searcher, searcher.find_at(searcher.call.signed(0), 1, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+
+
+def _read_link(searcher: Searcher, file: File) -> None:
+    if S_ISLNK(file.st.st_mode):
+        searcher.may_jump(file)
 
 
 @searches("name_to_handle_at")
@@ -338,7 +343,9 @@ _attributesearches("remove", WRITE)
 
 # ---------------------------------------------------------------- descriptors, handles
 
-_F_SETFL, _F_SETLEASE = 4, 1024
+_F_SETFL, _F_SETLEASE, _F_SET_RW_HINT = 4, 1024, 1036
+_LEASES: Final = (0, 1, 2)
+"""F_RDLCK, F_WRLCK and F_UNLCK."""
 
 
 def _flags(tid: int, fd: int) -> int:
@@ -347,9 +354,9 @@ def _flags(tid: int, fd: int) -> int:
         return next(int(line.split()[1], 8) for line in info if line.startswith(b"flags:"))
 
 
-@searches("fcntl", "fcntl64", when=equals(1, _F_SETFL, _F_SETLEASE))
+@searches("fcntl", "fcntl64", when=equals(1, _F_SETFL, _F_SETLEASE, _F_SET_RW_HINT))
 def fcntl(searcher: Searcher) -> None:
-    """fcntl(2): O_NOATIME takes the owner (EPERM), as a lease does (EACCES)."""
+    """fcntl(2): O_NOATIME and a hint take the owner (EPERM), as a lease does (EACCES)."""
     call = searcher.call
     file = searcher.base(call.signed(0))
     if call.unsigned(1) == _F_SETFL:
@@ -357,7 +364,12 @@ def fcntl(searcher: Searcher) -> None:
             return
         if not _flags(call.tid, call.signed(0)) & (os.O_NOATIME | O_PATH):
             raise Refused(EPERM)
+    elif call.unsigned(1) == _F_SET_RW_HINT:
+        if not searcher.creds.owns(searcher.owner(file).uid):
+            raise Refused(EPERM)
     elif searcher.creds.fsuid != searcher.owner(file).uid and not searcher.creds.capable(CAP_LEASE):
+        if call.signed(2) not in _LEASES:
+            return  # EINVAL
         if call.world.files.is_path_only(call.tid, call.signed(0)):
             return  # EBADF
         raise Refused(EACCES)
@@ -437,8 +449,10 @@ def execve(searcher: Searcher) -> None:
 def execveat(searcher: Searcher) -> None:
     """As `execve`, relative to a descriptor, which may be the program."""
     call = searcher.call
-    file = searcher.find_at(call.signed(0), 1, call.unsigned(4))
-    _execute(searcher, file, hidden=not call.path(1).startswith(b"/") and _closes_on_exec(call))
+    dirfd = call.signed(0)
+    file = searcher.find_at(dirfd, 1, call.unsigned(4))
+    relative = dirfd != AT_FDCWD and not call.path(1).startswith(b"/")
+    _execute(searcher, file, hidden=relative and _closes_on_exec(call))
 
 
 def _closes_on_exec(call: Call) -> bool:

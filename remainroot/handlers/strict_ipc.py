@@ -17,30 +17,36 @@ from remainroot.dispatch import Refused, guards
 from remainroot.handlers.searching import File, Searcher
 from remainroot.handlers.sysv import shown
 from remainroot.ipc import MSG, SEM, SHM
-from remainroot.kernel import syscall
+from remainroot.kernel import PAGE, syscall
 from remainroot.permissions import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from remainroot.dispatch import Call
 
 _READS, _ALTERS, _RUNS = 0o444, 0o222, 0o111
-_SHM_RDONLY, _SHM_EXEC = 0o10000, 0o100000
+_SHM_RDONLY, _SHM_RND, _SHM_REMAP, _SHM_EXEC = 0o10000, 0o20000, 0o40000, 0o100000
+_IPC_NOWAIT, _MSG_EXCEPT, _MSG_COPY = 0o4000, 0o20000, 0o40000
 _SEM_COMMANDS: Final = {11: _READS, 12: _READS, 13: _READS, 14: _READS, 15: _READS, 16: _ALTERS, 17: _ALTERS}
 """GETPID, GETVAL, GETALL, GETNCNT, GETZCNT; SETVAL, SETALL."""
 _SETVAL: Final = 16
+_HIGHEST_VALUE: Final = 32767
 _IPC_64: Final = 0x100
 _OPERATION: Final = Struct("=Hhh")
 _MOST_OPERATIONS: Final = 500
 _COUNT_AT: Final = 80
 
 
-def _demand(call: Call, kind: str, number: int, wanted: int, least: int = 0) -> None:
+def _demand(
+    call: Call, kind: str, number: int, wanted: int, least: int = 0, wrong: Callable[[], bool] = lambda: False
+) -> None:
     """EACCES unless the object grants what is `wanted`.
 
-    Not if it is a set of fewer semaphores than `least`: EFBIG, EINVAL.
+    Not if it is a set of fewer semaphores than `least` (EFBIG, EINVAL), nor for what is `wrong` with the call whoever
+    makes it; that is looked for last, for it seldom is.
     """
 
     def check() -> bool:
@@ -56,23 +62,60 @@ def _demand(call: Call, kind: str, number: int, wanted: int, least: int = 0) -> 
         allowed = ipc.inside(call.tid, check)
     except ipc.Elsewhere:
         return
-    if not allowed:
+    if not allowed and not wrong():
         raise Refused(EACCES)
 
 
 # ---------------------------------------------------------------- System V
 
 
+def _signed(call: Call, value: int) -> int:
+    """A long of the task's."""
+    return value - (1 << call.abi.bits) if value >> call.abi.bits - 1 else value
+
+
+def _most_bytes(call: Call) -> int:
+    """How long a message may be: msgmax of proc(5)."""
+
+    def ask() -> int:
+        with open("/proc/sys/kernel/msgmax", "rb") as file:
+            return int(file.read())
+
+    return ipc.inside(call.tid, ask)
+
+
+def _send(call: Call, number: int, size: int, message: int) -> None:
+    def wrong() -> bool:
+        """EINVAL for a size or a type, EFAULT."""
+        word = call.abi.bits // 8
+        kind = int.from_bytes(call.read(message, word), "little", signed=True)
+        if kind < 1 or not 0 <= _signed(call, size) <= _most_bytes(call):
+            return True
+        call.read(message + word, size)
+        return False
+
+    _demand(call, MSG, number, _ALTERS, wrong=wrong)
+
+
+def _receive(call: Call, number: int, size: int, flags: int) -> None:
+    def wrong() -> bool:
+        """EINVAL for a size, or for a copy that is to wait or to be of another type."""
+        copies = flags & _MSG_COPY and flags & (_MSG_EXCEPT | _IPC_NOWAIT) != _IPC_NOWAIT
+        return _signed(call, size) < 0 or bool(copies)
+
+    _demand(call, MSG, number, _READS, wrong=wrong)
+
+
 @guards("msgsnd")
 def msgsnd(call: Call) -> None:
     """msgsnd(2): who may write to the queue."""
-    _demand(call, MSG, call.signed(0), _ALTERS)
+    _send(call, call.signed(0), call.ptr(2), call.ptr(1))
 
 
 @guards("msgrcv")
 def msgrcv(call: Call) -> None:
     """msgrcv(2): who may read from the queue."""
-    _demand(call, MSG, call.signed(0), _READS)
+    _receive(call, call.signed(0), call.ptr(2), call.unsigned(4))
 
 
 @guards("semop", "semtimedop", "semtimedop_time64")
@@ -92,10 +135,12 @@ def _operate(call: Call, number: int, operations: int, count: int) -> None:
 @guards("shmat")
 def shmat(call: Call) -> None:
     """shmat(2): who may read the segment, write to it, execute what is in it."""
-    _attach(call, call.signed(0), call.unsigned(2))
+    _attach(call, call.signed(0), call.ptr(1), call.unsigned(2))
 
 
-def _attach(call: Call, number: int, flags: int) -> None:
+def _attach(call: Call, number: int, address: int, flags: int) -> None:
+    if flags & _SHM_REMAP if not address else address % PAGE and not flags & _SHM_RND:
+        return  # EINVAL
     wanted = _READS if flags & _SHM_RDONLY else _READS | _ALTERS
     _demand(call, SHM, number, wanted | _RUNS if flags & _SHM_EXEC else wanted)
 
@@ -103,13 +148,15 @@ def _attach(call: Call, number: int, flags: int) -> None:
 @guards("semctl")
 def semctl(call: Call) -> None:
     """semctl(2): who may get and set values."""
-    _value(call, call.signed(0), call.signed(1), call.unsigned(2))
+    _value(call, call.signed(0), call.signed(1), call.unsigned(2), call.unsigned(3))
 
 
-def _value(call: Call, number: int, index: int, command: int) -> None:
-    wanted = _SEM_COMMANDS.get(command & ~_IPC_64)
-    if wanted is not None:
-        _demand(call, SEM, number, wanted, 1 + index if command & ~_IPC_64 == _SETVAL else 0)
+def _value(call: Call, number: int, index: int, command: int, value: int) -> None:
+    command &= ~_IPC_64
+    wanted = _SEM_COMMANDS.get(command)
+    if wanted is None or (command == _SETVAL and (value > _HIGHEST_VALUE or index < 0)):
+        return  # ERANGE, EINVAL
+    _demand(call, SEM, number, wanted, 1 + index if command == _SETVAL else 0)
 
 
 @guards("ipc")
@@ -119,13 +166,14 @@ def multiplexed(call: Call) -> None:
     if kind in (1, 4):
         _operate(call, number, call.ptr(4), second)
     elif kind == 3:
-        _value(call, number, call.signed(2), third)
+        value = int.from_bytes(call.read(call.ptr(4), 4), "little")
+        _value(call, number, call.signed(2), third, value)
     elif kind == 11:
-        _demand(call, MSG, number, _ALTERS)
+        _send(call, number, second, call.ptr(4))
     elif kind == 12:
-        _demand(call, MSG, number, _READS)
+        _receive(call, number, second, third)
     elif kind == 21:
-        _attach(call, number, second)
+        _attach(call, number, call.ptr(4), second)
 
 
 # ---------------------------------------------------------------- POSIX message queues

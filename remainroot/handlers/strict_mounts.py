@@ -105,10 +105,13 @@ def open_tree(searcher: Searcher) -> None:
 _MOUNT_ATTR_SIZE: Final = range(32, 4097)
 
 
+_SETATTR_FLAGS: Final = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | 0x8800
+
+
 @guards("mount_setattr")
 def mount_setattr(call: Call) -> None:
     """mount_setattr(2): takes CAP_SYS_ADMIN."""
-    if call.ptr(4) in _MOUNT_ATTR_SIZE:
+    if call.ptr(4) in _MOUNT_ATTR_SIZE and not call.unsigned(2) & ~_SETATTR_FLAGS:
         _administrate(call)
 
 
@@ -117,6 +120,7 @@ def mount_setattr(call: Call) -> None:
 _NEWUSER: Final = 0x1000_0000
 _KINDS: Final = (0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000)
 """CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET: what takes CAP_SYS_ADMIN."""
+_NEWPID: Final = _KINDS[4]
 _ANY: Final = sum(_KINDS)
 _NEWTIME: Final = 0x80
 """CLONE_NEWTIME takes it as well; in the flags of clone(2) it is a part of the signal."""
@@ -124,8 +128,21 @@ _FS: Final = 0x200
 _UNSHARABLE: Final = _ANY | _NEWUSER | 0x100 | _FS | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80
 
 
+_VM, _SIGHAND, _PARENT, _THREAD, _DETACHED = 0x100, 0x800, 0x8000, 0x10000, 0x0040_0000
+_CLEAR_SIGHAND, _INTO_CGROUP = 1 << 32, 1 << 33
+
+
+def _contradicts(flags: int) -> bool:
+    """Whether clone(2) takes no such flags together (EINVAL), whoever asks."""
+    return bool(
+        (flags & _FS and flags & _KINDS[0])
+        or (flags & _SIGHAND and not flags & _VM)
+        or (flags & _THREAD and (not flags & _SIGHAND or flags & (_NEWUSER | _NEWPID)))
+    )
+
+
 def _new(call: Call, flags: int, kinds: int = _ANY) -> None:
-    if flags & kinds and not flags & _NEWUSER and not (flags & _FS and flags & _KINDS[0]):
+    if flags & kinds and not flags & _NEWUSER and not _contradicts(flags):
         _administrate(call)
 
 
@@ -143,8 +160,9 @@ def clone(call: Call) -> None:
     _new(call, call.ptr(0))
 
 
-_SET_TID, _CLONE_ARGS = 64, 80
-"""Where that and its length are in a struct clone_args, and the size of one that has it."""
+_CLONE_ARGS: Final = 80
+"""The size of a struct clone_args that has a place for pids."""
+_NSIG: Final = 64
 
 
 _LEAST_ARGS: Final = 64
@@ -156,10 +174,19 @@ def clone3(call: Call) -> None:
     """As `clone`, with the flags in memory; to choose a pid takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN."""
     if not _LEAST_ARGS <= call.ptr(1) <= PAGE:
         return  # EINVAL, E2BIG
-    arguments = call.read(call.ptr(0), min(call.ptr(1), _CLONE_ARGS))
-    _new(call, int.from_bytes(arguments[:8], "little"), _ANY | _NEWTIME)
-    if len(arguments) == _CLONE_ARGS:
-        _choose(call, *Struct("=QQ").unpack_from(arguments, _SET_TID))
+    arguments = call.read(call.ptr(0), min(call.ptr(1), _CLONE_ARGS)).ljust(_CLONE_ARGS, b"\0")
+    flags, _, _, _, signal, stack, size, _, pids, levels_chosen = Struct("=10Q").unpack(arguments)
+    if not _is_sound(flags, signal) or bool(stack) != bool(size) or bool(pids) != bool(levels_chosen):
+        return  # EINVAL
+    _new(call, flags, _ANY | _NEWTIME)
+    _choose(call, pids, levels_chosen)
+
+
+def _is_sound(flags: int, signal: int) -> bool:
+    """Whether clone3(2) knows the flags, and the signal may be sent at the end."""
+    unknown = flags & ~(0xFFFF_FFFF | _CLEAR_SIGHAND | _INTO_CGROUP) or flags & (_DETACHED | 0x7F)
+    both = flags & _SIGHAND and flags & _CLEAR_SIGHAND
+    return not unknown and not both and signal <= _NSIG and not (signal and flags & (_THREAD | _PARENT))
 
 
 def _choose(call: Call, address: int, count: int) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call
 
 _PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
+_PTRACE_OPTIONS: Final = 0x3000FF
+"""PTRACE_O_MASK."""
 
 
 def _trace(call: Call, tid: int, errno: int = EPERM, *, by_fs_ids: bool = False) -> None:
@@ -36,6 +38,8 @@ def _trace_pid(call: Call, pid: int) -> None:
 @guards("ptrace", when=equals(0, _PTRACE_ATTACH, _PTRACE_SEIZE))
 def ptrace(call: Call) -> None:
     """ptrace(2): attaching takes the same ids, no more capabilities, and a dumpable target."""
+    if call.signed(0) == _PTRACE_SEIZE and (call.ptr(2) or call.ptr(3) & ~_PTRACE_OPTIONS):
+        return  # EIO
     _trace_pid(call, call.signed(1))
 
 
@@ -48,7 +52,8 @@ def _holds_any(call: Call, vector: int, count: int) -> bool:
         return False  # EINVAL
     word = call.abi.bits // 8
     data = call.read(vector, count * 2 * word)
-    return any(any(data[at : at + word]) for at in range(word, len(data), 2 * word))
+    sizes = [int.from_bytes(data[at : at + word], "little", signed=True) for at in range(word, len(data), 2 * word)]
+    return any(sizes) and min(sizes) >= 0  # EINVAL
 
 
 @guards("process_vm_readv", "process_vm_writev")
@@ -68,13 +73,15 @@ def kcmp(call: Call) -> None:
 @guards("pidfd_getfd")
 def pidfd_getfd(call: Call) -> None:
     """pidfd_getfd(2): as attaching with ptrace(2)."""
-    _trace(call, behind(call))
+    if not call.unsigned(2):
+        _trace(call, behind(call))
 
 
 @guards("process_madvise")
 def process_madvise(call: Call) -> None:
     """process_madvise(2): as reading what procfs shows of its memory, by the filesystem's ids: EACCES."""
     if not call.unsigned(4) and not permissions.may_profile(call.creds):
+        _holds_any(call, call.ptr(1), call.ptr(2))  # EFAULT
         _trace(call, behind(call), EACCES, by_fs_ids=True)
 
 

@@ -10,7 +10,9 @@ from remainroot import ipc
 from remainroot.credentials import CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, KEEP
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return
 from remainroot.handlers.peers import owner_of_namespace, pid_for
+from remainroot.handlers.resource_limits import soft_limit
 from remainroot.ipc import IPC_CREAT, IPC_EXCL, IPC_PRIVATE, IPC_RMID, IPC_SET, MSG, OWNERS, SEM, SHM, Permissions
+from remainroot.kernel import RLIMIT_MEMLOCK
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import thread_group, user_namespace
 
@@ -152,8 +154,10 @@ def _use_up(call: Call, kind: str, number: int, command: int) -> Outcome:
     creds = call.creds
     permissions = _permissions(call, kind, number)
     capability = CAP_SYS_ADMIN if command == IPC_RMID else CAP_IPC_LOCK
-    if not permissions.is_owners(creds) and not _capable(call, capability):
-        return Fail(EPERM)
+    if not _capable(call, capability):
+        locks = command == _SHM_LOCK and kind == SHM
+        if not permissions.is_owners(creds) or (locks and not soft_limit(call, call.tid, RLIMIT_MEMLOCK)):
+            return Fail(EPERM)
     if command == IPC_RMID and kind != SHM:  # a segment is there until nobody is attached to it
         objects(call.world).forget(ipc.namespace(call.tid), kind, number)
     return CONTINUE

@@ -173,6 +173,66 @@ def whiteouts() -> None:
             print(shown(f"{place}/{name}"))
 
 
+def mounts_with_owners() -> None:
+    """File systems in memory whose options say whose they are."""
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    assert LIBC.mount(None, b"/", None, ctypes.c_ulong(1 << 18 | 0x4000), None) == 0
+    os.mkdir("t")
+    for kind, options in (
+        (b"tmpfs", b"mode=700,uid=5,gid=6"), (b"tmpfs", b"uid=1000"), (b"tmpfs", b"gid=44,size=1m"),
+        (b"tmpfs", b"uid=010"), (b"tmpfs", b"uid=0x10,gid=0"),
+        (b"tmpfs", b"uid=1,uid=7"), (b"tmpfs", b"uid=4294967295"), (b"tmpfs", b"uid=09"),
+        (b"tmpfs", b"uid=-1"), (b"tmpfs", b"uid="), (b"tmpfs", b"uid=99999999999"), (b"tmpfs", b"uid=5,nonsense"),
+        (b"tmpfs", b"size=1m"), (b"devpts", b"newinstance,mode=620,gid=5"), (b"ramfs", b"mode=750"),
+    ):  # fmt: skip
+        data = ctypes.create_string_buffer(options)
+        result = LIBC.mount(b"none", b"t", kind, ctypes.c_ulong(0), data)
+        print(kind, options, errno.errorcode[ctypes.get_errno()] if result else "done", data.value == options)
+        if not result:
+            st = os.stat("t")
+            print(st.st_uid, st.st_gid, oct(st.st_mode))
+            result = LIBC.mount(b"none", b"t", kind, ctypes.c_ulong(0x20), data)
+            print("again", errno.errorcode[ctypes.get_errno()] if result else "done")
+            assert LIBC.umount2(b"t", 2) == 0
+
+
+def memory_files() -> None:
+    """memfd_create(2), and a message queue that its maker's limit is too small for."""
+
+    def look(fd: int) -> str:
+        st = os.fstat(fd)
+        return f"{st.st_mode:o} {st.st_uid}:{st.st_gid}"
+
+    def work(ids: tuple[int, int, int]) -> None:
+        uid, gid, other = ids
+        os.setresgid(0, gid, 0)
+        os.setresuid(0, uid, 0)
+        for flags in (0, 1, os.MFD_ALLOW_SEALING, 8, 0x100):
+            fd = LIBC.memfd_create(b"x", flags)
+            print(flags, errno.errorcode[ctypes.get_errno()] if fd < 0 else os.get_inheritable(fd))
+            if fd >= 0:
+                print(look(fd))
+                attempt("mode", functools.partial(os.fchmod, fd, 0o640))
+                attempt("owner", functools.partial(os.fchown, fd, other, -1))
+                print(look(fd), os.write(fd, b"x"))
+                os.close(fd)
+        for name in (b"n" * 249, b"n" * 250, b"n" * 5000, None, ctypes.c_void_p(16)):
+            fd = LIBC.memfd_create(name, 0)
+            print(errno.errorcode[ctypes.get_errno()] if fd < 0 else "done")
+            if fd >= 0:
+                os.close(fd)
+        for limit in (1, 1 << 20):
+            resource.prlimit(0, resource.RLIMIT_MSGQUEUE, (limit, resource.getrlimit(resource.RLIMIT_MSGQUEUE)[1]))
+            fd = LIBC.syscall(240, b"small-queue", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600, None)
+            print("queue", errno.errorcode[ctypes.get_errno()] if fd < 0 else "done")
+            LIBC.syscall(241, b"small-queue")
+
+    assert LIBC.unshare(0x8000000) == 0  # CLONE_NEWIPC
+    for ids in ((0, 0, 7), (42, 43, 42), (0, 44, 8), (1000, 1000, 0)):
+        print(ids)
+        in_child(functools.partial(work, ids))
+
+
 def frozen_file_systems() -> None:
     """For --strict: who may freeze one, and give a file a generation; nothing is frozen here, nor can be."""
     freeze, thaw, set_version, get_version, set_version_4 = 0xC0045877, 0xC0045878, 0x40087602, 0x80087601, 0x40086604
@@ -689,6 +749,46 @@ def implicit() -> None:
     print(told(right, 8))
     os.close(let_go)
     os.waitpid(pid, 0)
+
+
+def many_messages() -> None:
+    """sendmmsg(2) and recvmmsg(2): each with its credentials, or all with those in one place."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    space = socket.CMSG_SPACE(UCRED.size)
+
+    def headers(buffers: list[ctypes.Array[ctypes.c_char]], controls: list[ctypes.Array[ctypes.c_char]]) -> bytes:
+        vector = b""
+        for buffer, control in zip(buffers, controls, strict=True):
+            part = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(buffer), len(buffer)), 16)
+            keep.append(part)
+            vector += struct.pack("QQQQQQQQ", 0, 0, ctypes.addressof(part), 1, ctypes.addressof(control), space, 0, 0)
+        return vector
+
+    def send(ids: list[tuple[int, int]], *, shared: bool = False) -> None:
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        claims = [struct.pack("Qii", space - 4, 1, SCM_CREDENTIALS) + UCRED.pack(os.getpid(), *one) for one in ids]
+        controls = [ctypes.create_string_buffer(claim, space) for claim in claims]
+        if shared:
+            controls = controls[:1] * len(ids)
+        buffers = [ctypes.create_string_buffer(b"%d" % index, 1) for index in range(len(ids))]
+        vector = headers(buffers, controls)
+        print("sent", libc.sendmmsg(left.fileno(), vector, len(ids), 0), ctypes.get_errno())
+        rooms = [ctypes.create_string_buffer(space) for _ in ids]
+        into = ctypes.create_string_buffer(headers([ctypes.create_string_buffer(4) for _ in ids], rooms), 64 * len(ids))
+        number = libc.recvmmsg(right.fileno(), into, len(ids), socket.MSG_DONTWAIT, None)
+        print("received", number, [UCRED.unpack_from(room, 16)[1:] for room in rooms[: max(number, 0)]])
+        print([struct.unpack_from("I", into, 64 * index + 56)[0] for index in range(len(ids))])
+
+    keep: list[object] = []
+    send([(0, 0), (33, 44), (0, 0)])
+    send([(33, 44)] * 3, shared=True)
+    os.setresgid(5, 6, 7)
+    os.setresuid(1, 2, 3)
+    send([(1, 5), (2, 6), (3, 7)])
+    send([(1, 5)] * 2, shared=True)
+    send([(1, 5), (4, 5), (1, 5)])
+    send([(4, 5), (1, 5)])
 
 
 def stamped() -> None:

@@ -38,6 +38,7 @@ SHOWN = ("environ", "mem", "auxv", "maps", "smaps", "io", "syscall", "pagemap", 
          "fd/0", "cwd/", "root/", "exe", "clear_refs", "comm", "limits")  # fmt: skip
 PIDFD_OPEN, PIDFD_SIGNAL, PIDFD_GETFD, MADVISE = 434, 424, 438, 440
 KCMP, ROBUST, MOVE_PAGES, MIGRATE, READ_MEMORY, WRITE_MEMORY = 312, 274, 279, 256, 310, 311
+SETAFFINITY, SETATTR, GETATTR, PRLIMIT = 203, 314, 315, 302
 
 
 def system_call(*arguments: object) -> None:
@@ -103,6 +104,24 @@ def lowered(pid: int) -> None:
     vm(READ_MEMORY, 8, pid)
 
 
+def by_directory(pid: int) -> None:
+    """The process whose directory on procfs the descriptor is of."""
+    fd = os.open(f"/proc/{pid}", os.O_RDONLY)
+    try:
+        system_call(PIDFD_SIGNAL, fd, 0, None, 0)
+    finally:
+        os.close(fd)
+
+
+def signalled(flags: int, pid: int) -> None:
+    by_pidfd(PIDFD_SIGNAL, pid, 0, None, flags)
+
+
+def attributed(policy: int, flags: int, pid: int) -> None:
+    """With struct sched_attr, of a nice value."""
+    system_call(SETATTR, pid, struct.pack("=IIQiIQQQ", 48, policy, flags, 5, 0, 1_000_000, 0, 0), 0)
+
+
 def advised(pid: int) -> None:
     """What comes after permission takes a real CAP_SYS_NICE (EPERM)."""
     try:
@@ -122,16 +141,24 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
     **{f"link {name}": partial(linked, name) for name in ("cwd", "root", "exe", "ns/uts", "fd/0")},
     **{f"access {name}": partial(accessible, name) for name in ("environ", "maps", "fdinfo/0")},
     "seize": seize,
+    "seize at": lambda pid: inside(lambda: check(LIBC.ptrace(0x4206, pid, 1, None))),
+    "seize wrong": lambda pid: inside(lambda: check(LIBC.ptrace(0x4206, pid, None, 0x800000))),
     "kill": lambda pid: os.kill(pid, 0),
+    "kill group": lambda pid: os.kill(-pid, 0),
+    "kill by directory": by_directory,
     "kill CONT": lambda pid: os.kill(pid, signal.SIGCONT),
     "pidfd signal": lambda pid: by_pidfd(PIDFD_SIGNAL, pid, 0, None, 0),
+    **{f"pidfd signal {flags}": partial(signalled, flags) for flags in (1, 2, 3, 4, 8)},
     "pidfd getfd": lambda pid: by_pidfd(PIDFD_GETFD, pid, 0, 0),
+    "pidfd getfd wrong": lambda pid: by_pidfd(PIDFD_GETFD, pid, 0, 1),
     "madvise": advised,
+    "madvise nowhere": lambda pid: by_pidfd(MADVISE, pid, 16, 1, 20, 0),
     "kcmp": lambda pid: system_call(KCMP, pid, os.getpid(), 0, 0, 0),
     "kcmp other way": lambda pid: system_call(KCMP, os.getpid(), pid, 0, 0, 0),
     "read memory": partial(vm, READ_MEMORY, 8),
     "read memory lowered": lambda pid: inside(partial(lowered, pid)),
     "read nothing": partial(vm, READ_MEMORY, 0),
+    "read too much": partial(vm, READ_MEMORY, 1 << 63),
     "write memory": partial(vm, WRITE_MEMORY, 8),
     "robust list": lambda pid: system_call(ROBUST, pid, (ctypes.c_ulong * 1)(), (ctypes.c_ulong * 1)()),
     "move pages": lambda pid: system_call(MOVE_PAGES, pid, 0, None, None, None, 2),
@@ -139,6 +166,13 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
     "setpriority": lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 5),
     "setscheduler": lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)),
     "setaffinity": lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(pid)),
+    "setaffinity nowhere": lambda pid: system_call(SETAFFINITY, pid, 8, 16),
+    "setattr": partial(attributed, 0, 0),
+    **{f"setattr {policy} {flags:x}": partial(attributed, policy, flags)
+       for policy, flags in ((0, 1 << 20), (0, 0x10), (99, 0), (6, 0), (6, 1 << 20))},
+    "getattr wrong": lambda pid: system_call(GETATTR, pid, ctypes.create_string_buffer(8192), 5000, 0),
+    "prlimit nowhere": lambda pid: system_call(PRLIMIT, pid, 7, 16, None),
+    "prlimit": lambda pid: system_call(PRLIMIT, pid, 7, None, ctypes.create_string_buffer(16)),
 }  # fmt: skip
 
 
@@ -179,6 +213,24 @@ def cloned(flags: int) -> None:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
+
+
+def cloned_by_struct(flags: int, *rest: int) -> None:
+    """With struct clone_args: pidfd, the tids' addresses, the signal, stack, its size, tls, pids, how many."""
+    arguments = struct.pack("=11Q", flags, *(rest or (0, 0, 0, 17)), *(0,) * (10 - (len(rest) or 4)))
+    pid = check_fd(LIBC.syscall(435, arguments, 88))
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def hinted(hint: int) -> None:
+    """How long what is written to a file will live."""
+    fd = os.open("file", os.O_RDONLY)
+    try:
+        check(LIBC.fcntl(fd, 1036, struct.pack("=Q", hint)))
+    finally:
+        os.close(fd)
 
 
 def by_handle(path: bytes) -> None:
@@ -229,13 +281,15 @@ def cached(path: str) -> None:
         os.close(fd)
 
 
-NS, UTS, IPC, USER = 0x20000, 0x4000000, 0x8000000, 0x10000000
+NS, UTS, IPC, USER, PID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
 ALONE: dict[str, Callable[[], object]] = {
     **{f"{how} {name}": partial(send, how, name)
        for how in ("sendto", "sendmsg", "connect") for name in ("mine", "d/all")},
     "noatime": lambda: control(4, os.O_NOATIME, "file"),
     "nonblock": lambda: control(4, os.O_NONBLOCK, "file"),
     "lease": lambda: control(1024, 0, "file"),
+    "lease wrong": lambda: control(1024, 77, "file"),
+    **{f"hint {hint}": partial(hinted, hint) for hint in (0, 3, 6)},
     "no lease": lambda: control(1024, 2, "file"),
     "mount": lambda: check(LIBC.mount(b"none", b"d", b"tmpfs", 0, None)) or LIBC.umount2(b"d", 2),
     "mount nowhere": lambda: check(LIBC.mount(b"none", b"nothing", b"tmpfs", 0, None)),
@@ -253,11 +307,16 @@ ALONE: dict[str, Callable[[], object]] = {
     "open_tree wrong": lambda: system_call(428, -100, b"d", 4),
     "pivot_root": lambda: system_call(155, b"nothing", b"nothing"),
     "mount_setattr": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 32),
+    "mount_setattr flags": lambda: system_call(442, -100, b"nothing", 4, (ctypes.c_ulong * 4)(), 32),
     "mount_setattr wrong": lambda: system_call(442, -100, b"nothing", 0, (ctypes.c_ulong * 4)(), 3),
     **{f"unshare {flag:x}": partial(inside, partial(unshare, flag))
        for flag in (NS, UTS, IPC, UTS | IPC, USER, USER | NS, 0x80, USER | 0x80, 0x1, 0x200)},
     "unshare within": lambda: inside(lambda: unshare(USER, UTS)),
     **{f"clone {flag:x}": partial(cloned, flag) for flag in (0, UTS, IPC, USER | UTS, NS | 0x200)},
+    **{f"clone3 {flags:x} {rest}": partial(cloned_by_struct, flags, *rest)
+       for flags, rest in ((0, ()), (UTS, ()), (UTS | 0x200 | NS, ()), (PID | 0x10000, ()), (UTS | 0x8000, ()),
+                           (UTS, (0, 0, 0, 65)), (UTS, (0, 0, 0, 17, 4096)), (UTS | 1 << 50, ()), (UTS | 0x800, ()),
+                           (UTS | 0x400000, ()), (UTS, (0, 0, 0, 17, 0, 0, 0, 0, 1)))},
     **{f"setns {kind} {flags:x}": partial(inside, partial(join, kind, flags))
        for kind, flags in (("uts", 0), ("uts", UTS), ("uts", IPC), ("mnt", 0), ("user", 0), ("user", USER))},
     "by handle": lambda: by_handle(b"file"),

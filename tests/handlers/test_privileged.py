@@ -367,6 +367,7 @@ def test_each_is_refused_alone(name: str, tmp_path: Path) -> None:
 SWAP = """
 import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
+os.setsid()
 os.mkdir("directory"), os.mkfifo("fifo"), os.symlink("loop", "loop")
 open("file", "w").write("x" * 10000)
 def attempt(call, path, *more):
@@ -375,10 +376,16 @@ def attempt(call, path, *more):
 for path in (b"missing", b"directory", b"fifo", b"file", b"file/x", b"loop", b"", b"/dev/null", b"x" * 5000, None):
     attempt("swapon", path, 0)
     attempt("swapoff", path)
+    if path not in (b"file", None):
+        attempt("acct", path)
+attempt("acct", ctypes.c_void_p(16))
+libc.vhangup() and print("there is nothing to hang up", ctypes.get_errno())
 attempt("swapon", b"missing", 1 << 30)
 os.setuid(33)
 attempt("swapon", b"missing", 0)
 attempt("swapoff", b"missing")
+attempt("acct", b"missing")
+print(libc.vhangup(), ctypes.get_errno())
 """
 
 

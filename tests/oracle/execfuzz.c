@@ -171,7 +171,10 @@ static void execute(const char *path, int file, int way)
     case BY_NAME:
         snprintf(through, sizeof through, "%.*s", (int)(name - path), path);
         sc1(__NR_chdir, through);
-        result = sc3(__NR_execve, name, argv, envp);
+        if (one_in(2))
+            result = sc3(__NR_execve, name, argv, envp);
+        else
+            result = sc5(__NR_execveat, AT_FDCWD, name, argv, envp, 0);
         break;
     default: result = sc3(__NR_execve, path, argv, envp);
     }

@@ -103,6 +103,28 @@ static void op_control(void)
     }
 }
 
+/* What is wrong with a call whoever makes it. */
+static void op_use_badly(unsigned slot)
+{
+    struct { long type; char text[8]; } none = {0, "abc"};
+    int queue = known->id[0][slot], set = known->id[1][slot], segment = known->id[2][slot];
+    int values[] = {-1, 40000};
+    unsigned k = rnd(9);
+    long r;
+    switch (k) {
+    case 0: r = result(msgsnd(queue, (void *)16, 1, IPC_NOWAIT)); break;
+    case 1: r = result(msgsnd(queue, &none, 4, IPC_NOWAIT)); break;
+    case 2: r = result(msgsnd(queue, &none, (size_t)-1, IPC_NOWAIT)); break;
+    case 3: r = result(msgrcv(queue, &none, (size_t)-1, 0, IPC_NOWAIT)); break;
+    case 4: r = result(msgrcv(queue, &none, 8, 0, MSG_COPY | (one_in(2) ? IPC_NOWAIT | MSG_EXCEPT : 0))); break;
+    case 5: r = result(semctl(set, 0, SETVAL, (union semun){.val = PICK(values)})); break;
+    case 6: r = result(semctl(set, -1, SETVAL, (union semun){.val = 1})); break;
+    case 7: r = shmat(segment, (void *)12345, 0) == (void *)-1 ? -errno : 0; break;
+    default: r = shmat(segment, NULL, SHM_REMAP) == (void *)-1 ? -errno : 0; break;
+    }
+    show(r, "use %u badly: %u", slot, k);
+}
+
 static void op_use(void)
 {
     unsigned slot = rnd(SLOTS);
@@ -110,6 +132,10 @@ static void op_use(void)
     struct sembuf step = {0, (short)((int)rnd(3) - 1), IPC_NOWAIT};
     void *at;
     long r;
+    if (one_in(4)) {
+        op_use_badly(slot);
+        return;
+    }
     switch (rnd(8)) {
     case 0: show(result(msgsnd(known->id[0][slot], &message, 4, IPC_NOWAIT)), "msgsnd(%u)", slot); break;
     case 1: show(result(msgrcv(known->id[0][slot], &message, 8, 0, IPC_NOWAIT)), "msgrcv(%u)", slot); break;

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose the root of what is mounted is, and what is made in memory, as real root sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.handlers.rooted import as_real_root, bare, under
+from tests.launching import ENGINES
+
+SCENARIOS = ("mounts_with_owners", "memory_files")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_as_real_root(engine: str, scenario: str) -> None:
+    expected = as_real_root(scenario)
+    assert expected
+    assert under(engine, scenario) == expected
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_without_the_shim_it_is_not_so(scenario: str) -> None:
+    assert bare(scenario) != as_real_root(scenario)
