@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL, ENXIO, EPERM
-from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISCHR, S_ISGID, S_ISREG, S_ISUID
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISCHR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
@@ -117,20 +117,38 @@ def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
     """Have the set-id bits that the store keeps for a regular file on disk alone, where the kernel takes them away."""
     world = call.world
     found = world.override(fd, st)
-    if found is None or not found.mode & (S_ISUID | S_ISGID) or not S_ISREG(found.mode):
+    owner = world.default_owner(st) if found is None else found.shown(st)
+    if not owner.mode & (S_ISUID | S_ISGID) or not S_ISREG(owner.mode):
         return
-    mode = S_IMODE(found.mode)
+    mode = _left_to_disk(call, owner)
+    kept = found is not None and found.mode & (S_ISUID | S_ISGID)
+    if not kept and mode == S_IMODE(owner.mode):
+        return
     if not world.is_ours(st) or world.workable(mode) != mode or os.fstatvfs(fd).f_flag & os.ST_RDONLY:
         return
     call.check()
     if S_IMODE(st.st_mode) != mode:
         os.chmod(f"/proc/self/fd/{fd}", mode)
-    default = world.default_owner(st)
-    if (found.uid, found.gid) == (default.uid, default.gid):
-        world.store.forget(fd, st)
-    else:
-        world.store.put(fd, os.fstat(fd), Owner(found.uid, found.gid))
-    world.loose_set_ids.add((st.st_dev, st.st_ino))
+    if kept:
+        default = world.default_owner(st)
+        if owner.ids == default.ids:
+            world.store.forget(fd, st)
+        else:
+            world.store.put(fd, os.fstat(fd), Owner(*owner.ids))
+    if mode & (S_ISUID | S_ISGID):
+        world.loose_set_ids.add((st.st_dev, st.st_ino))
+
+
+def _left_to_disk(call: Call, owner: Owner) -> int:
+    """The mode with the set-id bits that the kernel will take away when they have to go.
+
+    A set-group-ID bit without group execution goes when somebody outside the group writes, but to the kernel all are in
+    the group: so it goes at once.
+    """
+    mode = S_IMODE(owner.mode)
+    if mode & (S_ISGID | S_IXGRP) == S_ISGID and not call.creds.in_group(owner.gid):
+        mode &= ~S_ISGID
+    return mode
 
 
 def _let_store_tell(call: Call, fd: int, st: os.stat_result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES
-from fcntl import ioctl
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, fcntl, ioctl
 
 from remainroot.credentials import CAP_SYS_ADMIN
 from remainroot.handlers.paths import Unresolved, find_path
@@ -95,11 +95,21 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
     if not may:
         given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
         return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
+    if name == SETGROUPS and not namespace.setgroups:
+        return InstallFd(_denied(), cloexec=bool(flags & O_CLOEXEC))
     if name != SETGROUPS:
         _map_really(call, tid, name)
     if world.id_maps is None:
         world.id_maps = IdMapFiles()
     return InstallFd(world.id_maps.add(flags, namespace, name, creds), cloexec=bool(flags & O_CLOEXEC))
+
+
+def _denied() -> int:
+    """A file that takes "deny" once more, but not the longer "allow" (EPERM)."""
+    fd = os.memfd_create("setgroups", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.truncate(fd, len(b"deny"))
+    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW)
+    return fd
 
 
 def _map_really(call: Call, tid: int, name: bytes) -> None:

@@ -173,6 +173,43 @@ def whiteouts() -> None:
             print(shown(f"{place}/{name}"))
 
 
+def outsiders_writing() -> None:
+    """Which set-id bits a file loses when somebody writes who is, or is not, in its group."""
+
+    def append(path: str) -> None:
+        with open(path, "ab") as file:
+            file.write(b"x")
+
+    ways = (append, functools.partial(os.truncate, length=3))
+
+    def give(ids: tuple[int, int, int], mode: int) -> None:
+        if ids[2]:  # the owner, not root, gives it the bits
+            drop(ids[0], ids[1])
+        os.chmod("file", mode)
+
+    def write(way: Callable[[str], None], who: tuple[int, int, tuple[int, ...]]) -> None:
+        os.setgroups(who[2])
+        os.setresgid(who[1], who[1], who[1])
+        os.setresuid(who[0], who[0], who[0])
+        way("file")
+
+    def work(ids: tuple[int, int, int], who: tuple[int, int, tuple[int, ...]]) -> None:
+        for way in ways:
+            for mode in (0o6666, 0o2666, 0o2766, 0o2767, 0o4666, 0o6777, 0o2676):
+                with open("file", "wb") as file:
+                    file.write(b"a" * 9)
+                os.chown("file", ids[0], ids[1])
+                in_child(functools.partial(give, ids, mode))
+                in_child(functools.partial(write, way, who))
+                print(ids, who, oct(mode), shown("file"))
+                os.unlink("file")
+
+    os.umask(0)
+    for ids in ((0, 0, 0), (42, 43, 0), (42, 0, 0), (42, 43, 1)):
+        for who in ((42, 43, ()), (42, 1, ()), (7, 43, ()), (7, 8, (43,)), (7, 8, ()), (0, 0, ())):
+            work(ids, who)
+
+
 def mounts_with_owners() -> None:
     """File systems in memory whose options say whose they are."""
     assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS

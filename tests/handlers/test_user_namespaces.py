@@ -52,6 +52,10 @@ SCRIPTS = {
         stat -c %u:%g own""",
     "one's own id": "unshare --map-current-user sh -c 'id; cat /proc/self/uid_map; grep Cap /proc/self/status'",
     "setgroups outside": "echo deny >/proc/self/setgroups; cat /proc/self/setgroups",
+    "denied again": """
+        unshare --user sleep 60 & while [ "$(cat /proc/$!/comm)" != sleep ]; do sleep 0.01; done
+        for word in deny allow deny; do printf $word >/proc/$!/setgroups; echo $?; done; cat /proc/$!/setgroups
+        kill $!""",
     "no map": "unshare --user sh -c 'id; touch own; stat -c %u:%g own; cat /proc/self/uid_map'; stat -c %u:%g own",
     "one in another": "unshare -r unshare -r unshare -r sh -c 'id; cat /proc/self/uid_map; touch own; stat -c %u own'",
     "a file system": """
