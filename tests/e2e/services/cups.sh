@@ -20,7 +20,7 @@ eventually test -s /var/spool/cups/tmp/by-lpuser -o -s /var/spool/cups/tmp/by-to
 eventually test -s /var/spool/cups/tmp/by-lproot -o -s /var/spool/cups/tmp/by-asroot
 sleep 1
 cat /var/spool/cups/tmp/by-*
-owners /var/spool/cups/tmp/by-* /var/spool/cups /var/spool/cups/c00001 /run/cups/cups.sock /run/cups/certs
+owners /var/spool/cups/tmp/by-* /var/spool/cups /run/cups/cups.sock /run/cups/certs
 eventually sh -c 'test -z "$(lpstat -o)"'
 lpstat -W completed -o | awk '{print $1, $2}'
 processes cupsd
