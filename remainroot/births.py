@@ -17,6 +17,7 @@ from remainroot.kernel import O_CLOEXEC, O_PATH, fs_type, is_mount_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from remainroot.store.base import Owner
@@ -27,7 +28,7 @@ _IN_MEMORY: Final = (0x0102_1994, 0x8584_58F6, 0x1980_0202)
 
 
 class _Birth:
-    __slots__ = ("access", "before", "kind", "name", "owner", "parent", "root", "tid")
+    __slots__ = ("access", "before", "kind", "name", "owner", "parent", "root", "then", "tid")
 
     def __init__(
         self,
@@ -38,8 +39,10 @@ class _Birth:
         access: bytes | None,
         before: os.stat_result | None,
         kind: int,
+        then: Callable[[os.stat_result], None] | None,
     ) -> None:
         self.kind = kind
+        self.then = then
         self.tid = tid
         self.parent = parent
         self.name = name
@@ -71,19 +74,21 @@ class Births:
         kind: int = 0,
         *,
         mounted: bool = False,
+        then: Callable[[os.stat_result], None] | None = None,
     ) -> None:
         """Task `tid` is making `name` in the directory `parent` (now ours to close); it will be `owner`'s.
 
         `access`: the list that names whom the directory's default list names, or None. `kind`: the type (S_IFMT) that
         it must be of, for another file may have the name first, or instead; 0: any. `mounted`: it is there, and what
-        is expected is mounted on it; then an OSError, and nothing to expect, where it is not.
+        is expected is mounted on it; then an OSError, and nothing to expect, where it is not. `then` is told its status
+        instead of recording an owner.
         """
         try:
             before = os.stat(name, dir_fd=parent) if mounted else None
         except OSError:
             os.close(parent)
             raise
-        self.pending.append(_Birth(tid, parent, name, owner, access, before, kind))
+        self.pending.append(_Birth(tid, parent, name, owner, access, before, kind, then))
 
     def expect_root(self, tid: int, owner: Owner) -> None:
         """Task `tid` is about to be given a descriptor of the root of a new file system, which will be `owner`'s.
@@ -93,7 +98,7 @@ class Births:
         parent = os.open(f"/proc/{tid}/fd", O_PATH | O_CLOEXEC | os.O_DIRECTORY)
         taken = {int(name) for name in os.listdir(f"/proc/{tid}/fd")}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
-        birth = _Birth(tid, parent, b"%d" % number, owner, None, None, S_IFDIR)
+        birth = _Birth(tid, parent, b"%d" % number, owner, None, None, S_IFDIR, None)
         birth.root = True
         self.pending.append(birth)
 
@@ -117,6 +122,9 @@ class Births:
                 return False
             if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False
+            if birth.then is not None:
+                birth.then(st)
+                return True
             if birth.before is not None and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
                 return True  # mounted read-only: nobody will make anything there, and no store writes to it
             self._world.store.put(fd, st, birth.owner)

@@ -107,6 +107,8 @@ class World:
         """Who chose whom a file's signals go to (`remainroot.handlers.file_owner`), by device and inode number."""
         self.persistent_keyrings: dict[int, int] = {}
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
+        self.devpts: dict[int, tuple[int, int]] = {}
+        """By device number, whose new terminals are where devpts was mounted with uid= or gid=; KEEP: not said."""
         self.whole_binds: dict[int, int] = {}
         """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.mounts`), and what
         holds them until they are attached: a descriptor, or -1."""

@@ -84,6 +84,8 @@ def mount(call: Call) -> Outcome:
     outcome: Outcome = CONTINUE
     if zeros != options and creds.namespace is INITIAL and KEEP not in (uid, gid):
         outcome = _exchange(call, options, zeros)
+    if kind == b"devpts" and not flags & _REMOUNT and creds.namespace is INITIAL:
+        _note_terminals(call, options)
     if kind in _IN_MEMORY and not flags & _REMOUNT and (uid or gid):
         try:
             directory, name = call.world.files.parent(call.tid, AT_FDCWD, call.path(1).rstrip(b"/"))
@@ -91,6 +93,23 @@ def mount(call: Call) -> Outcome:
         except OSError:
             pass  # the same
     return outcome
+
+
+def _note_terminals(call: Call, options: bytes) -> None:
+    """Whose new terminals on this devpts will be, for `remainroot.handlers.terminals`, once it is there."""
+    world = call.world
+    uid, gid, _ = _named(options, KEEP, KEEP) if b"id=" in options else (KEEP, KEEP, b"")
+    if (uid, gid) == (KEEP, KEEP) and not world.devpts:
+        return
+
+    def note(st: os.stat_result) -> None:
+        world.devpts[st.st_dev] = uid, gid
+
+    try:
+        directory, name = world.files.parent(call.tid, AT_FDCWD, call.path(1).rstrip(b"/"))
+        world.births.expect(call.tid, directory, name, Owner(0, 0), mounted=True, then=note)
+    except OSError:
+        pass  # the kernel will say so
 
 
 def _named(options: bytes, uid: int, gid: int) -> tuple[int, int, bytes]:

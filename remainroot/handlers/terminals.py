@@ -11,6 +11,7 @@ import os
 from fcntl import ioctl
 from stat import S_ISCHR
 
+from remainroot.credentials import KEEP
 from remainroot.dispatch import CONTINUE
 from remainroot.kernel import AT_FDCWD, duplicate_fd, fs_type
 from remainroot.store.base import Owner
@@ -65,9 +66,12 @@ def _record(call: Call, terminal: int) -> None:
     world, creds = call.world, call.creds
     st = os.fstat(terminal)
     default = world.default_owner(st)
-    gid = creds.fsgid if st.st_gid == world.real_gid else default.gid  # else devpts is mounted with a group
+    uid, gid = world.devpts.get(st.st_dev, (KEEP, KEEP))
+    uid = creds.fsuid if uid == KEEP else uid
+    if gid == KEEP:  # the place's own may be mounted with a group that is not the user's
+        gid = creds.fsgid if st.st_gid == world.real_gid else default.gid
     call.check()
-    if (creds.fsuid, gid) != (default.uid, default.gid):
-        world.store.put(terminal, st, Owner(creds.fsuid, gid))
+    if (uid, gid) != (default.uid, default.gid):
+        world.store.put(terminal, st, Owner(uid, gid))
     elif not world.store.empty:
         world.store.forget(terminal, st)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""File systems that are mounted with ids in their options: tmpfs(5), devpts."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = r"""
+mkdir m
+tmpfs() { mount -t tmpfs -o "$1" none m 2>/dev/null; echo "$1 $?"; stat -c '%u:%g %a' m; }
+tmpfs uid=42,gid=43,mode=0750; touch m/f; mkdir -m 2755 m/d; stat -c '%u:%g %a' m/f m/d; umount m
+tmpfs size=1m,uid=1000; umount m
+tmpfs gid=7; umount m
+tmpfs uid=0,gid=0; umount m
+tmpfs uid=5,uid=6; umount m
+tmpfs uid=4294967295
+tmpfs uid=x
+tmpfs uid=42,nothing=1
+mount -t tmpfs none m; stat -c %u:%g m; umount m
+/usr/bin/python3 -c '
+import ctypes, fcntl, os
+libc = ctypes.CDLL(None, use_errno=True)
+options = ctypes.create_string_buffer(b"uid=42,gid=43")
+for _ in range(3):
+    print(libc.mount(b"none", b"m", b"tmpfs", 0, options), options.value, os.stat("m").st_uid, os.stat("m").st_gid)
+print(libc.mount(b"none", b"nowhere", b"tmpfs", 0, options), ctypes.get_errno(), options.value)
+def terminal():
+    master = os.open("/dev/pts/ptmx", os.O_RDWR)
+    fcntl.ioctl(master, 0x40045431, bytes(4))
+    number = int.from_bytes(fcntl.ioctl(master, 0x80045430, bytes(4)), "little")
+    st = os.stat(f"/dev/pts/{number}")
+    print(st.st_uid, st.st_gid, oct(st.st_mode))
+    return master
+for options in (b"gid=5,mode=620", b"uid=3", b"mode=600"):
+    options = b"newinstance,ptmxmode=666," + options
+    print(libc.mount(b"none", b"/dev/pts", b"devpts", 0, options), os.stat("/dev/pts").st_gid)
+    child = os.fork()
+    if not child:
+        keep = terminal()
+        os.setgid(7); os.setuid(7)
+        keep = terminal()
+        os._exit(0)
+    os.waitpid(child, 0)'
+"""
+
+
+def printed(place: Path, *prefix: str) -> tuple[str, str]:
+    """What the script prints under `prefix`, in a directory that everybody may enter."""
+    place.mkdir()
+    done = subprocess.run(
+        [*prefix, "unshare", "--mount", "sh", "-c", SCRIPT], cwd=place, env=environment(),
+        capture_output=True, text=True, check=False, timeout=TIMEOUT,
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("options", [(), ("--strict",)], ids=["usual", "strict"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_as_real_root(tmp_path: Path, engine: str, options: tuple[str, ...]) -> None:
+    real = printed(tmp_path / "real")
+    assert "uid=42,gid=43,mode=0750 0\n42:43 750\n0:0 644\n" in real[0]
+    shim = [*PLACE, *REMAINROOT[:-1], engine, "--store", "memory", *options, "--"]
+    assert printed(tmp_path / "fake", *shim) == real
+
+
+def test_without_the_shim_it_is_not_so(tmp_path: Path) -> None:
+    assert printed(tmp_path / "bare", *PLACE) != printed(tmp_path / "real")
