@@ -172,7 +172,6 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
        for policy, flags in ((0, 1 << 20), (0, 0x10), (99, 0), (6, 0), (6, 1 << 20))},
     "getattr wrong": lambda pid: system_call(GETATTR, pid, ctypes.create_string_buffer(8192), 5000, 0),
     "prlimit nowhere": lambda pid: system_call(PRLIMIT, pid, 7, 16, None),
-    "prlimit": lambda pid: system_call(PRLIMIT, pid, 7, None, ctypes.create_string_buffer(16)),
 }  # fmt: skip
 
 
