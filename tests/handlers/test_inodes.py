@@ -14,7 +14,6 @@ OPS = str(Path(__file__).with_name("inode_ops.py"))
 PYTHON = "/usr/bin/python3"
 SCENARIOS = (
     "set_id_bits",
-    "outsiders_writing",
     "new_set_id_files",
     "files_without_a_name",
     "descriptors_that_only_name",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose the root of what is mounted is, and what is made in memory, as real root sees it."""
+"""Whose the root of what is mounted is, and what is made in memory, and what writing takes away, as real root sees it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.handlers.rooted import as_real_root, bare, under
 from tests.launching import ENGINES
 
-SCENARIOS = ("mounts_with_owners", "memory_files")
+SCENARIOS = ("mounts_with_owners", "memory_files", "outsiders_writing")
 
 
 @pytest.mark.oracle
