@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose the root of what is mounted is, and what is made in memory, and what writing takes away, as real root sees it."""
+"""Whose the root of what is mounted is, what is made in memory, and what writing takes away."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from remainroot.handlers import every_guard
 from tests.compiling import FIXTURES, abis
 from tests.compiling import program as compiled
 from tests.handlers.rooted import as_real_root, printed, under
-from tests.launching import ENGINES, PLACE, REMAINROOT, environment, remainroot
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, remainroot
 
 OPS = Path(__file__).with_name("strict_ops.py")
 PYTHON = "/usr/bin/python3"
@@ -82,7 +82,9 @@ def test_tasks_namespaces_and_sockets(place: Path, engine: str) -> None:
     lines = real.stdout.splitlines()
     assert sum(line.endswith((" EACCES", " EPERM")) for line in lines) > len(lines) / 4
     assert sum(" ok " in line for line in lines) > len(lines) / 4
-    fake = remainroot("--strict", "--store=memory", f"--engine={engine}", "--", *apart, str(place / "fake"))
+    fake = remainroot(
+        "--strict", "--store=memory", f"--engine={engine}", "--", *apart, str(place / "fake"), timeout=3 * TIMEOUT
+    )
     assert fake.stderr == ""
     if engine != "notify":
         lines = [line for line in lines if " seize " not in line]
