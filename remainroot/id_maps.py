@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tasks write to /proc/PID/{uid_map,gid_map,setgroups} (user_namespaces(7)), taken from files in memory.
 
-The kernel takes no id that its own namespace does not map. So who may write such a file is given one in memory, and
-what is in it counts from the next call on that anybody makes: the write itself is not seen. What the kernel would have
-refused is ignored, for then it is too late to say so.
+The kernel takes no id that its own namespace does not map. So who may write such a file is given one in memory. The
+write that follows is judged as the kernel would (`remainroot.handlers.judging`). Where it is not seen, for another has
+the descriptor by then, or traces the task, what is in the file counts from the next call on that anybody makes; what
+the kernel would have refused is ignored then, for it is too late to say so.
 """
 
 from __future__ import annotations
 
 import os
+from errno import EINVAL, EPERM
 
 from remainroot.credentials import CAP_SETFCAP, CAP_SETGID, CAP_SETUID
 from remainroot.namespaces import parse_map
@@ -24,6 +26,8 @@ KINDS: Final = {b"uid_map": "uids", b"gid_map": "gids"}
 SETGROUPS: Final = b"setgroups"
 _MOST_FILES: Final = 64
 _SIZE: Final = 4096
+_SETGROUPS_SIZE: Final = 8
+"""So much is too much for setgroups, whatever it is."""
 
 
 def may_map_any(creds: Credentials, namespace: Namespace, kind: str) -> bool:
@@ -94,12 +98,42 @@ class IdMapFiles:
             os.close(self._files.pop()[0])
 
 
+def refusal(text: bytes, offset: int, namespace: Namespace, name: bytes, creds: Credentials) -> int:
+    """The errno of such a write by who has opened the file as `creds`; 0: it counts from now on."""
+    try:
+        if offset or (name == SETGROUPS and len(text) >= _SETGROUPS_SIZE):
+            return EINVAL
+        _take(text, namespace, name, creds)
+    except OSError as error:
+        return error.errno or EINVAL
+    return 0
+
+
 def _take(text: bytes, namespace: Namespace, name: bytes, creds: Credentials) -> None:
     if name == SETGROUPS:
-        if text.split() == [b"deny"] and not namespace.gids.extents:
-            namespace.setgroups = False
+        _take_setgroups(text, namespace)
         return
     kind = KINDS[name]
+    if getattr(namespace, kind).extents:
+        raise _error(EPERM)
     extents = parse_map(text)
-    if may_map(creds, namespace, kind, extents):
-        namespace.put_map(kind, extents)
+    if not may_map(creds, namespace, kind, extents):
+        raise _error(EPERM)
+    namespace.put_map(kind, extents)
+
+
+def _take_setgroups(text: bytes, namespace: Namespace) -> None:
+    word = text.partition(b"\0")[0].rstrip()
+    if word not in (b"allow", b"deny"):
+        raise _error(EINVAL)
+    if word == b"allow":
+        if not namespace.setgroups:
+            raise _error(EPERM)
+    elif namespace.setgroups:
+        if namespace.gids.extents:
+            raise _error(EPERM)
+        namespace.setgroups = False
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -34,17 +34,29 @@ class Fail:
         self.errno = errno
 
 
+class Judge:
+    """Is shown each call of a task that was given a file, as it enters, until it is `over`."""
+
+    over = False
+
+    def enters(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> int:
+        """The errno that the call is to fail with, without being made; 0: the kernel makes it."""
+        raise NotImplementedError
+
+
 class InstallFd:
     """The call does not run; the task gets a duplicate of the supervisor's `fd` and its number as the result.
 
-    The engine closes `fd` afterwards, whatever happened.
+    The engine closes `fd` afterwards, whatever happened. With a `judge` it has that asked about the calls that the task
+    makes next, if it can: not where somebody else traces the task.
     """
 
-    __slots__ = ("cloexec", "fd")
+    __slots__ = ("cloexec", "fd", "judge")
 
-    def __init__(self, fd: int, *, cloexec: bool) -> None:
+    def __init__(self, fd: int, *, cloexec: bool, judge: Judge | None = None) -> None:
         self.fd = fd
         self.cloexec = cloexec
+        self.judge = judge
 
 
 class Replace:

@@ -24,10 +24,13 @@ TESTED_BY = {
     # The two ptrace engines and what they are made of.
     "engines/ptracing": "engines/test_trace",
     "engines/inject": "engines/test_trace",
+    "engines/children": "engines/test_trace",
     # Tried by the engine's own `unavailable`; what only notify has; what every engine owes.
     "engines/trial": "engines/test_notify",
     "engines/listener": "engines/test_notify",
     "engines/seized": "engines/test_notify",
+    "engines/watching": "handlers/test_judged_writes",
+    "engines/descriptors": "engines/test_notify",
     "engines/base": "engines/test_notify",
     # What a start reads; what every handler answers and every engine delivers.
     "engines/conversation": "engines/test_notify",

@@ -11,9 +11,10 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
    program runs; if it fails, by `World.not_executed` before the task goes on, or as soon as it is known.
 5. What a handler that answered with `Lend` has lent a call is given back by `World.give_back` when the call is over,
    before the task goes on; where that cannot be seen `World.owe` is told.
-6. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
-7. Nothing is left stopped.
-8. `unavailable()` says why it cannot work here, from trying.
+6. After an `InstallFd` with a judge it has that see the calls that the task makes, if it can, and refuse them.
+7. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
+8. Nothing is left stopped.
+9. `unavailable()` says why it cannot work here, from trying.
 
 An engine knows no syscall and no handler.
 """

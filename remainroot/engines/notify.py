@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import _thread
 import os
-from _struct import Struct
-from errno import EBUSY, EINTR, EINVAL, ENOENT, ENOSYS
+from errno import EINTR, ENOENT, ENOSYS
 from fcntl import ioctl
 from select import POLLIN, poll
 
@@ -35,22 +34,17 @@ if TYPE_CHECKING:
 
     from remainroot.engines.base import Answer, Watcher
     from remainroot.engines.prepared import Prepared
-    from remainroot.engines.seized import Execution, Loan
+    from remainroot.engines.seized import Held
+    from remainroot.outcomes import Judge
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
     from _signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
 ID_VALID: Final = 0x40082102
-ADDFD: Final = 0x40182103
 SET_FLAGS: Final = 0x40082104
 _SYNC_WAKE_UP: Final = 1
 _FLAG_CONTINUE: Final = 1
-_ADDFD_SETFD: Final = 1
-_ADDFD_SEND: Final = 2
-
-ADDFD_REQUEST: Final = Struct("=QIIII")
-"""struct seccomp_notif_addfd: id, flags, the supervisor's fd, the number wanted, flags of the new descriptor."""
 
 _WALL: Final = 0x40000000
 _EXEC_PATIENCE: Final = 0.05
@@ -87,7 +81,7 @@ class NotifyEngine(Engine):
         self._stopped = _thread.allocate_lock()
         """Released when there is something new among them."""
         self._stopped.acquire()
-        self._execs: dict[int, Execution | Loan] = {}
+        self._execs: dict[int, Held] = {}
         """What tasks were seized for, by tid."""
         self._held: set[int] = set()
         """Tasks whose stops are awaited elsewhere."""
@@ -184,6 +178,8 @@ class NotifyEngine(Engine):
                     return
             if execs:
                 self._serve_execs(0)
+                for held in {*execs.values()}:
+                    held.check()
                 if loop is not None:
                     loop.refresh()  # one may have made a task another user, the first that is not root
             if caught is None:
@@ -245,7 +241,7 @@ class NotifyEngine(Engine):
         """The outcomes that are rare."""
         match outcome:
             case InstallFd():
-                self._install(outcome)
+                self._install(tid, outcome)
             case Replace():
                 self._replace(outcome)
             case Instead():
@@ -259,39 +255,37 @@ class NotifyEngine(Engine):
             case _:
                 raise TypeError(f"not an outcome: {outcome!r}")
 
-    def _install(self, outcome: InstallFd) -> None:
-        request = ADDFD_REQUEST.pack(
-            self._current, _ADDFD_SEND, outcome.fd, 0, os.O_CLOEXEC if outcome.cloexec else 0
-        )
-        try:
-            ioctl(self._listener, ADDFD, request)
-        except OSError as error:
-            if error.errno == EINVAL:  # before Linux 5.14: two steps
-                self._install_in_two(outcome)
-            elif error.errno not in (ENOENT, EBUSY):
-                self._send(0, -(error.errno or EINVAL), 0)
-        finally:
-            os.close(outcome.fd)
+    def _install(self, tid: int, outcome: InstallFd) -> None:
+        if outcome.judge is not None and not self._interruptible:
+            self._show_calls(tid, outcome.judge)
+        from remainroot.engines.descriptors import install
 
-    def _install_in_two(self, outcome: InstallFd) -> None:
-        cloexec = os.O_CLOEXEC if outcome.cloexec else 0
-        request = bytearray(ADDFD_REQUEST.pack(self._current, 0, outcome.fd, 0, cloexec))
+        result = install(self._listener, self._current, outcome)
+        if result is not None:
+            self._send(*result, 0)
+
+    def _show_calls(self, tid: int, judge: Judge) -> None:
+        """Have the task stop at each of its calls from the one on that it waits for now."""
+        from remainroot.engines.watching import O_TRACESYSGOOD, Watching
+
+        held = self._execs.get(tid)
+        if isinstance(held, Watching):
+            held.judge = judge
+            return
         try:
-            number = ioctl(self._listener, ADDFD, request)  # its result, for a mutable argument
-        except OSError as error:
-            self._send(0, -(error.errno or EINVAL), 0)
-        else:
-            self._send(number, 0, 0)
+            seize = Seize(tid, O_TRACESYSGOOD)
+        except OSError:
+            return  # somebody inside traces it
+        held = Watching(tid, thread_group(tid), judge, seize)
+        self._execs[held.tid] = self._execs[held.tgid] = held
+        os.eventfd_write(self._seized, 1)
+        # The interrupt must be there before the task can be anywhere but on its way out of this call.
+        seize.interrupt()
 
     def _replace(self, outcome: Replace) -> None:
-        cloexec = os.O_CLOEXEC if outcome.cloexec else 0
-        request = ADDFD_REQUEST.pack(self._current, _ADDFD_SETFD, outcome.fd, outcome.number, cloexec)
-        try:
-            ioctl(self._listener, ADDFD, request)
-        except OSError:
-            pass  # the task died, or has another limit of descriptors now
-        finally:
-            os.close(outcome.fd)
+        from remainroot.engines.descriptors import replace
+
+        replace(self._listener, self._current, outcome)
         self._send(outcome.value, 0, 0)
 
     # -- tasks that are held
@@ -395,7 +389,7 @@ class NotifyEngine(Engine):
 
             self._see_through(Loan(tid, outcome, seize), lent=True)
 
-    def _see_through(self, held: Execution | Loan, *, lent: bool) -> None:
+    def _see_through(self, held: Held, *, lent: bool) -> None:
         """Have the seized task make its call and stop on its way out; see to that stop."""
         self._execs[held.tid] = self._execs[held.tgid] = held
         os.eventfd_write(self._seized, 1)

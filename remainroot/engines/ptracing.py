@@ -332,3 +332,23 @@ def set_signal_mask(tid: int, mask: int) -> None:
     """Set the task's blocked signals."""
     _mask.value = mask
     demand(SETSIGMASK, tid, 8, addressof(_mask))
+
+
+# ---------------------------------------------------------------- trying
+
+
+def refused(error: OSError) -> str:
+    """Why tracing failed."""
+    reason = os.strerror(error.errno or 0)
+    return f"ptrace is refused ({reason}): yama, a tracer of ours, or the container's seccomp profile forbids it"
+
+
+def call_info_missing(pid: int, op: int) -> str | None:
+    """Why a stop of the child cannot be told to be one of that kind; None: it can."""
+    try:
+        demand(GET_SYSCALL_INFO, pid, INFO_SIZE.value, INFO_ADDRESS)
+    except OSError as error:
+        return f"PTRACE_GET_SYSCALL_INFO is refused ({os.strerror(error.errno or 0)}): it needs Linux 5.3"
+    if call_info()[0] != op:
+        return "a stopped call is not reported as such"
+    return None

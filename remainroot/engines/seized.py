@@ -17,16 +17,32 @@ else:
     from _signal import SIGSTOP
 
 
-class Execution:
-    """An exec under way, its task seized."""
+class Held:
+    """A task that is seized for something."""
 
-    __slots__ = ("outcome", "seize", "tgid", "tid")
+    __slots__ = ("seize", "tgid", "tid")
 
-    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
+    def __init__(self, tid: int, tgid: int, seize: Seize) -> None:
         self.tid = tid
         self.tgid = tgid
-        self.outcome = outcome
         self.seize = seize
+
+    def check(self) -> None:
+        """Look at the clock."""
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        raise NotImplementedError
+
+
+class Execution(Held):
+    """An exec under way, its task seized."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
+        super().__init__(tid, tgid, seize)
+        self.outcome = outcome
 
     def stopped(self, world: World, tid: int, status: int) -> bool:
         """One stop (or the end) of the task; True when it is let go and nothing more will come."""
@@ -51,15 +67,14 @@ class Execution:
         return False
 
 
-class Loan:
+class Loan(Held):
     """A call under way that its task was lent something for, the task seized."""
 
-    __slots__ = ("outcome", "seize", "tgid", "tid")
+    __slots__ = ("outcome",)
 
     def __init__(self, tid: int, outcome: Lend, seize: Seize) -> None:
-        self.tid = self.tgid = tid
+        super().__init__(tid, tid, seize)
         self.outcome = outcome
-        self.seize = seize
 
     def stopped(self, world: World, tid: int, status: int) -> bool:
         """One stop (or the end) of the task; True when it is let go and nothing more will come."""

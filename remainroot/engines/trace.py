@@ -18,12 +18,12 @@ outcome is seen. Each stop tells by itself what it is, so tasks may appear, and 
 from __future__ import annotations
 
 import os
-import sys
 from ctypes import c_long
 
 from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return, build_table, meets
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
+from remainroot.engines.children import held_child, reap
 from remainroot.kernel import load_filter
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Outcome, When
     from remainroot.engines.base import Answer, Watcher
+    from remainroot.outcomes import Judge
     from remainroot.world import World
 
     Wanted = dict[int, dict[int, tuple[When, ...]]]
@@ -41,7 +42,6 @@ _OPTIONS: Final = (
     pt.O_EXITKILL | pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC
 )  # fmt: skip
 _SIGTRAP: Final = 5
-_SIGKILL: Final = 9
 _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 """A filter that answers SECCOMP_RET_TRACE to every call."""
 
@@ -54,51 +54,6 @@ def wanted_calls(*, strict: bool = False) -> Wanted:
 
 def _seize(pid: int, options: int) -> None:
     pt.demand(pt.SEIZE, pid, 0, options)
-
-
-def _reap(pid: int) -> None:
-    """Kill a child and wait for its end."""
-    os.kill(pid, _SIGKILL)
-    while True:
-        status = os.waitpid(pid, pt.WALL)[1]
-        if status & 0xFF != 0x7F:
-            return
-
-
-def _held_child(
-    body: Callable[[], object], fork: Callable[[], int] = os.fork
-) -> tuple[int, Callable[[], None]]:
-    """Fork a child that runs `body` once it is let go (it ends if we do first): its pid, what lets it go.
-
-    All that `fork` does in the child is done by then: a place's preparations are not to be caught.
-    """
-    gate, key = os.pipe()
-    ready, done = os.pipe()
-    pid = fork()
-    if not pid:
-        status = 125
-        try:
-            os.close(key)
-            os.close(ready)
-            os.close(done)
-            if os.read(gate, 1):
-                os.close(gate)
-                body()
-        except OSError as error:
-            status = error.errno or status
-        except BaseException:  # noqa: BLE001 - nothing of ours may go on in the child
-            sys.excepthook(*sys.exc_info())
-        os._exit(status)
-    os.close(gate)
-    os.close(done)
-    os.read(ready, 1)  # until its end is closed
-    os.close(ready)
-
-    def let_go() -> None:
-        os.write(key, b"x")
-        os.close(key)
-
-    return pid, let_go
 
 
 class _Ptracing(Engine):
@@ -115,6 +70,8 @@ class _Ptracing(Engine):
         self._stopped = False
         self._execs: dict[int, Exec] = {}
         self._loans: dict[int, Lend] = {}
+        self._judges: dict[int, Judge] = {}
+        """Who is shown each call of a task, by tid."""
         self._backlog: list[tuple[int, int]] = []
 
     # -- starting
@@ -132,11 +89,11 @@ class _Ptracing(Engine):
             prepare()
             become()
 
-        pid, let_go = _held_child(body, self.fork)
+        pid, let_go = held_child(body, self.fork)
         try:
             self._attach(pid)
         except OSError:
-            _reap(pid)
+            reap(pid)
             raise
         self.pid = pid
         let_go()
@@ -155,6 +112,9 @@ class _Ptracing(Engine):
         event = status >> 16
         signo = status >> 8 & 0xFF
         if status == pt.SYSCALL_STOP:
+            if tid in self._judges:
+                self._show(tid)
+                return
             # The end of a call that the engine that is asked by a filter waits for: a loan, or an exec that has failed.
             self._not_executed(tid)
             self._give_back(tid)
@@ -163,14 +123,14 @@ class _Ptracing(Engine):
         if event == 0:
             # About to be delivered: it is.
             self._tell_sender(tid)
-            pt.request(self.resume, tid, 0, c_long(signo))
+            pt.request(self._onwards(tid), tid, 0, c_long(signo))
             return
         if event == pt.EVENT_STOP:
             self._stop_event(tid, signo)
             return
         if event == pt.EVENT_EXEC:
             self._executed(tid)
-        pt.request(self.resume, tid, 0, 0)
+        pt.request(self._onwards(tid), tid, 0, 0)
 
     def _tell_sender(self, tid: int) -> None:
         """Have the siginfo of the signal that is about to be delivered say who sent it (sigaction(2), si_uid)."""
@@ -182,9 +142,27 @@ class _Ptracing(Engine):
             pt.set_sender(uid)
             pt.request(pt.SETSIGINFO, tid, 0, pt.SIGINFO)
 
+    def _show(self, tid: int) -> None:
+        """Have a judge see a call that enters, under the engine that is asked by a filter; the end of one is let go."""
+        if pt.request(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, pt.INFO) < 0:
+            return
+        op, arch, nr, *args = pt.call_info()
+        if op == pt.OP_ENTRY:
+            error = self._judges[tid].enters(tid, arch, nr, (*args,))
+            if error:
+                pt.skip(tid, -error)
+        elif self._judges[tid].over:
+            del self._judges[tid]
+        pt.request(self._onwards(tid), tid, 0, 0)
+
+    def _onwards(self, tid: int) -> int:
+        """The request that lets the task go on: to its next call, if that is shown to a judge."""
+        return pt.SYSCALL if tid in self._judges else self.resume
+
     def _ended(self, tid: int, status: int) -> None:
         self._execs.pop(tid, None)
         self._loans.pop(tid, None)
+        self._judges.pop(tid, None)
         if tid == self.pid:
             self.pid = 0
             self.watcher.ended(status)
@@ -236,7 +214,10 @@ class _Ptracing(Engine):
 
     def _deliver(self, tid: int, arch: int, outcome: Outcome) -> None:
         """Carry out an outcome that is neither Continue, Return nor Fail."""
+        self._judges.pop(tid, None)
         if isinstance(outcome, InstallFd | Replace):
+            if isinstance(outcome, InstallFd) and outcome.judge is not None:
+                self._judges[tid] = outcome.judge
             try:
                 self._have_made(tid, arch, outcome)
             finally:
@@ -278,7 +259,7 @@ class _Ptracing(Engine):
         except OSError:
             pass  # killed meanwhile: its end is reported
         else:
-            pt.request(self.resume, tid, 0, 0)
+            pt.request(self._onwards(tid), tid, 0, 0)
 
     def _status_of(self, tid: int) -> int:
         """The next wait status of `tid`. What others report is kept: a leader ends only after its threads."""
@@ -299,22 +280,22 @@ class TraceEngine(_Ptracing):
     @staticmethod
     def unavailable() -> str | None:
         """Why not; tried by having a child's call stopped by a filter."""
-        pid, let_go = _held_child(lambda: load_filter(_TRACE_EVERYTHING))
+        pid, let_go = held_child(lambda: load_filter(_TRACE_EVERYTHING))
         try:
             try:
                 _seize(pid, TraceEngine.options)
             except OSError as error:
-                return _refused(error)
+                return pt.refused(error)
             let_go()
             status = os.waitpid(pid, pt.WALL)[1]
             if status & 0xFF != 0x7F:
                 pid = 0
                 reason = os.strerror(status >> 8 & 0xFF)
                 return f"seccomp filters are refused ({reason}): the kernel or the container forbids them"
-            return _call_info_missing(pid, pt.OP_SECCOMP)
+            return pt.call_info_missing(pid, pt.OP_SECCOMP)
         finally:
             if pid:
-                _reap(pid)
+                reap(pid)
 
     def _prepare(self) -> Callable[[], object]:
         from remainroot.engines.filter import RET_TRACE, program
@@ -327,8 +308,8 @@ class TraceEngine(_Ptracing):
         """Serve every task of the tree; return when the last one is gone."""
         waitpid, request, call_info, skip, answer = os.waitpid, pt.request, pt.call_info, pt.skip, self.answer
         everyone, seccomp_stop, seccomp = pt.WALL, pt.SECCOMP_STOP, pt.OP_SECCOMP
-        get_info, size, info, cont = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.CONT
-        execs, backlog = self._execs, self._backlog
+        get_info, size, info = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO
+        execs, backlog, judges = self._execs, self._backlog, self._judges
         while True:
             if backlog:
                 tid, status = backlog.pop(0)
@@ -347,6 +328,7 @@ class TraceEngine(_Ptracing):
                 continue  # another thread's exec took this one's place: its own stop is to come
             if execs:
                 self._not_executed(tid)  # it makes another call: that exec failed
+            cont = pt.SYSCALL if judges and tid in judges else pt.CONT
             outcome = answer(tid, arch, nr, args)  # type: ignore[arg-type]  # a list reads like a tuple
             kind = outcome.__class__
             if kind is Continue:
@@ -387,18 +369,18 @@ class PtraceEngine(_Ptracing):
     @staticmethod
     def unavailable() -> str | None:
         """Why not; tried by stopping a child at a call."""
-        pid, let_go = _held_child(lambda: None)
+        pid, let_go = held_child(lambda: None)
         try:
             try:
                 _seize(pid, _OPTIONS)
                 _await_stop(pid)
             except OSError as error:
-                return _refused(error)
+                return pt.refused(error)
             let_go()
             os.waitpid(pid, pt.WALL)
-            return _call_info_missing(pid, pt.OP_ENTRY)
+            return pt.call_info_missing(pid, pt.OP_ENTRY)
         finally:
-            _reap(pid)
+            reap(pid)
 
     def _prepare(self) -> Callable[[], object]:
         if not self.wanted:
@@ -420,7 +402,7 @@ class PtraceEngine(_Ptracing):
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
         execs, loans, backlog, answered = self._execs, self._loans, self._backlog, self._answered
         exit_value = pt.exit_value
-        wanted, reading, world = self.wanted, self.reading, self.world
+        wanted, reading, world, judges = self.wanted, self.reading, self.world, self._judges
         nothing: dict[int, tuple[When, ...]] = {}
         while True:
             if backlog:
@@ -448,6 +430,8 @@ class PtraceEngine(_Ptracing):
                     request(resume, tid, 0, 0)
                 continue  # neither: another thread's exec took this one's place, and its own stop is to come
             arch, nr = call_number()
+            if judges and tid in judges and self._judge(tid, arch, nr):
+                continue
             conditions = wanted.get(arch, nothing).get(nr)
             if conditions is None:
                 request(resume, tid, 0, 0)
@@ -473,6 +457,19 @@ class PtraceEngine(_Ptracing):
                 self._deliver(tid, arch, outcome)
 
 
+    def _judge(self, tid: int, arch: int, nr: int) -> bool:
+        """Whether a judge refuses the call that enters."""
+        judge = self._judges[tid]
+        error = judge.enters(tid, arch, nr, pt.call_args())
+        if judge.over:
+            del self._judges[tid]
+        if error:
+            value = self._answered[tid] = -error
+            pt.skip(tid, value)
+            pt.request(self.resume, tid, 0, 0)
+        return bool(error)
+
+
 # ---------------------------------------------------------------- trying
 
 
@@ -481,18 +478,3 @@ def _await_stop(pid: int) -> None:
     pt.demand(pt.INTERRUPT, pid)
     os.waitpid(pid, pt.WALL)
     pt.demand(pt.SYSCALL, pid)
-
-
-def _refused(error: OSError) -> str:
-    reason = os.strerror(error.errno or 0)
-    return f"ptrace is refused ({reason}): yama, a tracer of ours, or the container's seccomp profile forbids it"
-
-
-def _call_info_missing(pid: int, op: int) -> str | None:
-    try:
-        pt.demand(pt.GET_SYSCALL_INFO, pid, pt.INFO_SIZE.value, pt.INFO_ADDRESS)
-    except OSError as error:
-        return f"PTRACE_GET_SYSCALL_INFO is refused ({os.strerror(error.errno or 0)}): it needs Linux 5.3"
-    if pt.call_info()[0] != op:
-        return "a stopped call is not reported as such"
-    return None

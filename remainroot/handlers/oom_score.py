@@ -3,16 +3,18 @@
 
 To lower it takes CAP_SYS_RESOURCE, which a user namespace's root has not. Who opens the file to write and has it among
 its fake capabilities gets a file in memory (`remainroot.adjustments`), and the process' state says which one: so its
-children have it. A write to it is not seen here, and never fails: what is no number, or none from -1000 to 1000, is
-ignored, where the kernel says EINVAL.
+children have it. The write that follows is judged (`remainroot.handlers.judging`): EINVAL for what is no number, or
+none from -1000 to 1000, EACCES for one that takes the capability. Where it is not seen, such a one is ignored.
 """
 
 from __future__ import annotations
 
 import os
+from errno import EACCES, EINVAL, ERANGE
 
-from remainroot.adjustments import LEAST, Adjustments
+from remainroot.adjustments import LEAST, MOST, Adjustments, number_of
 from remainroot.credentials import CAP_SYS_RESOURCE
+from remainroot.handlers.judging import WriteJudge
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 NAME: Final = b"oom_score_adj"
 _PRETENCE: Final = "oom_score_adj"
 _SIZE: Final = 64
+_INT: Final = 1 << 31
+_MOST_DIGITS: Final = 12
+"""What is behind them is not looked at."""
 
 
 def shown(world: World, tid: int, text: bytes) -> bytes:
@@ -85,4 +90,17 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
             os.close(real)
     for thread in thread_ids(tid):
         world.tasks.set(thread, world.tasks.state(thread).pretend(_PRETENCE, (number, 0)))
-    return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
+    judge = WriteJudge(given, lambda text, _: _refusal(text, least), seekable=True)
+    return InstallFd(given, cloexec=bool(flags & O_CLOEXEC), judge=judge)
+
+
+def _refusal(text: bytes, least: int) -> int:
+    """The errno of such a write by who may write no less than `least`; 0: it is in order."""
+    value = number_of(text[:_MOST_DIGITS].strip())
+    if value is None:
+        return EINVAL
+    if not -_INT <= value < _INT:
+        return ERANGE
+    if not LEAST <= value <= MOST:
+        return EINVAL
+    return EACCES if value < least else 0

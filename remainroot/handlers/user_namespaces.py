@@ -8,9 +8,10 @@ from errno import EACCES
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, fcntl, ioctl
 
 from remainroot.credentials import CAP_SYS_ADMIN
+from remainroot.handlers.judging import WriteJudge
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
-from remainroot.id_maps import KINDS, SETGROUPS, IdMapFiles, may_map_any, may_map_itself
+from remainroot.id_maps import KINDS, SETGROUPS, IdMapFiles, may_map_any, may_map_itself, refusal
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, setns
 from remainroot.namespaces import INITIAL
 from remainroot.outcomes import Fail, InstallFd
@@ -90,8 +91,11 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
     if namespace is INITIAL:
         return None
     call.check()
-    # Where there are groups setgroups(2) cannot be denied any more.
-    may = not namespace.gids.extents if name == SETGROUPS else admin and _may_write(creds, namespace, KINDS[name])
+    # Where there are groups setgroups(2) cannot be denied any more, nor allowed where it was.
+    if name == SETGROUPS:
+        may = namespace.setgroups or not namespace.gids.extents
+    else:
+        may = admin and _may_write(creds, namespace, KINDS[name])
     if not may:
         given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
         return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
@@ -101,7 +105,9 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
         _map_really(call, tid, name)
     if world.id_maps is None:
         world.id_maps = IdMapFiles()
-    return InstallFd(world.id_maps.add(flags, namespace, name, creds), cloexec=bool(flags & O_CLOEXEC))
+    given = world.id_maps.add(flags, namespace, name, creds)
+    judge = WriteJudge(given, lambda text, offset: refusal(text, offset, namespace, name, creds))
+    return InstallFd(given, cloexec=bool(flags & O_CLOEXEC), judge=judge)
 
 
 def _denied() -> int:

@@ -24,7 +24,7 @@ import pytest
 from remainroot import abi as abis
 from remainroot import kernel
 from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Instead, Return, When, meets
-from remainroot.engines import ptracing, trace
+from remainroot.engines import children, ptracing, trace
 from remainroot.engines.filter import RET_TRACE, assemble
 from remainroot.tasks import PLAIN
 
@@ -557,7 +557,7 @@ def test_what_a_place_prepares_is_done_before_the_child_is_traced(tmp_path: Path
             mark.touch()
         return pid
 
-    pid, let_go = trace._held_child(lambda: None, fork)
+    pid, let_go = children.held_child(lambda: None, fork)
     assert mark.exists()
     let_go()
     assert os.waitpid(pid, 0)[0] == pid

@@ -36,10 +36,6 @@ REASONS: dict[str, dict[str, str]] = {
         "timens.": "To join a time namespace takes the real CAP_SYS_ADMIN.",
         "uevent.": _EVENTS,
     },
-    "libcap": {
-        "./quicktest.sh": "It runs uns_test.",
-        "./uns_test": "What the kernel would refuse in a write to an id map is ignored: README.md, Limits.",
-    },
     "systemd": {
         "test-capability": _REFUSED,
         "test-dhcp-server": _REFUSED,

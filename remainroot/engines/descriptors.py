@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Descriptors for tasks that wait for the answer of a listener: SECCOMP_IOCTL_NOTIF_ADDFD, seccomp_unotify(2)."""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, EINVAL, ENOENT
+from fcntl import ioctl
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.outcomes import InstallFd, Replace
+
+_ADDFD: Final = 0x40182103
+_SETFD: Final = 1
+_SEND: Final = 2
+_REQUEST: Final = Struct("=QIIII")
+"""struct seccomp_notif_addfd: id, flags, the supervisor's fd, the number wanted, flags of the new descriptor."""
+
+
+def install(listener: int, current: int, outcome: InstallFd) -> tuple[int, int] | None:
+    """Give the task one, and its number as the answer to `current`; else the value and the error to be sent yet."""
+    cloexec = os.O_CLOEXEC if outcome.cloexec else 0
+    try:
+        try:
+            ioctl(listener, _ADDFD, _REQUEST.pack(current, _SEND, outcome.fd, 0, cloexec))
+        except OSError as error:
+            if error.errno != EINVAL:
+                return None if error.errno in (ENOENT, EBUSY) else (0, -(error.errno or EINVAL))
+        else:
+            return None
+        # Before Linux 5.14: two steps. The call's result is returned for a mutable argument.
+        try:
+            return ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, outcome.fd, 0, cloexec))), 0
+        except OSError as error:
+            return 0, -(error.errno or EINVAL)
+    finally:
+        os.close(outcome.fd)
+
+
+def replace(listener: int, current: int, outcome: Replace) -> None:
+    """Put one in the place of the task's descriptor."""
+    cloexec = os.O_CLOEXEC if outcome.cloexec else 0
+    try:
+        ioctl(listener, _ADDFD, _REQUEST.pack(current, _SETFD, outcome.fd, outcome.number, cloexec))
+    except OSError:
+        pass  # the task died, or has another limit of descriptors now
+    finally:
+        os.close(outcome.fd)
