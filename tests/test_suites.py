@@ -13,9 +13,9 @@ TOOLS = Path(__file__).parent.parent / "tools" / "suites"
 
 
 @pytest.fixture
-def suites(monkeypatch: pytest.MonkeyPatch) -> Any:
+def results(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(TOOLS))
-    return importlib.import_module("suites")
+    return importlib.import_module("results")
 
 
 @pytest.fixture
@@ -24,63 +24,76 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("run")
 
 
-def test_junit(suites: Any, tmp_path: Path) -> None:
+def test_junit(results: Any, tmp_path: Path) -> None:
     case = '<testcase name="m.{}" result="{}">{}</testcase>'
     cases = [("a", "completed", ""), ("b", "skipped", "<skipped/>"), ("c", "completed", "<failure/>")]
     (tmp_path / "results.xml").write_text(f"<x>{''.join(case.format(*one) for one in cases)}</x>", encoding="ascii")
-    assert suites._junit(tmp_path, tmp_path) == {"m.a": "passed", "m.b": "skipped", "m.c": "failed"}
+    assert results.junit(tmp_path, tmp_path) == {"m.a": "passed", "m.b": "skipped", "m.c": "failed"}
 
 
-def test_tap(suites: Any, tmp_path: Path) -> None:
+def test_tap(results: Any, tmp_path: Path) -> None:
     (tmp_path / "t1.tap").write_text(
         "ok 1 - a\nnot ok 2 - b # TODO known\nok 3 # skip c (missing)\nnot ok 4 - d\n1..4\n", encoding="ascii"
     )
     (tmp_path / "t2.tap").write_text("1..0 # SKIP not as root\n", encoding="ascii")
     (tmp_path / "t3.tap").write_text("ok 1 - a\nFATAL\n", encoding="ascii")
-    assert suites._tap(tmp_path, tmp_path) == {
+    assert results.tap(tmp_path, tmp_path) == {
         "t1 1": "passed", "t1 2": "passed", "t1 3": "skipped", "t1 4": "failed", "t2": "skipped",
         "t3 1": "passed", "t3": "failed",
     }  # fmt: skip
 
 
-def test_automake_and_the_commands_in_it(suites: Any, tmp_path: Path) -> None:
+def test_automake_and_the_commands_in_it(results: Any, tmp_path: Path) -> None:
     for name, word in (("a", "PASS"), ("b", "SKIP"), ("c", "FAIL")):
         (tmp_path / f"{name}.trs").write_text(f":global-test-result: {word}\n", encoding="ascii")
         (tmp_path / f"{name}.log").write_text("", encoding="ascii")
-    assert suites._automake(tmp_path, tmp_path) == {"a": "passed", "b": "skipped", "c": "failed"}
+    assert results.automake(tmp_path, tmp_path) == {"a": "passed", "b": "skipped", "c": "failed"}
     (tmp_path / "c.log").write_text("[3] $ ls -- ok\n[4] $ cat x -- failed\n", encoding="ascii")
     expected = {"a": "passed", "b": "skipped", "c line 3": "passed", "c line 4": "failed"}
-    assert suites._commands(tmp_path, tmp_path) == expected
+    assert results.commands(tmp_path, tmp_path) == expected
 
 
-def test_libcap(suites: Any, tmp_path: Path) -> None:
+def test_libcap(results: Any, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(
         "one\n== ./cap_test: 0\nEXPECT SUCCESS: TEST: ./capsh --print\nUid\nPASSED\n"
         "EXPECT FAILURE: TEST: ./capsh --keep=1\nno\nFAILED\n[WHICH MEANS A PASS!]\n"
         "EXPECT FAILURE: TEST: ./capsh --uid=1\nPASSED\nUndesired result - aborting\n== ./quicktest.sh: 1\n",
         encoding="ascii",
     )
-    assert suites._libcap(tmp_path, tmp_path) == {
+    assert results.libcap(tmp_path, tmp_path) == {
         "./cap_test": "passed", "./quicktest.sh": "failed", "quicktest 01 ./capsh --print": "passed",
         "quicktest 02 ./capsh --keep=1": "passed", "quicktest 03 ./capsh --uid=1": "failed",
     }  # fmt: skip
 
 
-def test_autotest(suites: Any, tmp_path: Path) -> None:
+def test_autotest(results: Any, tmp_path: Path) -> None:
     log = "  1: one   ok\n  2: same  skipped (s.at:30)\n  3: same  FAILED (s.at:40)\n## 238 tests\n"
     (tmp_path / "log").write_text(log, encoding="ascii")
-    assert suites._autotest(tmp_path, tmp_path) == {"one": "passed", "same": "skipped", "same (2)": "failed"}
+    assert results.autotest(tmp_path, tmp_path) == {"one": "passed", "same": "skipped", "same (2)": "failed"}
 
 
-def test_ktap(suites: Any, tmp_path: Path) -> None:
+def test_ktap(results: Any, tmp_path: Path) -> None:
     text = "TAP version 13\nok 1 a\n# ok 2 - fd 12345 # SKIP no\n    not ok 3 b 999\nok 4 a\n\nstatus 1\n"
     (tmp_path / "mount.one.ktap").write_text(text, encoding="ascii")
     (tmp_path / "mount.two.ktap").write_text("no such thing\n\nstatus 4\n", encoding="ascii")
     (tmp_path / "mount.three.ktap").write_text("ok 1\n", encoding="ascii")
-    assert suites._programs(tmp_path, tmp_path) == {
+    assert results.programs(tmp_path, tmp_path) == {
         "mount.one: a": "passed", "mount.one: fd N": "skipped", "mount.one: b N": "failed",
         "mount.one: a (2)": "passed", "mount.one": "failed", "mount.two": "skipped", "mount.three: 1": "passed",
         "mount.three": "failed",
+    }  # fmt: skip
+
+
+def test_util_linux(results: Any, tmp_path: Path) -> None:
+    text = (
+        "         ipcs: headers: [01] shm-headers                     ... OK\n"
+        "         ipcs: headers                                       ... FAILED (ipcs/headers)\n"
+    )
+    (tmp_path / "ipcs.headers.ktap").write_text(text, encoding="ascii")
+    (tmp_path / "misc.line.ktap").write_text("   misc: line  ... SKIPPED (missing)\n\nstatus 0\n", encoding="ascii")
+    assert results.util_linux(tmp_path, tmp_path) == {
+        "ipcs.headers: ipcs: headers: [01] shm-headers": "passed", "ipcs.headers: ipcs: headers": "failed",
+        "misc.line: misc: line": "skipped",
     }  # fmt: skip
 
 
@@ -120,6 +133,24 @@ def test_a_suite_is_described_by_the_version_that_was_run(runner: Any, tmp_path:
     text = runner.Report().text("notify", {suite.name: one})
     assert f"- **{suite.name}** ({one}): " in text
     assert "**acl**" not in text
+
+
+def test_what_was_not_run_stays_in_the_document(runner: Any) -> None:
+    document = (TOOLS.parent.parent / "doc" / "SUITES.md").read_text(encoding="utf-8")
+    before = runner.written(document)
+    report = runner.Report()
+    for said in before.values():
+        report.keep(said)
+    again = report.text("notify", {name: said.version for name, said in before.items()})
+    assert runner.written(again) == before
+    assert again.partition("## Differences")[2] == document.partition("## Differences")[2]
+    assert again.count("\n### ") == sum(len(said.sections) for said in before.values()) > 5
+
+
+def test_a_suite_that_only_root_can_run_is_run_as_root_alone(runner: Any) -> None:
+    suite = next(suite for suite in runner.SUITES if suite.who == ("root",))
+    assert runner.ways(suite) == ["real root", "remainroot root"]
+    assert runner.ways(runner.SUITES[0]) == list(runner.WAYS)
 
 
 def test_no_results_are_an_error(runner: Any) -> None:

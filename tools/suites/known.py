@@ -50,6 +50,13 @@ REASONS: dict[str, dict[str, str]] = {
         "quota": _REFUSED,
         "userfaultfd": _REFUSED,
     },
+    "util-linux": {
+        "lsns.netnsid": "It makes a network interface, which takes the real CAP_NET_ADMIN.",
+        "lsns.nsfs": (
+            "`ip netns add` goes back to the host's network namespace, which takes the real CAP_SYS_ADMIN over that."
+        ),
+        "misc.flock": "It gives pgrep a second, which is not enough with --strict on a machine as busy as it was.",
+    },
     "perl": {"POSIX.sigaction 34": "Who sent a signal with kill(2) is told as the real id."},
     "coreutils": {
         "tests/cp/cross-dev-symlink": _LOOP,

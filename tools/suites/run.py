@@ -2,10 +2,11 @@
 """Run the test suites of others really and under `remainroot --strict`, as root and as user 1000: `make suites`.
 
 Sources and what they are built with come from Debian; everything is made below --place. Each run begins with the same
-tree, at the same path. Results stay there, and doc/SUITES.md is written of the last ones when there are some of all
-suites; what differs and has no reason in known.py is an error.
+tree, at the same path. Results stay there, and doc/SUITES.md is written of the last ones of each suite that has some
+of all ways; of the others it keeps what it says. What differs and has no reason in known.py is an error.
 
-Debian has no pjdfstest: it is run if the environment's PJDFSTEST names a directory with its sources.
+Debian 12 has no pjdfstest, and a shadow without its tests: they are run if the environment's PJDFSTEST and SHADOW name
+directories with their sources.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from known import reason
-from suites import FAIL, PASS, SKIP, SUITES, Results, Suite
+from results import FAIL, PASS, SKIP, Results
+from suites import SUITES, Suite
 
 TOP = Path(__file__).resolve().parents[2]
 DOCUMENT = TOP / "doc" / "SUITES.md"
@@ -34,6 +37,11 @@ MAPPED = [*APART, "--user", "--map-root-user"]
 AS_USER = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
 WAYS = ("real root", "remainroot root", "real user", "remainroot user")
 TIMEOUT = 1800
+
+
+def ways(suite: Suite) -> list[str]:
+    """Those in which the suite can run."""
+    return [way for way in WAYS if way.split()[1] in suite.who]
 
 
 def say(text: str) -> None:
@@ -201,6 +209,28 @@ def differences(real: Results, fake: Results) -> list[tuple[str, str, str]]:
     return [entry for entry in both if entry[1] != entry[2]]
 
 
+class Written(NamedTuple):
+    """What a document says of one suite."""
+
+    version: str
+    rows: dict[str, str]
+    """By root and user."""
+    sections: dict[str, str]
+
+
+def written(text: str) -> dict[str, Written]:
+    """What the document says of each suite, by its name."""
+    said = {
+        name: Written(version, {}, {})
+        for name, version in re.findall(r"^- \*\*(.+?)\*\* \((.*?)\): .*$", text, re.MULTILINE)
+    }
+    for row, name, who in re.findall(r"^(\| (\S+) \| (root|user) \|.*)$", text, re.MULTILINE):
+        said[name].rows[who] = row
+    for section, name, who in re.findall(r"^(### (\S+) as (root|user)\n\n(?:- .*\n?)*)", text, re.MULTILINE):
+        said[name].sections[who] = section.rstrip()
+    return said
+
+
 class Report:
     """The document, row by row."""
 
@@ -208,6 +238,12 @@ class Report:
         self.rows: list[str] = []
         self.sections: list[str] = []
         self.unexplained = 0
+
+    def keep(self, said: Written) -> None:
+        """One suite as it stands in the document."""
+        for who, row in said.rows.items():
+            self.rows.append(row)
+            self.sections += [said.sections[who]] if who in said.sections else []
 
     def add(self, suite: Suite, who: str, found: dict[str, tuple[Results, float]]) -> None:
         """One suite as one user: really, and under remainroot."""
@@ -237,7 +273,7 @@ class Report:
 
 `make suites` runs them and writes this document: each as real root and as a real user 1000, and the very same tests
 under `remainroot --strict` and `remainroot --strict --user 1000`, where one user and one group are mapped. (Engine
-{engine}, Linux {os.uname().release}, {time.strftime("%Y-%m-%d")}.)
+{engine}, Linux {os.uname().release}, {time.strftime("%Y-%m-%d")}. What was not run again stands as it was.)
 
 {what}
 
@@ -258,7 +294,7 @@ def version(suite: Suite, place: Path) -> str:
     if suite.given:
         tree = place / "built" / suite.name
         said = tree / "VERSION"
-        scripts = sorted(tree.rglob("*.t"))
+        scripts = sorted([*tree.rglob("*.t"), *tree.rglob("*.test")])
         digest = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
         words = [said.read_text().strip()] if said.exists() else []
         return ", ".join([*words, f"{len(scripts)} scripts", f"SHA-256 {digest[:12]}..."])
@@ -285,22 +321,26 @@ def main() -> int:
     install(chosen)
     place = Place(options.place, options.engine, options.remainroot)
     for suite in chosen:
-        for way in WAYS:
+        for way in ways(suite):
             if re.search(options.ways, way):
                 results, seconds = place.run(suite, way)
                 place.keep(suite, way, results, seconds)
                 say(f"{suite.name}, {way}: {counts(results)} in {seconds:.0f} s")
     report = Report()
-    kept = {suite.name: place.kept(suite) for suite in SUITES}
+    before = written(DOCUMENT.read_text()) if DOCUMENT.exists() else {}
+    versions = {}
     for suite in SUITES:
-        for who in ("root", "user"):
-            if kept[suite.name].keys() >= {f"real {who}", f"remainroot {who}"}:
-                report.add(suite, who, kept[suite.name])
-    if all(kept[suite.name].keys() == set(WAYS) for suite in SUITES if not suite.given or kept[suite.name]):
-        versions = {suite.name: version(suite, place.place) for suite in SUITES if kept[suite.name]}
-        DOCUMENT.write_text(report.text(options.engine, versions))
-    else:
-        say("not all suites were run all ways: no document")
+        kept = place.kept(suite)
+        if kept.keys() == set(ways(suite)):
+            versions[suite.name] = version(suite, place.place)
+            for who in suite.who:
+                report.add(suite, who, kept)
+        elif suite.name in before:
+            versions[suite.name] = before[suite.name].version
+            report.keep(before[suite.name])
+        else:
+            say(f"{suite.name}: was not run all ways, and is not in the document")
+    DOCUMENT.write_text(report.text(options.engine, versions))
     print("\n".join([*report.rows, "", *report.sections]))
     return 1 if report.unexplained else 0
 

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The suites: where each comes from, how it is built, which parts are run, and how its results are read."""
+"""The suites: where each comes from, how it is built, which parts are run, and which of results.py reads it."""
 
 from __future__ import annotations
 
-import re
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+import results
 
-PASS, FAIL, SKIP = "passed", "failed", "skipped"
-Results = dict[str, str]
-"""What became of each test, by its name."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 class Suite(NamedTuple):
@@ -23,7 +19,7 @@ class Suite(NamedTuple):
     about: str
     """What of it is run."""
     command: str
-    read: Callable[[Path, Path], Results]
+    read: Callable[[Path, Path], results.Results]
     """Of the tree and $out."""
     source: str = ""
     """Debian's source package; empty: what is tested is in `packages`."""
@@ -31,118 +27,8 @@ class Suite(NamedTuple):
     build: str = ":"
     given: str = ""
     """The environment's variable that names a directory with the sources, for a suite that Debian does not have."""
-
-
-def _junit(_tree: Path, out: Path) -> Results:
-    results = {}
-    for case in ET.parse(out / "results.xml").iter("testcase"):
-        result = PASS
-        if case.find("failure") is not None or case.find("error") is not None:
-            result = FAIL
-        elif case.get("result") == "skipped" or case.find("skipped") is not None:
-            result = SKIP
-        results[f"{case.get('classname') or ''}.{case.get('name')}".strip(".")] = result
-    return results
-
-
-_AUTOMAKE = {"PASS": PASS, "XFAIL": PASS, "SKIP": SKIP}
-
-
-def _trs(tree: Path) -> Iterator[tuple[str, str]]:
-    for path in tree.rglob("*.trs"):
-        found = re.search(r"^:global-test-result: (\w+)", path.read_text(), re.MULTILINE)
-        yield str(path.relative_to(tree).with_suffix("")), _AUTOMAKE.get(found[1], FAIL) if found else FAIL
-
-
-def _automake(tree: Path, _out: Path) -> Results:
-    return dict(_trs(tree))
-
-
-def _commands(tree: Path, _out: Path) -> Results:
-    """The tests of acl and attr are lists of commands, each with what it has to print."""
-    results = {}
-    for name, whole in _trs(tree):
-        log = (tree / f"{name}.log").read_text(errors="replace")
-        commands = re.findall(r"^\[(\d+)\] \$ .*? -- (ok|failed)$", log, re.MULTILINE)
-        results |= {f"{name} line {line}": PASS if word == "ok" else FAIL for line, word in commands}
-        if not commands:
-            results[name] = whole
-    return results
-
-
-def _autotest(_tree: Path, out: Path) -> Results:
-    words = {"ok": PASS, "expected": PASS, "skipped": SKIP}
-    text = (out / "log").read_text()
-    found = re.findall(r"^ *\d+: (.*?) +(ok|skipped|FAILED|expected|UNEXPECTED)\b.*$", text, re.MULTILINE)
-    results: Results = {}
-    for name, word in found:
-        unique, number = name, 1
-        while unique in results:
-            number += 1
-            unique = f"{name} ({number})"
-        results[unique] = words.get(word, FAIL)
-    return results
-
-
-def _tap(_tree: Path, out: Path) -> Results:
-    results = {}
-    for path in sorted(out.glob("*.tap")):
-        text = path.read_text(errors="replace")
-        for bad, number, rest in re.findall(r"^(not )?ok (\d+)(.*)$", text, re.MULTILINE):
-            failed = bad and "# TODO" not in rest
-            results[f"{path.stem} {number}"] = FAIL if failed else SKIP if "# skip" in rest.lower() else PASS
-        if re.search(r"^1\.\.0 # SKIP", text, re.MULTILINE):
-            results[path.stem] = SKIP
-        elif not re.search(r"^1\.\.\d+", text, re.MULTILINE):
-            results[path.stem] = FAIL
-    return results
-
-
-def _programs(_tree: Path, out: Path) -> Results:
-    """Lines of (K)TAP, and how each program ended: numbers that change from run to run are taken out of names."""
-    words = {"0": PASS, "4": SKIP, "77": SKIP}
-    results: Results = {}
-    for path in sorted(out.glob("*.ktap")):
-        text = path.read_text(errors="replace")
-        for bad, number, rest in re.findall(r"^[ #]*(not )?ok (\d+)\b(.*)$", text, re.MULTILINE):
-            name = re.sub(r"\d{3,}", "N", rest.split("#")[0].strip(" -")) or number
-            unique, count = f"{path.stem}: {name}", 1
-            while unique in results:
-                count += 1
-                unique = f"{path.stem}: {name} ({count})"
-            results[unique] = SKIP if re.search(r"# *SKIP", rest, re.IGNORECASE) else FAIL if bad else PASS
-        ended = re.search(r"^status (\d+)\Z", text.rstrip(), re.MULTILINE)
-        results[path.stem] = words.get(ended[1], FAIL) if ended else FAIL
-    return results
-
-
-def _go(_tree: Path, out: Path) -> Results:
-    """What `go test -v` prints of each test of each package."""
-    words = {"PASS": PASS, "SKIP": SKIP}
-    results: Results = {}
-    for path in sorted(out.glob("*.go")):
-        text = path.read_text(errors="replace")
-        for word, name in re.findall(r"--- (PASS|FAIL|SKIP): (\S+) \(", text):
-            results[f"{path.stem}.{name}"] = words.get(word, FAIL)
-        results[path.stem] = PASS if re.search(r"^PASS\Z", text.rstrip(), re.MULTILINE) else FAIL
-    return results
-
-
-def _rsync(_tree: Path, out: Path) -> Results:
-    words = {"PASS": PASS, "SKIP": SKIP}
-    found = re.findall(r"^(PASS|FAIL|SKIP|ERROR) +(\S+)", (out / "log").read_text(errors="replace"), re.MULTILINE)
-    return {test: words.get(word, FAIL) for word, test in found}
-
-
-def _libcap(_tree: Path, out: Path) -> Results:
-    """How each program ended, and what each line of quicktest.sh made of capsh: the first wrong one ends it."""
-    log = (out / "log").read_text(errors="replace")
-    ended = re.findall(r"^== (.*): (\d+)$", log, re.MULTILINE)
-    results = {program: PASS if status == "0" else FAIL for program, status in ended}
-    tries = re.findall(r"^EXPECT (SUCC|FAIL)\w+: TEST: (.*)\n(?s:.*?)^(PASS|FAIL)ED$", log, re.MULTILINE)
-    for number, (wanted, line, got) in enumerate(tries, 1):
-        results[f"quicktest {number:02} {line}"] = PASS if (wanted == "SUCC") == (got == "PASS") else FAIL
-    return results
+    who: tuple[str, ...] = ("root", "user")
+    """As whom it can run."""
 
 
 _CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
@@ -305,6 +191,19 @@ if [ "$(id -u)" = 0 ]; then
 fi
 cd "$out"
 """
+# Its own /etc, home directories and logs, for what would change the machine's.
+_OWN_ETC = """
+tree=$PWD
+if [ "$(id -u)" = 0 ]; then
+  mkdir "$out/own"; mount -t tmpfs -o mode=755 none "$out/own"; cd "$out/own"
+  mkdir etc home mail; mkdir -m 700 root
+  cp -a /etc/. etc 2>/dev/null; cp /etc/skel/.bashrc /etc/skel/.profile root
+  for place in etc home root; do mount --bind $place /$place; done
+  mount --bind mail /var/mail; chgrp mail /var/mail; chmod 2775 /var/mail
+  chgrp shadow /etc/shadow /etc/gshadow
+  for place in /run /var/log /var/spool; do mount -t tmpfs -o mode=755 none $place; done
+fi
+"""
 _SYSTEMD = f"""{_EACH}{_AFRESH}
 for program in /usr/lib/systemd/tests/test-*; do
   case $program in *benchmark*) ;; *) each "$(basename "$program")" 200 "$program";; esac
@@ -337,6 +236,75 @@ for name in {_STRESSORS}; do
 done
 """
 
+# What needs a disk image, which a user namespace may not mount, is left out.
+_DISK_IMAGE = "ts_device_init|ts_image_|scsi_debug|losetup"
+_UTIL_LINUX = (
+    "chfn dmesg findmnt fincore hardlink ipcs kill libmount logger login look lsfd lsns misc mount namei schedutils "
+    "script utmp uuid"
+)
+_UTIL_LINUX_BUILD = """
+set -e
+./configure -q --disable-asciidoc --disable-nls --disable-use-tty-group --without-systemd --without-udev \
+  --without-python
+make -s -j2
+make -s -j2 check-programs
+"""
+_UTIL_LINUX_RUN = f"""{_EACH}{_OWN_ETC}
+cd "$tree"
+for utility in {_UTIL_LINUX}; do
+  for test in tests/ts/$utility/*; do
+    if [ ! -x $test ] || [ ! -f $test ] || grep -qE '{_DISK_IMAGE}' $test; then continue; fi
+    each $utility.${{test##*/}} 100 bash $test --srcdir="$tree" --builddir="$tree" --skip-loopdevs --parsable
+  done
+done
+"""
+
+# What asks for passwords is talked to by expect; a user that a test makes must have no processes on the machine.
+_SHADOW = "chage chsh debian expiry libsubid login newgidmap newuidmap passwd split_groups su subids"
+_SHADOW_BUILD = """
+set -e
+./configure -q --prefix=/usr --with-libpam --without-selinux --without-libbsd --disable-nls --disable-man \
+  --disable-shared
+make -s -j2
+make -s install DESTDIR="$PWD/inst"
+make -s -C tests/common
+"""
+_SHADOW_RUN = f"""
+unshare --pid --fork --kill-child --mount-proc sh -s <<'END'
+{_EACH}{_OWN_ETC}
+mkdir -p /var/spool/cron/crontabs
+touch /var/log/lastlog /var/log/faillog
+for program in "$tree"/inst/bin/* "$tree"/inst/usr/bin/* "$tree"/inst/usr/sbin/*; do
+  for directory in /usr/bin /usr/sbin; do
+    if [ -f $directory/${{program##*/}} ] && [ ! -L $directory/${{program##*/}} ]; then
+      mount --bind "$program" $directory/${{program##*/}}
+    fi
+  done
+done
+for service in "$tree"/etc/pam.d/*; do
+  service=/etc/pam.d/${{service##*/}}
+  [ -e $service ] || {{
+    printf '%s\\n' 'auth sufficient pam_rootok.so' 'account required pam_permit.so' 'password include common-password'
+  }} >$service
+done
+ln -s "$tree/tests" /root/tests
+export BUILD_BASE_DIR="$tree" HOME=/root
+PATH=$PATH:$tree/inst/usr/sbin:$tree/inst/usr/bin:$tree/inst/bin
+unset TMPDIR
+mkfifo "$out/own/nothing"
+exec 3<>"$out/own/nothing"
+cd "$tree/tests"
+grep -oE '^\\s*run_test \\S+' run_all | while read -r _ test; do
+  part=${{test#./}}
+  case " {_SHADOW} " in *" ${{part%%/*}} "*)
+    each "$(echo "$part" | tr / .)" 20 sh -c 'exec sh "$0" <&3' $test
+    rm -f /etc/passwd.lock /etc/group.lock /etc/shadow.lock /etc/gshadow.lock
+    chgrp shadow /etc/shadow
+  esac
+done
+END
+"""
+
 # Each script in a directory of its own; they sleep a lot, and so run side by side.
 _PJDFSTEST = """
 for script in "$PWD"/tests/*/*.t; do
@@ -348,71 +316,83 @@ cd "$out"; xargs -P 8 -n 1 sh -c '
 
 SUITES = [
     Suite(
-        "cpython", f"test_{{{', '.join(_CPYTHON.split())}}}", _REGRTEST, _junit,
+        "cpython", f"test_{{{', '.join(_CPYTHON.split())}}}", _REGRTEST, results.junit,
         packages=("python3.11", "libpython3.11-testsuite"),
     ),
     Suite(
-        "coreutils", "those tests that need to be root, or need not to be root", _COREUTILS, _automake,
+        "coreutils", "those tests that need to be root, or need not to be root", _COREUTILS, results.automake,
         source="coreutils",
         packages=("gcc", "make", "libacl1-dev", "libattr1-dev", "libcap-dev", "acl", "attr", "libcap2-bin"),
         build="./configure -q && make -s -j2",
     ),
     Suite(
-        "tar", f"those tests with the keywords {_TAR_KEYWORDS}", _TAR, _autotest, source="tar",
+        "tar", f"those tests with the keywords {_TAR_KEYWORDS}", _TAR, results.autotest, source="tar",
         packages=("gcc", "make", "libacl1-dev", "libattr1-dev", "acl", "attr"),
         build="./configure -q && make -s -j2 && make -s -C tests check TESTSUITEFLAGS=--list",
     ),
     Suite(
-        "git", "those scripts of t0 to t4 and t7 that speak of root or need not to be root", _GIT, _tap, source="git",
-        packages=("gcc", "make", "zlib1g-dev"),
+        "git", "those scripts of t0 to t4 and t7 that speak of root or need not to be root", _GIT, results.tap,
+        source="git", packages=("gcc", "make", "zlib1g-dev"),
         build="make -s -j2 NO_CURL=1 NO_GETTEXT=1 NO_TCLTK=1 NO_PYTHON=1 NO_PERL=1 NO_OPENSSL=1 NO_EXPAT=1",
     ),
     Suite(
-        "acl", "all", "make -s -k check", _commands, source="acl", packages=("gcc", "make", "libattr1-dev", "libtool"),
+        "acl", "all", "make -s -k check", results.commands, source="acl",
+        packages=("gcc", "make", "libattr1-dev", "libtool"),
         build="./configure -q && make -s -j2 && make -s check TESTS=",
     ),
     Suite(
-        "attr", "all", "make -s -k check", _commands, source="attr", packages=("gcc", "make", "libtool"),
+        "attr", "all", "make -s -k check", results.commands, source="attr", packages=("gcc", "make", "libtool"),
         build="./configure -q && make -s -j2 && make -s check TESTS=",
     ),
     Suite(
-        "libcap", "all but what is in Go, quicktest.sh line by line", _LIBCAP, _libcap, source="libcap2",
+        "libcap", "all but what is in Go, quicktest.sh line by line", _LIBCAP, results.libcap, source="libcap2",
         packages=("gcc", "make", "libc6-dev", "libpam0g-dev", "gperf"), build=_LIBCAP_BUILD,
     ),
     Suite(
-        "psutil", f"test_{{{', '.join(_PSUTIL.split())}}}", _PSUTIL_RUN, _junit,
+        "psutil", f"test_{{{', '.join(_PSUTIL.split())}}}", _PSUTIL_RUN, results.junit,
         packages=("python3-psutil", "python3-pytest"), build="cp -r /usr/lib/python3/dist-packages/psutil .",
     ),
     Suite(
-        "kselftest", f"of the kernel's own: {_KSELFTEST.replace(' ', ', ')}", _KSELFTEST_RUN, _programs,
+        "kselftest", f"of the kernel's own: {_KSELFTEST.replace(' ', ', ')}", _KSELFTEST_RUN, results.programs,
         packages=("linux-source-6.12", "gcc", "make", "rsync", "xz-utils", "libcap-dev", "libcap-ng-dev"),
         build=_KSELFTEST_BUILD,
     ),
     Suite(
-        "systemd", "the unit tests that are installed as safe, but for benchmarks", _SYSTEMD, _programs,
+        "systemd", "the unit tests that are installed as safe, but for benchmarks", _SYSTEMD, results.programs,
         packages=("systemd-tests",),
     ),
-    Suite("dbus", "the installed tests", _DBUS, _programs, packages=("dbus-tests", "dbus")),
+    Suite("dbus", "the installed tests", _DBUS, results.programs, packages=("dbus-tests", "dbus")),
     Suite(
-        "stress-ng", f"for a second each, verified: {_STRESSORS.replace(' ', ', ')}", _STRESS, _programs,
+        "stress-ng", f"for a second each, verified: {_STRESSORS.replace(' ', ', ')}", _STRESS, results.programs,
         packages=("stress-ng",),
     ),
     Suite(
-        "go", f"the standard library's {_GO.replace(' ', ', ')}, each with and without the C library", _GO_RUN, _go,
-        packages=("golang-go", "gcc", "libc6-dev"), build=_GO_BUILD,
+        "go", f"the standard library's {_GO.replace(' ', ', ')}, each with and without the C library", _GO_RUN,
+        results.go, packages=("golang-go", "gcc", "libc6-dev"), build=_GO_BUILD,
     ),
     Suite(
-        "rsync", "all", './runtests.sh >"$out/log" 2>&1', _rsync,
+        "rsync", "all", './runtests.sh >"$out/log" 2>&1', results.rsync,
         source="rsync", packages=("gcc", "g++", "make", "libacl1-dev", "libattr1-dev", "libpopt-dev"),
         build="./configure -q --disable-md2man --disable-openssl --disable-xxhash --disable-zstd --disable-lz4 && "
         f"make -s -j2 rsync {_RSYNC_HELPERS}",
     ),
     Suite(
         "perl", f"t/op/{{{', '.join(_PERL_OP.split())}}}, t/io, lib/{{filetest, File, User}}, "
-        f"{_PERL_MODULES.replace(' ', ', ')}", _PERL, _tap, source="perl", packages=("perl",), build=_PERL_BUILD,
+        f"{_PERL_MODULES.replace(' ', ', ')}", _PERL, results.tap, source="perl", packages=("perl",), build=_PERL_BUILD,
     ),
     Suite(
-        "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, _tap, given="PJDFSTEST",
+        "util-linux", f"those of {_UTIL_LINUX.replace(' ', ', ')} that need no disk image", _UTIL_LINUX_RUN,
+        results.util_linux, source="util-linux", build=_UTIL_LINUX_BUILD,
+        packages=(
+            "gcc", "make", "pkg-config", "bison", "bc", "libcap-ng-dev", "libpam0g-dev", "libncurses-dev", "zlib1g-dev",
+        ),
+    ),
+    Suite(
+        "shadow", f"those with PAM of {_SHADOW.replace(' ', ', ')}", _SHADOW_RUN, results.programs, given="SHADOW",
+        packages=("gcc", "make", "libpam0g-dev", "libcrypt-dev", "expect", "whois"), build=_SHADOW_BUILD, who=("root",),
+    ),
+    Suite(
+        "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, results.tap, given="PJDFSTEST",
         packages=("gcc", "make", "autoconf", "automake", "openssl"),
         build="[ -x pjdfstest ] || { autoreconf -ifs && ./configure -q && make -s pjdfstest; }",
     ),
