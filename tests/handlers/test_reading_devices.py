@@ -112,3 +112,20 @@ def test_null_alone_marks_nobody(place: Path) -> None:
     lines = told(fake("auto"), script, place / "fake")
     assert lines[0].startswith("7f")
     assert lines[lines.index("") + 1].startswith("4")
+
+
+LIST = r"""
+    find . -type c | sort; echo; find . -type b; echo; find . -type f | sort; echo; find . -type p
+    exec /usr/bin/python3 -c "
+import os
+print(sorted((entry.name, entry.is_file(), entry.is_dir()) for entry in os.scandir('.')))
+fd = os.open('.', os.O_RDONLY)
+print(sorted(os.listdir(fd)), os.listdir(fd))" """
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_directory_lists_them_as_what_they_are(place: Path, engine: str, pure: str) -> None:
+    make = "mkdir dir; touch dir/file plain; ln -s plain link; mkfifo fifo; mknod dir/disk b 8 1; mknod full c 1 7;"
+    script = make + "for i in $(seq 300); do : >dir/some-file-$i; done; mknod dir/zero c 1 5;" + LIST
+    assert told(fake(engine), script, place / "fake", pure) == real(script, place)
