@@ -35,7 +35,7 @@ from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, RESOLVE_IN_ROOT
-from remainroot.quick import NAMES_OF_MAPS, OOM_SCORE_ADJ
+from remainroot.quick import LOGIN_UID, NAMES_OF_MAPS, OOM_SCORE_ADJ
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
 from remainroot.world import NULL
@@ -245,7 +245,7 @@ def _pretended_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome |
         from remainroot.handlers import user_namespaces
 
         return user_namespaces.open_to_write(call, dirfd, index, flags)
-    if name == b"loginuid" and call.world.settings.strict:
+    if name == LOGIN_UID:
         from remainroot.handlers import login
 
         return login.open_to_write(call, dirfd, index, flags)

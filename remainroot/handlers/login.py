@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""/proc/PID/loginuid (proc_pid_loginuid(5)): who logged in, where `--strict` catches every open.
+"""/proc/PID/loginuid (proc_pid_loginuid(5)): who logged in.
 
 The kernel takes no id there that the user namespace does not map, and pam_loginuid(8) is content with that only where
-/proc/self/uid_map tells of a namespace. Who opens the file to write gets a file in memory, and the task's state says
-which one: so its children have it, and what is in it last is the login uid. A write to it is not seen here.
+/proc/self/uid_map tells of a namespace, which it does not to a program whose opens are seen. Who opens it to write
+gets a file in memory, and the task's state says which one: so its children have it, and what is in it last is the login
+uid. A write to it is not seen here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.outcomes import InstallFd
+from remainroot.quick import LOGIN_UID
 from remainroot.tasks import thread_ids
 from remainroot.written import Written
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call
     from remainroot.world import World
 
-NAME: Final = b"loginuid"
 _PRETENCE: Final = "loginuid"
 _SIZE: Final = 64
 
@@ -44,7 +45,7 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
     world = call.world
     try:
         parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        own = task_of(call, st, parts) if parts[-1] == NAME else 0
+        own = task_of(call, st, parts) if parts[-1] == LOGIN_UID else 0
         if own not in thread_ids(call.tid):
             return None
         with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:

@@ -65,12 +65,11 @@ def open_device(call: Call, fd: int, st: os.stat_result, flags: int) -> Outcome 
         return None
     if flags & os.O_DIRECTORY:
         return CONTINUE  # ENOTDIR
+    if node.rdev == NULL and not flags & (os.O_ACCMODE | os.O_TRUNC):
+        return CONTINUE  # as empty as the placeholder, whose status is the node's
     call.check()
     given = _device(node, flags)
-    if given >= 0:
-        return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
-    only_reads = not flags & (os.O_ACCMODE | os.O_TRUNC)
-    return CONTINUE if node.rdev == NULL and only_reads else Fail(ENXIO)
+    return Fail(ENXIO) if given < 0 else InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
 
 
 def _device(node: Owner, flags: int) -> int:

@@ -110,7 +110,7 @@ def test_null_alone_marks_nobody(place: Path) -> None:
     look = "grep libc.so /proc/self/maps"
     script = f"mknod null c 1 3; mknod other c 1 3; {look}; mknod disk b 8 1; echo; {look}"
     lines = told(fake("auto"), script, place / "fake")
-    assert lines[0].startswith("7f")
+    assert lines[0].startswith("7")
     assert lines[lines.index("") + 1].startswith("4")
 
 

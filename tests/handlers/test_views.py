@@ -37,6 +37,15 @@ def test_login_uid_with_strict(engine: str) -> None:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("engine", ENGINES)
+def test_login_uid_is_told_to_who_asks_for_its_status(engine: str) -> None:
+    words = ["sh", "-c", "echo 33 >/proc/self/loginuid && cat /proc/self/loginuid"]
+    real = subprocess.run(words, capture_output=True, text=True, check=True)
+    fake = remainroot("--engine", engine, "--", *words)
+    assert (fake.stdout, fake.stderr) == (real.stdout, real.stderr) == ("33", "")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
 def test_files_of_tasks_with_strict(engine: str) -> None:
     expected = as_real_root("files_of_tasks")
     assert {"plain io None", "undumpable io EACCES", "zombie io EACCES"} <= set(expected)

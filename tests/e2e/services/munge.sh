@@ -3,7 +3,7 @@
 # Packages: munge procps
 
 a_user alice 1500
-a_user bob 1501
+a_user bob 1591
 service munge start
 eventually munge -n
 munge -n | unmunge | grep -E '^(STATUS|UID|GID)'

@@ -16,7 +16,7 @@ eventually sh -c 'test "$(grep -c ^Subject: /var/mail/alice)" = 2'
 printf 'Subject: three\n\nthird\n' | sendmail alice@box.test
 eventually test -d /home/alice/Maildir/new
 eventually sh -c 'grep -r third /home/alice/Maildir/new'
-a_user bob 1501
+a_user bob 1591
 echo '|/usr/local/bin/take' >/home/bob/.forward
 chown bob:bob /home/bob/.forward
 runuser -u alice -- sh -c 'printf "Subject: four\n\nfourth\n" | sendmail bob'

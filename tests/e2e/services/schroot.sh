@@ -3,7 +3,7 @@
 # Packages: schroot busybox-static procps
 
 a_user alice 1500
-a_user bob 1501
+a_user bob 1591
 mkdir -p /srv/jail/bin /srv/jail/etc /srv/jail/tmp /srv/jail/root /srv/jail/home/alice /srv/jail/proc /srv/jail/dev /srv/jail/sys
 cp /bin/busybox /srv/jail/bin/
 for name in sh id ls touch stat chown cat true; do ln -s busybox /srv/jail/bin/$name; done

@@ -3,7 +3,7 @@
 # Packages: screen tmux procps
 
 a_user alice 1500
-a_user bob 1501
+a_user bob 1591
 chmod 4755 /usr/bin/screen
 mkdir -p /run/screen
 chmod 755 /run/screen
