@@ -45,13 +45,13 @@ class _Bundle(Loader):
     ) -> ModuleSpec | None:
         """Where the module comes from; None if it is not ours."""
         del path, target
-        if not name.startswith(_PACKAGE):
-            return None
         if name not in self._modules:
             return None
+        if not self._modules[name][1]:
+            self._modules |= _read(f"{self._directory}/{_REST}")
         is_package, code = self._modules[name]
         if not code:
-            self._modules |= _read(f"{self._directory}/{_REST}")
+            return None
         place = f"{self._directory}/{name[len(_PACKAGE):].replace('.', '/')}"
         spec = ModuleSpec(name, self, origin=place + ("/__init__.py" if is_package else ".py"), is_package=is_package)
         if spec.submodule_search_locations is not None:
@@ -73,7 +73,7 @@ def _read(path: str) -> dict[str, tuple[bool, bytes]]:
     try:
         with open(path, "rb") as file:
             magic, modules = loads(file.read())  # noqa: S302  # it is a part of this package as the modules are
-    except FileNotFoundError:
+    except (FileNotFoundError, EOFError, ValueError, TypeError):  # the last three of a file that is not whole
         return {}
     return modules if magic == MAGIC_NUMBER else {}
 

@@ -73,7 +73,7 @@ def test_annotations_are_kept_as_text(made: Path) -> None:
     assert run(made, code.replace("['uid']", "['uid'].__class__")) == "<class 'str'>\n"
 
 
-@pytest.mark.parametrize("how", ["absent", "another"])
+@pytest.mark.parametrize("how", ["absent", "another", "cut"])
 def test_without_it_modules_are_read_themselves(made: Path, tmp_path: Path, how: str) -> None:
     place = tmp_path / "place"
     shutil.copytree(made, place)
@@ -81,9 +81,20 @@ def test_without_it_modules_are_read_themselves(made: Path, tmp_path: Path, how:
         path = place / "remainroot" / name
         if how == "absent":
             path.unlink()
+        elif how == "cut":
+            path.write_bytes(path.read_bytes()[:5000])
         else:
             content = path.read_bytes()
             assert content.count(MAGIC_NUMBER) == 1
             path.write_bytes(content.replace(MAGIC_NUMBER, b"none"))
     for name in ("remainroot.cli", "remainroot.dispatch"):
         assert run(place, f"import {name} as m; print(type(m.__loader__).__name__)") == "SourceFileLoader\n"
+
+
+def test_the_rest_may_be_missing(made: Path, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    shutil.copytree(made, place)
+    (place / "remainroot/rest.bin").unlink()
+    code = "import remainroot.cli, remainroot.dispatch; print(type(remainroot.{}.__loader__).__name__)"
+    assert run(place, code.format("cli")) == "_Bundle\n"
+    assert run(place, code.format("dispatch")) == "SourceFileLoader\n"
