@@ -22,8 +22,8 @@ pytestmark = pytest.mark.e2e
 
 ALWAYS = {
     "notify": ("accounts", "alpm-sandbox", "at", "cron", "dbus", "identities", "logrotate", "memcached", "nginx",
-               "polkitd", "postgresql", "redis", "rsyslog", "schroot", "sshd", "systemd-tools"),
-    "trace": ("identities", "postgresql", "sshd"),
+               "polkitd", "postgresql", "redis", "rsyslog", "sshd", "systemd-tools"),
+    "trace": ("identities", "sshd"),
     "ptrace": ("identities",),
     STRICT: ("cron", "sshd"),
 }  # fmt: skip
