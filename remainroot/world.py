@@ -110,7 +110,7 @@ class World:
         self.devpts: dict[int, tuple[int, int]] = {}
         """By device number, whose new terminals are where devpts was mounted with uid= or gid=; KEEP: not said."""
         self.whole_binds: dict[int, int] = {}
-        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.mounts`), and what
+        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.binds`), and what
         holds them until they are attached: a descriptor, or -1."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from remainroot.handlers import (
     access,
+    binds,
     capabilities,
     creation,
     directories,
@@ -39,6 +40,7 @@ from remainroot.handlers import (
 
 __all__ = [
     "access",
+    "binds",
     "capabilities",
     "creation",
     "directories",

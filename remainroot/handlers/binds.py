@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Binds of one mount alone: mount(2) with MS_BIND, open_tree(2), umount2(2).
+
+Mounts that were there before the user namespace are one unit to the kernel (mount_namespaces(7)): a bind without MS_REC
+of one that others lie below is refused (EINVAL), for it would show what they cover. Real root has none such. Here these
+come along, as the kernel allows with MS_REC. They are noted: to unmount the bind takes them away again, and to unmount
+one of them alone does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, EINVAL, ENOTDIR
+from stat import S_ISDIR, S_ISLNK
+
+from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
+from remainroot.elsewhere import MOUNT, Elsewhere, inside
+from remainroot.kernel import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
+    MNT_DETACH,
+    attach_mount,
+    copy_mount,
+    mount_id,
+    unmount,
+)
+from remainroot.namespaces import INITIAL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from remainroot.dispatch import Call, Outcome
+
+_UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
+
+
+def _copy_whole(call: Call, source: int) -> int:
+    """A detached copy of this mount with all below it, where the kernel gives none of it alone; otherwise -1."""
+    if call.creds.namespace is not INITIAL:
+        return -1
+
+    def copy() -> int:
+        try:
+            os.close(copy_mount(source))
+        except OSError as error:
+            return copy_mount(source, AT_RECURSIVE) if error.errno == EINVAL else -1
+        return -1
+
+    try:
+        return inside(call.tid, MOUNT, copy)
+    except (OSError, Elsewhere):
+        return -1
+
+
+def bind(call: Call) -> Outcome:
+    """MS_BIND: where the kernel refuses it for what lies below, that is bound, too."""
+    files = call.world.files
+    opened = []
+    try:
+        opened += [files.resolve(call.tid, AT_FDCWD, call.path(0))]
+        opened += [files.resolve(call.tid, AT_FDCWD, call.path(1))]
+        source, target = opened
+        tree = _copy_whole(call, source)
+        if tree < 0:
+            return CONTINUE
+        opened += [tree]
+        if S_ISDIR(os.stat(source).st_mode) != S_ISDIR(os.stat(target).st_mode):
+            return Fail(ENOTDIR)
+        call.check()
+        inside(call.tid, MOUNT, lambda: attach_mount(tree, target))
+        call.world.whole_binds[mount_id(tree)] = -1
+    except (OSError, Elsewhere):
+        return CONTINUE
+    else:
+        return DONE
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+_CLONE: Final = 1
+_FLAGS: Final = _CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | 0x800
+"""All but AT_RECURSIVE; 0x800: AT_NO_AUTOMOUNT."""
+_MOST_HELD: Final = 64
+
+
+@handles("open_tree", when=has_bits(2, _CLONE))
+def open_tree(call: Call) -> Outcome:
+    """open_tree(2) with OPEN_TREE_CLONE: as MS_BIND, for who calls move_mount(2) next.
+
+    What the kernel gives is a descriptor with O_PATH, which cannot be handed over; an ordinary one of the copy's root
+    can. It does not keep the copy, so ours is kept until it is unmounted again, or there are too many.
+    """
+    flags = call.unsigned(2)
+    if flags & ~_FLAGS:
+        return CONTINUE
+    source = tree = -1
+    try:
+        path = call.path(1)
+        files = call.world.files
+        if path:
+            follow = not flags & AT_SYMLINK_NOFOLLOW
+            source = files.resolve(call.tid, call.signed(0), path, follow=follow)
+        elif flags & AT_EMPTY_PATH:
+            source = files.base(call.tid, call.signed(0))
+        tree = _copy_whole(call, source) if source >= 0 else -1
+        if tree < 0:
+            return CONTINUE
+        given = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        _hold(call.world.whole_binds, tree)
+        tree = -1
+    except OSError:
+        return CONTINUE
+    else:
+        return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
+    finally:
+        for fd in (source, tree):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _hold(binds: dict[int, int], tree: int) -> None:
+    """Note a copy that is not attached yet, and keep it."""
+    held = [number for number, fd in binds.items() if fd >= 0]
+    if len(held) >= _MOST_HELD:
+        _let_go(binds, held[0])
+    binds[mount_id(tree)] = tree
+
+
+def _let_go(binds: dict[int, int], number: int) -> None:
+    if binds.get(number, -1) >= 0:
+        os.close(binds[number])
+        binds[number] = -1
+
+
+def _is_below_one(call: Call, directory: int) -> bool:
+    """Whether a directory lies in a mount that came with others, or in one of those."""
+    here = os.dup(directory)
+    try:
+        while True:
+            mount, st = mount_id(here), os.fstat(here)
+            if mount in call.world.whole_binds:
+                return True
+            above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = above
+            if (mount_id(here), os.fstat(here).st_ino) == (mount, st.st_ino):
+                return False
+    finally:
+        os.close(here)
+
+
+def _unmount(call: Call, flags: int) -> Outcome:
+    """Unmount what came with others below it with them, and one of these not at all."""
+    if not call.world.whole_binds or flags & _UMOUNT_EXPIRE:
+        return CONTINUE
+    directory = -1
+    try:
+        directory, name = call.world.files.parent(call.tid, AT_FDCWD, call.path(0).rstrip(b"/"))
+        return _unmount_at(call, directory, name, flags | _UMOUNT_NOFOLLOW)
+    except (OSError, Elsewhere):
+        return CONTINUE
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
+    place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        number, link = mount_id(place), S_ISLNK(os.fstat(place).st_mode)
+    finally:
+        os.close(place)  # while it is open the mount is busy
+    whole = number in call.world.whole_binds
+    if link or number == mount_id(directory) or not (whole or _is_below_one(call, directory)):
+        return CONTINUE
+
+    def act() -> None:
+        os.fchdir(directory)
+        try:
+            unmount(name, flags)
+        except OSError as error:
+            if error.errno == EBUSY and whole:
+                unmount(name, flags | MNT_DETACH)
+            elif error.errno != EINVAL:
+                raise
+
+    call.check()
+    _let_go(call.world.whole_binds, number)
+    try:
+        inside(call.tid, MOUNT, act)
+    except OSError as error:
+        return Fail(error.errno or EINVAL)
+    call.world.whole_binds.pop(number, None)
+    return DONE
+
+
+@handles("umount2")
+def umount2(call: Call) -> Outcome:
+    """umount2(2) of a bind that came with the mounts below it, or of one of those."""
+    return _unmount(call, call.unsigned(1))
+
+
+@handles("umount")
+def umount(call: Call) -> Outcome:
+    """As `umount2`, with no flags."""
+    return _unmount(call, 0)
