@@ -91,11 +91,12 @@ class Quick:
 
     The file: `path`, `dirfd`, `flags` are arguments (AT_*; others than `known` are the handler's), `fixed` the flags
     of a call that takes none; `parent`: what counts is the directory the file is in. What makes a file the handler's:
-    one of the bits `modes` in its mode; with `owner`, an override or an id that is not shown as it is; with `uid` and
-    `gid`, arguments, that it is not root's to begin with or not root's to become. `name` is an argument too, the name
-    of an extended attribute: one that begins with SPECIAL_NAME is the handler's.
+    one of the bits `modes` in its mode; with `owner`, an override; with `uid` and `gid`, arguments, that it is not
+    root's to begin with or not root's to become. `name` is an argument too, the name of an extended attribute: one
+    that begins with SPECIAL_NAME is the handler's.
 
-    A call that shows a file writes a `form` (STAT, STATX) to the address in the argument `buffer`; `mask` is statx's.
+    A call that shows a file, perhaps with other ids than it has, writes a `form` (STAT, STATX) to the address in the
+    argument `buffer`; `mask` is statx's.
     `give`: with one of these powers the file gets the ids of the arguments `uid` and `gid`, `give_directory` of a
     directory.
 

@@ -389,6 +389,25 @@ def test_ids_that_are_not_mapped_are_shown_as_root_s_without_us(table: Bench, tm
     assert [line[4:6] for line in seen()] == [(0, 0)] * 3
 
 
+def test_programs_of_ids_that_are_not_mapped_are_executed_without_us(table: Bench, tmp_path: Path) -> None:
+    """A plain user's own machine: all programs are nobody's there."""
+    path = tmp_path / "program"
+    path.write_bytes(Path("/bin/true").read_bytes())
+    path.chmod(0o755)
+    os.chown(path, 12345, 12346)
+    table.world._hidden_uid, table.world._hidden_gid = 12345, 12346
+
+    def execute() -> None:
+        if os.fork() == 0:
+            os.execv(path, ["program"])
+        assert os.wait()[1] == 0
+        os.mkdir("run")
+
+    asked = (execute, lambda: os.getxattr(path, "user.x"), lambda: os.listxattr(path))
+    assert table.run(*asked) == [[]] * 3
+    assert (tmp_path / "run").is_dir()
+
+
 def test_a_file_with_a_known_number_is_not_taken_for_the_known(table: Bench, tmp_path: Path) -> None:
     """The table has an owner for the number; the file's handle says that it was another's."""
     path = tmp_path / "file"

@@ -367,12 +367,10 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 		return take(self, rule, place, status);
 	if (rule->gid >= 0 && !id_stays(rule, args[rule->gid], status->gid))
 		return take(self, rule, place, status);
-	if (rule->owner) {
-		if (status->uid == self->hidden_uid || status->gid == self->hidden_gid)
-			return take(self, rule, place, status);
-		if (!no_override(self, place, status))
-			return take(self, rule, place, status);
-	}
+	if (rule->form != NOTHING && (status->uid == self->hidden_uid || status->gid == self->hidden_gid))
+		return take(self, rule, place, status);
+	if (rule->owner && !no_override(self, place, status))
+		return take(self, rule, place, status);
 	if (rule->arguments >= 0 && self->libraries && is_reader(self, place, status, args[rule->arguments] & rule->word, rule->word))
 		return PYTHON;
 	return THROUGH;
