@@ -17,7 +17,6 @@ class Owners:
 class Loop:
     def __new__(
         cls,
-        listener: int,
         tag: int,
         hidden_uid: int,
         hidden_gid: int,
@@ -25,10 +24,10 @@ class Loop:
         owners: Owners | None,
         carried: bool,
         special: bytes,
-        interruptible: bool,
         rules: bytes,
         /,
     ) -> Self: ...
+    def listen(self, listener: int, interruptible: bool, /) -> None: ...
     def exchange(
         self, current: int, value: int, error: int, flags: int, patience: int, /
     ) -> tuple[int, int, int, int, tuple[int, int, int, int, int, int]] | None: ...

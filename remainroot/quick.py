@@ -337,17 +337,16 @@ def _listed(words: tuple[bytes, ...]) -> bytes:
 class Loop:
     """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
 
-    def __init__(self, world: World, listener: int, rules: bytes, *, interruptible: bool) -> None:
-        """`rules`: as `pack_rules` makes them. `interruptible`: a signal interrupts calls that were received, too."""
+    def __init__(self, world: World, rules: bytes) -> None:
+        """`rules`: as `pack_rules` makes them."""
         self._world = world
         hidden = [OTHERS if number < 0 else number for number in world.hidden_ids]
         store = world.store
         keys = compiled.Keys()
         self._complete = store.watched_by(keys)
         self._loop = compiled.Loop(
-            listener, world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME,
-            interruptible, rules,
-        )  # fmt: skip
+            world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, rules
+        )
         scores = () if "oom" in world.settings.refused else (OOM_SCORE_ADJ,)
         self._loop.leave_writes(_listed((*scores, LOGIN_UID, *NAMES_OF_MAPS)))
         if world.marks_readers:
@@ -357,6 +356,10 @@ class Loop:
         self._known: tuple[object, ...] = ()
         self._mounts = 0
         self.refresh()
+
+    def listen(self, listener: int, *, interruptible: bool) -> None:
+        """Converse by this descriptor. `interruptible`: a signal interrupts calls that were received, too."""
+        self._loop.listen(listener, interruptible)
 
     def refresh(self) -> None:
         """Take in what may have changed while a handler ran."""

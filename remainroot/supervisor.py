@@ -60,11 +60,15 @@ def prepare(settings: Settings) -> None:
 
 
 def start_engine(
-    settings: Settings, make: Callable[[type[Engine]], Engine], become: Callable[[], NoReturn]
+    settings: Settings,
+    make: Callable[[type[Engine]], Engine],
+    become: Callable[[], NoReturn],
+    equip: Callable[[Engine], None],
 ) -> tuple[Engine, int]:
     """Start CMD under the engine asked for, or the first that works here; the engine and CMD's pid.
 
-    RemainrootError if none works, saying why of each.
+    `equip` is called of each engine that is tried, while CMD's process prepares itself. RemainrootError if none works,
+    saying why of each.
     """
     names = ENGINES if settings.engine == "auto" else (settings.engine,)
     reasons: list[str] = []
@@ -73,17 +77,30 @@ def start_engine(
         reason = None if kind.spawn_tells else kind.unavailable()
         if reason is None:
             engine = make(kind)
-            try:
-                pid = engine.spawn(become)
-            except OSError as error:
-                reason = str(error.strerror)
-            else:
+            pid, reason = _start(engine, become, equip)
+            if reason is None:
                 if settings.log is not None:
                     settings.log.info("engine", name=name, passed_over=reasons)
                 return engine, pid
         reasons.append(f"{name}: {reason}")
     asked = "no engine works here" if settings.engine == "auto" else "the engine asked for does not work here"
     raise RemainrootError(f"{asked}: {'; '.join(reasons)}; try another --engine, or a container that allows one")
+
+
+def _start(
+    engine: Engine, become: Callable[[], NoReturn], equip: Callable[[Engine], None]
+) -> tuple[int, str | None]:
+    """CMD's pid; and why the engine does not work here after all, if it does not."""
+    try:
+        pid = engine.spawn(become)
+    except OSError as error:
+        return 0, str(error.strerror)
+    equip(engine)
+    try:
+        engine.catch()
+    except OSError as error:
+        return 0, str(error.strerror)
+    return pid, None
 
 
 def make_store(settings: Settings) -> Store:
@@ -228,30 +245,37 @@ def supervise(
     `fork` makes CMD's process where that is to have other namespaces than this one. Raises RemainrootError before
     CMD is started if no engine works.
     """
-    supervisor = Supervisor(settings)
-    supervisor.world.files.roots_differ = fork is not None
-    answer = supervisor.answerer()
-    if settings.save:
-        watcher = _Saving(watcher, supervisor.world.store)
-    state = supervisor.initial_state()
+    service: tuple[Supervisor, Answer, Watcher] | None = None
     go_read, go = os.pipe2(os.O_CLOEXEC)
 
     def begin() -> NoReturn:
         os.close(go)
-        os.read(go_read, 1)
-        os.close(go_read)
-        become()
+        if os.read(go_read, 1):  # else the supervisor has ended
+            os.close(go_read)
+            become()
         os._exit(125)
 
     def make(kind: type[Engine]) -> Engine:
-        engine = kind(supervisor.world, answer, watcher)
+        engine = kind(settings)
         engine.fork = fork or os.fork
         return engine
 
-    engine, pid = start_engine(settings, make, begin)
+    def equip(engine: Engine) -> None:
+        nonlocal service
+        if service is None:
+            supervisor = Supervisor(settings)
+            supervisor.world.files.roots_differ = fork is not None
+            saving = _Saving(watcher, supervisor.world.store) if settings.save else watcher
+            service = supervisor, supervisor.answerer(), saving
+        supervisor, answer, told = service
+        engine.equip(supervisor.world, answer, told)
+
+    engine, pid = start_engine(settings, make, begin, equip)
+    assert service is not None
+    supervisor = service[0]
     os.close(go_read)
     try:
-        supervisor.world.tasks.start(pid, state)
+        supervisor.world.tasks.start(pid, supervisor.initial_state())
     except OSError as error:
         os.kill(pid, 9)
         raise RemainrootError(

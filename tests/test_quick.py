@@ -70,7 +70,8 @@ class Bench:
         pidfd = os.pidfd_open(pid)
         try:
             listener = kernel.pidfd_getfd(pidfd, int(os.read(told, 16)))
-            loop = quick.Loop(self.world, listener, quick.pack_rules(build_table()), interruptible=self.interruptible)
+            loop = quick.Loop(self.world, quick.pack_rules(build_table()))
+            loop.listen(listener, interruptible=self.interruptible)
             found: list[list[str]] = []
             flags, current, value, error = 1, 0, 0, 0
             while True:

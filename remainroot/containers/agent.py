@@ -88,7 +88,6 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
             os.close(pidfd)
     supervisor = Supervisor(settings)
     supervisor.world.files.roots_differ = True
-    supervisor.world.filters = 1
     supervisor.world.marks_readers = False  # a profile cannot say where a call comes from
     inner = supervisor.answerer()
     supervisor.load()
@@ -100,7 +99,9 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
         return inner(tid, arch, nr, args)
 
     supervisor.world.tasks.start(pid, supervisor.initial_state())
-    _Served(supervisor.world, answer, _Nobody()).serve(listener)
+    engine = _Served(settings)
+    engine.equip(supervisor.world, answer, _Nobody())
+    engine.serve(listener)
     supervisor.world.store.close()
 
 

@@ -172,7 +172,8 @@ class Crossing(NotifyEngine):
     uses_quick = False
 
     def __init__(self, settings: Settings, watcher: Watcher, container: Container) -> None:
-        super().__init__(World(settings, MemoryStore()), self._decide, watcher)
+        super().__init__(settings)
+        self.equip(World(settings, MemoryStore()), self._decide, watcher)
         self.container = container
         self._kinds = {
             (abi.audit_arch, abi.numbers[name]): (abi, name)
@@ -327,6 +328,7 @@ def serve(
     engine.fork = fork
     try:
         pid = engine.spawn(become)
+        engine.catch()
     except OSError as error:
         raise RemainrootError(f"enter: --with-host-root does not work here: {error.strerror}") from None
     started(pid)

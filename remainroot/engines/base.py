@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Protocol
 
     from remainroot.dispatch import Outcome
+    from remainroot.settings import Settings
     from remainroot.world import World
 
     class Answer(Protocol):
@@ -52,19 +53,25 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """One way to catch calls. `spawn` starts CMD under it, `run` serves until the last task of the tree is gone."""
+    """One way to catch calls.
+
+    `spawn` starts CMD's process; while that has itself caught, `equip` is told what to serve with; `catch` sees to it
+    that all is ready; `run` serves until the last task of the tree is gone.
+    """
 
     name = ""
+    filters = 0
+    """How many seccomp filters the engine puts on CMD."""
+    spawn_tells = False
+    """`spawn` and `catch` find out whether the engine works here, so that a start can do without `unavailable`."""
 
-    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
-        self.world = world
-        self.answer = answer
-        self.watcher = watcher
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.fork: Callable[[], int] = os.fork
         """Makes CMD's process, as fork(2) would."""
-
-    spawn_tells = False
-    """`spawn` itself finds out whether the engine works here, so that a start can do without `unavailable`."""
+        self.world: World
+        self.answer: Answer
+        self.watcher: Watcher
 
     @staticmethod
     def unavailable() -> str | None:
@@ -72,11 +79,21 @@ class Engine:
         raise NotImplementedError
 
     def spawn(self, become: Callable[[], NoReturn]) -> int:
-        """Fork CMD's process, caught from its first call on, and have it run `become` (which execs).
+        """Fork CMD's process, which runs `become` (which execs) once it is caught, from its first call on.
 
         Returns its pid. OSError, and nothing is left running, if it cannot; its strerror is a clause that says why.
         """
         raise NotImplementedError
+
+    def equip(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        """Take what there is to serve with."""
+        world.filters = self.filters
+        self.world = world
+        self.answer = answer
+        self.watcher = watcher
+
+    def catch(self) -> None:
+        """Wait until CMD's process is caught, and let it go on. OSError as `spawn`."""
 
     def run(self) -> None:
         """Serve every task of the tree; return when the last one is gone."""

@@ -42,8 +42,11 @@ def listen(code: bytes) -> tuple[int, bool]:
     return load_filter(code, flags), True
 
 
-def take_listener(pid: int, word: bytes) -> int:
-    """Our duplicate of the listener that the child `pid` told of; OSError whose strerror says why not."""
+def take_listener(pid: int, word: bytes, common: bytes) -> int:
+    """Our duplicate of the listener that the child `pid` told of, by its `word`; OSError whose strerror says why not.
+
+    `common` is something that both have in memory, for it was there when the child was forked.
+    """
     if word[:1] not in (b"L", b"I"):
         from remainroot.engines import trial
 
@@ -60,7 +63,7 @@ def take_listener(pid: int, word: bytes) -> int:
 
         raise OSError(error.errno, trial.no_duplicate(error)) from None
     try:
-        read_memory(pid, address_of(word), 1)  # it has the same memory as we, up to here
+        read_memory(pid, address_of(common), 1)
     except OSError as error:
         from remainroot.engines import trial
 

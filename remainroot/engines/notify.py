@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from remainroot.engines.prepared import Prepared
     from remainroot.engines.seized import Held
     from remainroot.outcomes import Judge
+    from remainroot.settings import Settings
     from remainroot.world import World
 else:
     # Without the module's 8 ms of enum.
@@ -63,14 +64,19 @@ class NotifyEngine(Engine):
     """See the module."""
 
     name = "notify"
+    filters = 1
     spawn_tells = True
     uses_quick = True
     """Have answered in C what the filter lets through and no handler is needed for."""
 
-    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
-        super().__init__(world, answer, watcher)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self._listener = -1
         self._interruptible = True
+        self._loop: quick.Loop | None = None
+        """Answers calls by itself, where it may."""
+        self._spawning: tuple[bytes, int, int]
+        """The filter, and the ends of pipes: what CMD's process says of its listener, and what lets it go on."""
         self._cmd = 0
         self._over = False
         self._finished = _thread.allocate_lock()
@@ -89,7 +95,7 @@ class NotifyEngine(Engine):
         """Readable when a task has been seized."""
         self._response = bytearray(RESP.size)
         self._current = 0
-        self._known: Prepared | None = None
+        self._known: Prepared
 
     # -- start
 
@@ -104,7 +110,6 @@ class NotifyEngine(Engine):
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork; the child loads the filter, says which descriptor its listener is, waits until we have taken it."""
         code = self._filter()
-        self.world.filters = 1
         told_read, told = os.pipe2(os.O_CLOEXEC)
         go, go_write = os.pipe2(os.O_CLOEXEC)
         pid = self.fork()
@@ -127,33 +132,41 @@ class NotifyEngine(Engine):
                 os._exit(125)
         os.close(told)
         os.close(go)
+        self._cmd = pid
+        self._spawning = code, told_read, go_write
+        return pid
+
+    def equip(self, world: World, answer: Answer, watcher: Watcher) -> None:
+        """Take them, and make the loop."""
+        super().equip(world, answer, watcher)
+        if self.uses_quick and quick.usable(world):
+            self._loop = quick.Loop(world, self._known.rules)
+
+    def catch(self) -> None:
+        """Take the listener from CMD's process."""
+        code, told_read, go_write = self._spawning
         try:
             word = os.read(told_read, 64)
-            self._listener = take_listener(pid, word)
+            self._listener = take_listener(self._cmd, word, code)
             self._interruptible = word[:1] == b"I"
         except OSError:
-            os.kill(pid, SIGKILL)
-            os.waitpid(pid, 0)
+            os.kill(self._cmd, SIGKILL)
+            os.waitpid(self._cmd, 0)
             raise
         finally:
             os.close(told_read)
             os.close(go_write)
-        self._cmd = pid
         try:
             ioctl(self._listener, SET_FLAGS, _SYNC_WAKE_UP)
         except OSError:
             pass  # before Linux 6.6: each answer wakes its task on some other CPU, and costs the more
-        return pid
+        if self._loop is not None:
+            self._loop.listen(self._listener, interruptible=self._interruptible)
 
     def _filter(self) -> bytes:
         """The program that sends calls here."""
-        known = self._prepared()
-        return prepared.completed(known.notify, self.world.settings.root, known.known)
-
-    def _prepared(self) -> Prepared:
-        if self._known is None:
-            self._known = prepared.get(strict=self.world.settings.strict)
-        return self._known
+        self._known = prepared.get(strict=self.settings.strict)
+        return prepared.completed(self._known.notify, self.settings.root, self._known.known)
 
     # -- service
 
@@ -164,7 +177,7 @@ class NotifyEngine(Engine):
         self.world.vanished = self._vanished
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
-        loop = self._loop()
+        loop = self._loop
         exchange = loop.exchange if loop is not None else converse(self._listener)
         current = value = error = flags = 0
         while True:
@@ -200,12 +213,6 @@ class NotifyEngine(Engine):
                 current = 0
             if loop is not None:
                 loop.refresh()
-
-    def _loop(self) -> quick.Loop | None:
-        """The compiled loop, where it may answer calls by itself."""
-        if not (self.uses_quick and quick.usable(self.world)):
-            return None
-        return quick.Loop(self.world, self._listener, self._prepared().rules, interruptible=self._interruptible)
 
     def _interrupted(self, error: OSError) -> None:
         """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left.

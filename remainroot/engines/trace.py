@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from remainroot.dispatch import Outcome, When
-    from remainroot.engines.base import Answer, Watcher
     from remainroot.outcomes import Judge
-    from remainroot.world import World
+    from remainroot.settings import Settings
 
     Wanted = dict[int, dict[int, tuple[When, ...]]]
 
@@ -61,11 +60,9 @@ class _Ptracing(Engine):
 
     resume = pt.CONT
     options = _OPTIONS
-    filters = 0
-    """How many seccomp filters the engine puts on CMD."""
 
-    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
-        super().__init__(world, answer, watcher)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.pid = 0
         self._stopped = False
         self._execs: dict[int, Exec] = {}
@@ -83,7 +80,6 @@ class _Ptracing(Engine):
     def spawn(self, become: Callable[[], NoReturn]) -> int:
         """Fork CMD's process, seize it, and have it run `become`. OSError: the kernel refuses to trace it."""
         prepare = self._prepare()
-        self.world.filters = self.filters
 
         def body() -> None:
             prepare()
@@ -301,7 +297,7 @@ class TraceEngine(_Ptracing):
         from remainroot.engines.filter import RET_TRACE, program
         from remainroot.engines.prepared import completed
 
-        code = completed(program(RET_TRACE, strict=self.world.settings.strict), self.world.settings.root)
+        code = completed(program(RET_TRACE, strict=self.settings.strict), self.settings.root)
         return lambda: load_filter(code)
 
     def run(self) -> None:
@@ -349,8 +345,8 @@ class PtraceEngine(_Ptracing):
     name = "ptrace"
     resume = pt.SYSCALL
 
-    def __init__(self, world: World, answer: Answer, watcher: Watcher) -> None:
-        super().__init__(world, answer, watcher)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.wanted: Wanted = {}
         """The calls to answer, filled by `spawn` from the declarations where it is empty."""
         self.reading: set[tuple[int, int]] = set()
@@ -384,7 +380,7 @@ class PtraceEngine(_Ptracing):
 
     def _prepare(self) -> Callable[[], object]:
         if not self.wanted:
-            strict = self.world.settings.strict
+            strict = self.settings.strict
             self.wanted = wanted_calls(strict=strict)
             table = build_table(strict=strict)
             self.reading = {(arch, nr) for arch, rows in table.items() for nr, row in rows.items() if row.readers}

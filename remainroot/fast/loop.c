@@ -253,6 +253,16 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *loop_listen(Loop *self, PyObject *args)
+{
+	int interruptible;
+
+	if (!PyArg_ParseTuple(args, "ip:listen", &self->listener, &interruptible))
+		return NULL;
+	self->interruptible = interruptible;
+	Py_RETURN_NONE;
+}
+
 static PyObject *loop_leave_writes(Loop *self, PyObject *args)
 {
 	PyObject *names;
@@ -288,13 +298,13 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	const struct rule *rules;
 	size_t count;
 	unsigned int hidden_uid, hidden_gid;
-	int listener, carried, interruptible;
 	unsigned long long tag;
+	int carried;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "iKIIO!OpSpS:Loop", &listener, &tag, &hidden_uid, &hidden_gid, keys_type, &keys,
-			      &owners, &carried, &special, &interruptible, &packed))
+	if (!PyArg_ParseTuple(args, "KIIO!OpSS:Loop", &tag, &hidden_uid, &hidden_gid, keys_type, &keys, &owners, &carried,
+			      &special, &packed))
 		return NULL;
 	rules = (const struct rule *)PyBytes_AS_STRING(packed);
 	count = PyBytes_GET_SIZE(packed) / sizeof *rules;
@@ -305,7 +315,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self = (Loop *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
-	self->listener = listener;
+	self->listener = -1;
 	self->tag = tag;
 	self->hidden_uid = hidden_uid;
 	self->hidden_gid = hidden_gid;
@@ -318,7 +328,6 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	for (size_t at = 0; at < count; at++)
 		*noted(self, rules, rules[at].arch, rules[at].nr) = at + 1;
 	self->carried = carried;
-	self->interruptible = interruptible;
 	self->special = Py_NewRef(special);
 	return (PyObject *)self;
 }
@@ -354,6 +363,9 @@ static PyMethodDef loop_methods[] = {
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes): what holds\n"
 	  "until the next call." },
+	{ "listen", (PyCFunction)loop_listen, METH_VARARGS,
+	  "listen(listener, interruptible): the conversation's descriptor; whether a signal interrupts calls that were\n"
+	  "received, too." },
 	{ "leave_writes", (PyCFunction)loop_leave_writes, METH_VARARGS,
 	  "leave_writes(names): opens to write of a path that ends with one of these are Python's." },
 	{ "forget_devices", (PyCFunction)loop_forget_devices, METH_NOARGS,
@@ -364,7 +376,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(listener, tag, hidden_uid, hidden_gid, keys, owners, carried, special, interruptible, rules): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(tag, hidden_uid, hidden_gid, keys, owners, carried, special, rules): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

@@ -118,13 +118,16 @@ class Run:
                     assert arch == ABI.audit_arch
                     return answers[names[nr]](recorder, tid, *args)
 
-                engine = notify.NotifyEngine(recorder, answer, recorder)  # type: ignore[arg-type]
+                engine = notify.NotifyEngine(Settings())
 
                 def become() -> NoReturn:
                     os.dup2(output_end, 1)
                     os.execv(command[0], command)
 
-                recorder.note("pid", engine.spawn(become))
+                pid = engine.spawn(become)
+                engine.equip(recorder, answer, recorder)  # type: ignore[arg-type]
+                engine.catch()
+                recorder.note("pid", pid)
                 before = len(os.listdir("/proc/self/fd"))
                 engine.run()
                 recorder.note("left", len(os.listdir("/proc/self/fd")) - before)
@@ -543,9 +546,11 @@ def forbid(number: int, error: int) -> Callable[[], object]:
 
 def spawn_refused() -> str | None:
     recorder = Recorder(2)
-    engine = notify.NotifyEngine(recorder, lambda *_: CONTINUE, recorder)  # type: ignore[arg-type]
+    engine = notify.NotifyEngine(Settings())
     try:
         pid = engine.spawn(lambda: os._exit(0))
+        engine.equip(recorder, lambda *_: CONTINUE, recorder)  # type: ignore[arg-type]
+        engine.catch()
     except OSError as error:
         return error.strerror
     os.waitpid(pid, 0)

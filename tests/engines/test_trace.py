@@ -26,6 +26,7 @@ from remainroot import kernel
 from remainroot.dispatch import CONTINUE, Exec, Fail, InstallFd, Instead, Return, When, meets
 from remainroot.engines import children, ptracing, trace
 from remainroot.engines.filter import RET_TRACE, assemble
+from remainroot.settings import Settings
 from remainroot.tasks import PLAIN
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class Run:
                 os.setpgid(0, 0)
                 kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
                 recorder = Recorder(events_end)
-                supervisor = ENGINES[engine](recorder, answers, recorder)  # type: ignore[arg-type]
+                supervisor = ENGINES[engine](Settings())
+                supervisor.equip(recorder, answers, recorder)  # type: ignore[arg-type]
 
                 def become() -> NoReturn:
                     os.dup2(output_end, 1)
