@@ -156,6 +156,8 @@ def test_what_needs_no_knowledge_is_not_handed_over(bench: Bench, tmp_path: Path
         lambda: os.stat("./link", dir_fd=fd),
         lambda: os.fstat(fd),
         lambda: os.stat(tmp_path / "absent"),
+        lambda: os.lstat(tmp_path / "absent"),
+        lambda: os.stat("./absent/absent", dir_fd=fd),
         lambda: os.stat(b"x" * 5000),
         lambda: libc.stat(None, None),
         lambda: os.chmod(plain, 0o600),
@@ -178,6 +180,7 @@ def test_what_needs_it_is(bench: Bench, tmp_path: Path) -> None:
     mine.touch()
     other.touch()
     (tmp_path / "link").symlink_to("mine")
+    (tmp_path / "nowhere").symlink_to("/proc/self/absent")
     override(bench.world, mine, Owner(42, 43))
     fd = os.open(mine, os.O_RDONLY)
     steps = {
@@ -187,6 +190,9 @@ def test_what_needs_it_is(bench: Bench, tmp_path: Path) -> None:
         "newfstatat through the kernel": lambda: os.stat(f"/proc/self/fd/{fd}"),
         "newfstatat of procfs": lambda: os.stat("/proc/self/status"),
         "newfstatat of a process": lambda: os.stat("/proc/1"),
+        "newfstatat of what procfs has not": lambda: os.lstat("/proc/self/absent"),
+        "newfstatat of what is not there through procfs": lambda: os.stat("/proc/self/cwd/absent/absent"),
+        "newfstatat of a link to nowhere": lambda: os.stat("./nowhere"),
         "prlimit64 of what is ours": lambda: resource.getrlimit(15),  # RLIMIT_RTTIME
         "prlimit64 to change": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
         "prlimit64 of another": lambda: resource.prlimit(1, resource.RLIMIT_AS),

@@ -395,18 +395,25 @@ static enum verdict judge_open(Loop *self, const struct rule *rule, int fd, bool
  */
 static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 {
-	struct place place = { -1, "", 0 };
-	enum verdict verdict = PYTHON;
+	bool follow = !(how->flags & O_NOFOLLOW), proc;
 	struct status status;
+	struct place place;
+	int fd = -1;
 	char *slash;
 
 	how->flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
 	for (;;) {
 		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENAMETOOLONG)
 			return PYTHON;
-		place.at = syscall(SYS_openat2, base, path, how, sizeof *how);
-		if (place.at >= 0)
-			break;
+		if (follow) { /* is there a link, then, that leads to nowhere? */
+			fd = syscall(SYS_openat2, base, path, how, sizeof *how);
+			if (fd >= 0) {
+				close(fd);
+				return PYTHON;
+			}
+			follow = false;
+			continue;
+		}
 		for (slash = path + strlen(path); slash > path && slash[-1] == '/'; slash--)
 			;
 		while (slash > path && slash[-1] != '/')
@@ -415,11 +422,23 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 			return THROUGH;
 		*slash = 0;
 		how->flags &= ~O_NOFOLLOW;
+		if (how->resolve == NO_MAGICLINKS) { /* so far there was none: by its name it is the same directory */
+			place = (struct place){ base, path, 0 };
+		} else {
+			fd = syscall(SYS_openat2, base, path, how, sizeof *how);
+			if (fd < 0)
+				continue;
+			place = (struct place){ fd, "", 0 };
+		}
+		if (status_of(&place, &status) == 0)
+			break;
+		if (fd >= 0)
+			return close(fd), PYTHON;
 	}
-	if (!(how->flags & O_NOFOLLOW) && status_of(&place, &status) == 0 && !on_proc(self, &place, &status))
-		verdict = THROUGH;
-	close(place.at);
-	return verdict;
+	proc = on_proc(self, &place, &status);
+	if (fd >= 0)
+		close(fd);
+	return proc ? PYTHON : THROUGH;
 }
 
 /*
