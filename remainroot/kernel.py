@@ -292,6 +292,17 @@ def copy_mount(fd: int, how: int = 0) -> int:
     return syscall(_OPEN_TREE, fd, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | how)
 
 
+_MOUNT_SETATTR: Final = 442
+_MS_PRIVATE: Final = 1 << 18
+
+
+def set_mount_flags(tree: int, flags: int) -> None:
+    """Set these MOUNT_ATTR_ flags on a mount, and make it and those below it private: mount_setattr(2)."""
+    for how, attributes in ((AT_RECURSIVE, (0, 0, _MS_PRIVATE, 0)), (0, (flags, 0, 0, 0))):
+        raw = Struct("=QQQQ").pack(*attributes)
+        syscall(_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH | how, raw, len(raw))
+
+
 def attach_mount(tree: int, target: int) -> None:
     """Mount the detached `tree` at what `target` (O_PATH) names: move_mount(2)."""
     syscall(_MOVE_MOUNT, tree, b"", target, b"", _EMPTY_PATHS)

@@ -52,13 +52,18 @@ def mount(call: Call) -> Outcome:
     if flags & _NOT_NEW or not call.ptr(2):
         return CONTINUE
     call.world.mounted()
-    if creds.fsuid == 0 and creds.fsgid == 0 and not call.ptr(4):
-        return CONTINUE
     try:
         kind = call.path(2)
-        options = call.path(4) if kind in _WITH_IDS and call.ptr(4) else b""
+        options = call.path(4) if call.ptr(4) else b""
     except OSError:
         return CONTINUE  # the kernel will say so
+    if kind not in _WITH_IDS:
+        instead = CONTINUE if flags & _REMOUNT else _of_the_kernel(call, kind, options)
+        if instead is not CONTINUE:
+            return instead
+        options = b""
+    if creds.fsuid == 0 and creds.fsgid == 0 and not options:
+        return CONTINUE
     uid, gid, zeros = creds.fsuid, creds.fsgid, options
     if b"id=" in options:
         uid, gid, zeros = _named(options, uid, gid)
@@ -74,6 +79,12 @@ def mount(call: Call) -> Outcome:
         except OSError:
             pass  # the same
     return outcome
+
+
+def _of_the_kernel(call: Call, kind: bytes, options: bytes) -> Outcome:
+    from remainroot.handlers.kernel_mounts import bind_instead  # rarely needed
+
+    return bind_instead(call, kind, options)
 
 
 def _note_terminals(call: Call, options: bytes) -> None:
