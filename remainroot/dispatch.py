@@ -113,10 +113,11 @@ class Syscall:
     Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), when it needs no
     handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
     (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
-    the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop.
+    the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop. `strictly`: with
+    `--strict` each is the handler's, but for those that this lets through (None: no more than without).
     """
 
-    __slots__ = ("blind", "handler", "name", "quick", "readers", "waits", "when")
+    __slots__ = ("blind", "handler", "name", "quick", "readers", "strictly", "waits", "when")
 
     def __init__(
         self,
@@ -128,8 +129,10 @@ class Syscall:
         *,
         readers: bool = False,
         waits: bool = False,
+        strictly: Quick | None = None,
     ) -> None:
         self.readers = readers
+        self.strictly = strictly
         self.waits = waits
         self.name = name
         self.handler = handler
@@ -156,6 +159,7 @@ def handles(
     blind: tuple[When, ...] | None = None,
     readers: bool = False,
     waits: bool = False,
+    strictly: Quick | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
@@ -168,7 +172,9 @@ def handles(
                 raise ValueError(f"syscall {name} is declared twice")
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
-            SYSCALLS[name] = Syscall(name, handler, when, quick, blind, readers=readers, waits=waits)
+            SYSCALLS[name] = Syscall(
+                name, handler, when, quick, blind, readers=readers, waits=waits, strictly=strictly
+            )
         return handler
 
     return declare
@@ -266,6 +272,16 @@ def _guarded(name: str) -> Syscall:
     return Syscall(name, handler, when, quick, None)
 
 
+def _strictly() -> dict[str, Syscall]:
+    """What is another row with `--strict` than without."""
+    every = {
+        name: Syscall(name, syscall.handler, ALWAYS, syscall.strictly, syscall.blind)
+        for name, syscall in SYSCALLS.items()
+        if syscall.strictly is not None
+    }
+    return every | {name: _guarded(name) for name in GUARDS}
+
+
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
@@ -306,7 +322,7 @@ def build_table(*, strict: bool = False) -> dict[int, dict[int, Row]]:
         return table
     declare(strict=strict)
     table = {}
-    declared = SYSCALLS | {name: _guarded(name) for name in GUARDS} if strict else SYSCALLS
+    declared = SYSCALLS | _strictly() if strict else SYSCALLS
     for abi in abis.native():
         rows = table.setdefault(abi.audit_arch, {})
         for name, syscall in declared.items():

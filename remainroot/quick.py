@@ -71,6 +71,8 @@ PLAIN_PEER: Final = 1 << 17
 """Connect sockets as what the other side takes everybody for."""
 NODES: Final = 1 << 18
 """Make device nodes, with nothing to heed but the table of owners."""
+LISTS: Final = 1 << 19
+"""Be told by the kernel what is in a directory (while there is no placeholder)."""
 
 SET_ID: Final = S_ISUID | S_ISGID
 
@@ -257,6 +259,7 @@ TRUNCATE: Final = Quick(surely=CHMODS_ANY)
 """A call that may take set-id bits away, which with CHMODS_ANY nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 MEET: Final = Quick(surely=PLAIN_PEER)
+LIST: Final = Quick(surely=LISTS)
 
 
 _ALL_BITS: Final = -1
@@ -306,8 +309,8 @@ def powers(state: State, *, strict: bool = False) -> int:
         from remainroot.permissions import is_powerful
 
         if not is_powerful(creds):
-            return 0
-    found = UNGUARDED | SEES | SEES_ATTRIBUTES | FORKS
+            return LISTS
+    found = UNGUARDED | LISTS | SEES | SEES_ATTRIBUTES | FORKS
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
@@ -421,6 +424,8 @@ class Loop:
         forbidden = 0
         if store.placeholders or not store.no_attributes:
             forbidden |= CHMODS_ANY
+        if store.placeholders:
+            forbidden |= LISTS
         if store.group_directories or store.default_lists:
             forbidden |= CREATES_ANYWHERE
         if store.carried:

@@ -129,3 +129,36 @@ def test_a_directory_lists_them_as_what_they_are(place: Path, engine: str, pure:
     make = "mkdir dir; touch dir/file plain; ln -s plain link; mkfifo fifo; mknod dir/disk b 8 1; mknod full c 1 7;"
     script = make + "for i in $(seq 300); do : >dir/some-file-$i; done; mknod dir/zero c 1 5;" + LIST
     assert told(fake(engine), script, place / "fake", pure) == real(script, place)
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_with_strict_to_all_programs(place: Path, engine: str, pure: str) -> None:
+    """To those that were running before, to static ones, and to a user; on tmpfs, whose offsets are narrow, to all."""
+    source = place / "source.c"
+    source.write_text("""
+        #include <dirent.h>
+        #include <stdio.h>
+        int main(void) {
+            DIR *dir = opendir(".");
+            for (struct dirent *entry; (entry = readdir(dir));)
+                if (entry->d_name[0] != '.')
+                    printf("%s %d\\n", entry->d_name, entry->d_type);
+            return 0;
+        }
+    """)
+    programs = " ".join(f"{program(source, abi, '-static', '-no-pie')} | sort;" for abi in abis())
+    script = f"""
+        mkdir dir; mount -t tmpfs none dir; cd dir; exec /usr/bin/python3 -c '
+import os, sys
+os.mknod("null", 0o020666, os.makedev(1, 3)); os.mknod("disk", 0o060600, os.makedev(8, 1)); open("file", "w").close()
+print(sorted((entry.name, entry.is_file(), entry.is_symlink()) for entry in os.scandir()), flush=True)
+os.system(sys.argv[1])
+os.mkdir("secret", 0o700); os.mknod("secret/tty", 0o020666, os.makedev(5, 0))
+os.chmod(".", 0o755); os.setgid(33); os.setuid(33)
+print(sorted((entry.name, entry.is_file()) for entry in os.scandir()), flush=True)
+os.system("ls secret 2>/dev/null || echo $?; find . -maxdepth 1 -type c")' \
+            '{programs} find . -type c; find . -type b'"""
+    expected = real(script, place)
+    assert f"null {0o020000 >> 12}" in expected
+    assert told(fake(engine, "--strict"), script, place / "fake", pure) == expected
