@@ -188,6 +188,14 @@ class Refused(Exception):  # noqa: N818  # no error of ours: the task's answer
         self.errno = errno
 
 
+class Settled(Exception):  # noqa: N818  # the same
+    """A guard has seen to the call itself: it returns `value`."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.value = value
+
+
 GUARDS: Final[dict[str, Guard]] = {}
 """What `--strict` asks before the handler, by kernel name; without that option no guard exists."""
 GUARDED_WHEN: Final[dict[str, tuple[When, ...]]] = {}
@@ -198,8 +206,8 @@ def guards(*names: str, when: tuple[When, ...] = ()) -> Callable[[Guard], Guard]
     """Declare the decorated function the guard of the syscalls `names`.
 
     It raises Refused where real credentials like the caller's would not do; an OSError means that the kernel will say
-    what is wrong. With `--strict` such a call is caught if one of `when` passes (empty: always), be it handled
-    otherwise or not.
+    what is wrong, Settled that nothing is left to do. With `--strict` such a call is caught if one of `when` passes
+    (empty: always), be it handled otherwise or not.
     """
 
     def declare(guard: Guard) -> Guard:
@@ -262,6 +270,8 @@ def _guarded(name: str) -> Syscall:
                 guard(call)
             except Refused as refusal:
                 return Fail(refusal.errno)
+            except Settled as settled:
+                return Return(settled.value)
             except OSError as error:
                 if error.errno in EXHAUSTED:  # it was not judged: whatever it is, it cannot be done now
                     return Fail(error.errno)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Doing something in another namespace than ours: namespaces(7)."""
+"""Doing something in another namespace than ours (namespaces(7)), or with fewer capabilities."""
 
 from __future__ import annotations
 
 import os
 
-from remainroot.kernel import setns, unshare
+from remainroot.kernel import limit_capabilities, setns, unshare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ def inside(tid: int, kind: str, body: Callable[[], T]) -> T:
     """
     if kind != MOUNT and namespace(tid, kind) == namespace(os.getpid(), kind):
         return body()
+    return _apart(lambda: _enter(tid, kind), body)
+
+
+def weakly(mask: int, body: Callable[[], T]) -> T:
+    """What `body` returns, or the OSError it raises, in a thread of ours with no capabilities but those in `mask`."""
+    return _apart(lambda: limit_capabilities(mask), body)
+
+
+def _apart(prepare: Callable[[], None], body: Callable[[], T]) -> T:
+    """What `body` returns, or raises, in a thread of its own that is prepared first."""
     import _thread
 
     done = _thread.allocate_lock()
@@ -46,7 +56,7 @@ def inside(tid: int, kind: str, body: Callable[[], T]) -> T:
 
     def go() -> None:
         try:
-            _enter(tid, kind)
+            prepare()
             results.append(body())
         except Exception as error:  # noqa: BLE001  # raised again where it belongs
             errors.append(error)

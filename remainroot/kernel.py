@@ -20,14 +20,16 @@ MACHINE: Final = os.uname().machine
 # 424 and up are the same number everywhere; only older calls differ.
 _NUMBERS: Final[dict[str, int]] = (
     {
-        "add_key": 217, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44, "inotify_add_watch": 27,
-        "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261,
+        "add_key": 217, "capget": 90, "capset": 91, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44,
+        "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264,
+        "prctl": 167, "prlimit64": 261,
         "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "umount2": 39, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
-        "add_key": 248, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138, "inotify_add_watch": 254,
-        "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302,
+        "add_key": 248, "capget": 125, "capset": 126, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138,
+        "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303,
+        "prctl": 157, "prlimit64": 302,
         "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "umount2": 166, "unshare": 272,
     }
 )  # fmt: skip
@@ -276,6 +278,19 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
 def setns(fd: int, kinds: int) -> None:
     """setns(2): `fd` is a namespace, or a pidfd whose namespaces of the `kinds` (CLONE_NEW...) are joined at once."""
     syscall(_NUMBERS["setns"], fd, kinds)
+
+
+_VERSION_3: Final = 0x2008_0522
+_sets: Final = Struct("=6I")
+
+
+def limit_capabilities(mask: int) -> None:
+    """Leave the calling thread only those of its effective capabilities that are in `mask`: capget(2), capset(2)."""
+    header, sets = Struct("=Ii").pack(_VERSION_3, 0), bytearray(_sets.size)
+    syscall(_NUMBERS["capget"], header, sets)
+    low, permitted, inherited, high, *others = _sets.unpack(sets)
+    _sets.pack_into(sets, 0, low & mask, permitted, inherited, high & mask >> 32, *others)
+    syscall(_NUMBERS["capset"], header, bytes(sets))
 
 
 AT_RECURSIVE: Final = 0x8000

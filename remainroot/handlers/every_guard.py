@@ -8,11 +8,13 @@ from remainroot.handlers import (
     strict_ipc,
     strict_mounts,
     strict_names,
+    strict_network,
     strict_sockets,
     strict_system,
     strict_tasks,
 )
 
 __all__ = [
-    "strict", "strict_ipc", "strict_mounts", "strict_names", "strict_sockets", "strict_system", "strict_tasks",
+    "strict", "strict_ipc", "strict_mounts", "strict_names", "strict_network", "strict_sockets", "strict_system",
+    "strict_tasks",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from fcntl import ioctl
 from struct import Struct
 
 from remainroot.credentials import CAP_CHECKPOINT_RESTORE, CAP_FOWNER, CAP_SYS_ADMIN, CAP_SYS_CHROOT
-from remainroot.dispatch import Refused, equals, guards, has_bits
+from remainroot.dispatch import Refused, guards, has_bits
 from remainroot.handlers.peers import levels
 from remainroot.handlers.searching import searches
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, PAGE, fs_type
@@ -42,21 +42,21 @@ def mount(searcher: Searcher) -> None:
     _administrate(searcher.call)
 
 
-_FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
-_SET_VERSION: Final = (0x40087602, 0x40047602, 0x40086604, 0x40046604)
+FREEZING: Final = (0xC0045877, 0xC0045878)
+"""FIFREEZE and FITHAW."""
+SET_VERSION: Final = (0x40087602, 0x40047602, 0x40086604, 0x40046604)
 """FS_IOC_SETVERSION and EXT4_IOC_SETVERSION, for 64 and 32 bits."""
 _EXT4: Final = 0xEF53
 
 
-@searches("ioctl", when=equals(1, _FIFREEZE, _FITHAW, *_SET_VERSION))
-def freeze(searcher: Searcher) -> None:
+def control_file_system(searcher: Searcher) -> None:
     """ioctl(2): to freeze a file system takes CAP_SYS_ADMIN, to give a file of ext4 a generation its owner."""
     call = searcher.call
     fd = call.signed(0)
     file = searcher.base(fd)
     if call.world.files.is_path_only(call.tid, fd):
         return  # EBADF
-    if call.unsigned(1) not in _SET_VERSION:
+    if call.unsigned(1) not in SET_VERSION:
         _administrate(call)
     elif fs_type(file.fd) == _EXT4 and searcher.creds.fsuid != searcher.owner(file).uid:
         _administrate(call, CAP_FOWNER)

@@ -13,6 +13,7 @@ from struct import Struct
 from remainroot.credentials import CAP_NET_BIND_SERVICE, CAP_NET_RAW
 from remainroot.dispatch import Refused, differs, equals
 from remainroot.elsewhere import NET, Elsewhere, inside
+from remainroot.handlers import strict_network
 from remainroot.handlers.searching import searches
 from remainroot.handlers.sockets import open_socket
 from remainroot.handlers.strict_names import make
@@ -41,6 +42,8 @@ def _bind(searcher: Searcher, fd: int, address: int, length: int) -> None:
     name = _path(searcher, address, length)
     if name:
         make(searcher, AT_FDCWD, name)
+    elif strict_network.is_netlink(searcher.call, address, length):
+        strict_network.listen(searcher.call, fd, address)
     else:
         _take_port(searcher, fd, address, length)
 
@@ -51,11 +54,22 @@ def _reach(searcher: Searcher, address: int, length: int) -> None:
         searcher.demand(searcher.find(AT_FDCWD, name), WRITE)
 
 
-def _send(searcher: Searcher, header: int) -> None:
+def _send(searcher: Searcher, fd: int, header: int, flags: int) -> None:
     """Of a struct msghdr."""
-    wide = searcher.call.abi.bits == 64
-    address, length = Struct("=QI" if wide else "=II").unpack(searcher.call.read(header, 12 if wide else 8))
-    _reach(searcher, address, length)
+    call = searcher.call
+    wide = call.abi.bits == 64
+    address, length = Struct("=QI" if wide else "=II").unpack(call.read(header, 12 if wide else 8))
+    if address and strict_network.is_netlink(call, address, length):
+        strict_network.send(call, fd, address, strict_network.parts_of(call, header), flags)
+    else:
+        _reach(searcher, address, length)
+
+
+def _send_to(searcher: Searcher, fd: int, part: tuple[int, int], flags: int, address: int, length: int) -> None:
+    if address and strict_network.is_netlink(searcher.call, address, length):
+        strict_network.send(searcher.call, fd, address, [part], flags)
+    else:
+        _reach(searcher, address, length)
 
 
 _LEAST: Final = {2: 16, 10: 24}
@@ -100,21 +114,21 @@ def bind(searcher: Searcher) -> None:
     _bind(searcher, searcher.call.signed(0), searcher.call.ptr(1), searcher.call.unsigned(2))
 
 
-_AF_INET, _AF_INET6, _AF_PACKET = 2, 10, 17
+_AF_INET, _AF_INET6, _AF_PACKET, _AF_XDP = 2, 10, 17, 44
 _SOCK_PACKET: Final = 10
 _TYPE: Final = 0xF
 _PROTOCOLS: Final = range(1, 263)
 
 
 def _open(searcher: Searcher, family: int, kind: int, protocol: int) -> None:
-    packet = family == _AF_PACKET or (family == _AF_INET and kind & _TYPE == _SOCK_PACKET)
+    packet = family in (_AF_PACKET, _AF_XDP) or (family == _AF_INET and kind & _TYPE == _SOCK_PACKET)
     raw = family in (_AF_INET, _AF_INET6) and kind & _TYPE == _SOCK_RAW and protocol in _PROTOCOLS
     known = kind & _TYPE <= _SOCK_PACKET and not kind & ~(_TYPE | os.O_CLOEXEC | os.O_NONBLOCK)
     if (packet or raw) and known and not searcher.creds.capable_inside(CAP_NET_RAW):
         raise Refused(EPERM)
 
 
-@searches("socket", when=equals(0, _AF_INET, _AF_INET6, _AF_PACKET))
+@searches("socket", when=equals(0, _AF_INET, _AF_INET6, _AF_PACKET, _AF_XDP))
 def socket(searcher: Searcher) -> None:
     """socket(2): packets, and raw ones of the internet's protocols, take CAP_NET_RAW: packet(7), raw(7)."""
     _open(searcher, searcher.call.signed(0), searcher.call.signed(1), searcher.call.signed(2))
@@ -129,24 +143,36 @@ def connect(searcher: Searcher) -> None:
 @searches("sendto", when=differs(5, 0))
 def sendto(searcher: Searcher) -> None:
     """As `connect`, of an address that is given with what is sent: sendto(2)."""
-    _reach(searcher, searcher.call.ptr(4), searcher.call.unsigned(5))
+    call = searcher.call
+    part = call.ptr(1), call.ptr(2)
+    _send_to(searcher, call.signed(0), part, call.unsigned(3), call.ptr(4), call.unsigned(5))
 
 
-@searches("sendmsg", "sendmmsg")
+@searches("sendmsg")
 def sendmsg(searcher: Searcher) -> None:
-    """As `sendto`, with the address in the message, of several in the first: sendmsg(2)."""
-    _send(searcher, searcher.call.ptr(1))
+    """As `sendto`, with the address in the message: sendmsg(2)."""
+    _send(searcher, searcher.call.signed(0), searcher.call.ptr(1), searcher.call.unsigned(2))
 
 
-_SOCKET, _BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG = 1, 2, 3, 11, 16, 20
+@searches("sendmmsg")
+def sendmmsg(searcher: Searcher) -> None:
+    """As `sendmsg`, of the first of several messages."""
+    call = searcher.call
+    wide = call.abi.bits == 64
+    address, length = Struct("=QI" if wide else "=II").unpack(call.read(call.ptr(1), 12 if wide else 8))
+    _reach(searcher, address, length)
 
 
-@searches("socketcall", when=equals(0, _SOCKET, _BIND, _CONNECT, _SENDTO, _SENDMSG, _SENDMMSG))
+_SOCKET, _BIND, _CONNECT, _SENDTO, _SETSOCKOPT, _SENDMSG, _SENDMMSG = 1, 2, 3, 11, 14, 16, 20
+_SIZES: Final = {_SENDTO: 6, _SETSOCKOPT: 5}
+
+
+@searches("socketcall", when=equals(0, _SOCKET, _BIND, _CONNECT, _SENDTO, _SETSOCKOPT, _SENDMSG, _SENDMMSG))
 def socketcall(searcher: Searcher) -> None:
     """socketcall(2): the number of one of these, and where its arguments are."""
     call = searcher.call
     kind = call.unsigned(0)
-    size = 6 if kind == _SENDTO else 3
+    size = _SIZES.get(kind, 3)
     args = Struct(f"={size}I").unpack(call.read(call.ptr(1), 4 * size))
     if kind == _SOCKET:
         _open(searcher, args[0], args[1], args[2])
@@ -155,6 +181,10 @@ def socketcall(searcher: Searcher) -> None:
     elif kind == _CONNECT:
         _reach(searcher, args[1], args[2])
     elif kind == _SENDTO:
-        _reach(searcher, args[4], args[5])
+        _send_to(searcher, args[0], (args[1], args[2]), *args[3:])
+    elif kind == _SETSOCKOPT:
+        strict_network.set_option(call, *args)
+    elif kind == _SENDMSG:
+        _send(searcher, *args)
     else:
-        _send(searcher, args[1])
+        _reach(searcher, *Struct("=II").unpack(call.read(args[1], 8)))
