@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from remainroot.adjustments import Adjustments
     from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
+    from remainroot.mount_contexts import Context
     from remainroot.recipients import Chooser
     from remainroot.settings import Settings
     from remainroot.store.base import Store
@@ -71,6 +72,10 @@ def _has_dac_override() -> bool:
 
 class World:
     """The supervisor's knowledge, for handlers to ask and change."""
+
+    mount_contexts: dict[tuple[int, int], Context] | None = None
+    """What is being mounted by fsopen(2) and cannot be (`remainroot.handlers.kernel_mounts`), by what stands for it:
+    device and inode number. None while there was none."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings

@@ -42,6 +42,7 @@ TESTED_BY = {
     "elsewhere": "handlers/test_ipc",
     "connections": "handlers/test_sockets",
     "recipients": "handlers/test_sockets",
+    "mount_contexts": "handlers/test_kernel_mounts",
     # The formats of the command that shows owners.
     "listing": "test_owners",
     # The rules of both stores, whatever keeps them.

@@ -28,10 +28,10 @@ faccessat faccessat2 utime utimes futimesat utimensat utimensat_time64 truncate 
 sendmsg recvmsg sendmmsg recvmmsg recvmmsg_time64 connect accept accept4 socket memfd_create waitid ptrace keyctl
 add_key request_key msgctl semctl shmctl msgget semget shmget ipc mq_open sethostname setdomainname settimeofday
 clock_settime clock_settime64 adjtimex clock_adjtime clock_adjtime64 stime syslog quotactl quotactl_fd swapon swapoff
-mount umount2 umount move_mount mount_setattr fsopen fsmount mlockall mlock mlock2 nice sched_getattr reboot acct
-ioctl chdir fchdir open_by_handle_at name_to_handle_at arch_prctl set_tid_address set_thread_area read pread64 readv
-preadv readlink readlinkat getdents getdents64 init_module finit_module delete_module kexec_load kexec_file_load bpf
-perf_event_open userfaultfd mbind set_mempolicy setsid setpgid getpriority pidfd_open pidfd_getfd file_getattr
+mount umount2 umount move_mount mount_setattr fsopen fsconfig fsmount mlockall mlock mlock2 nice sched_getattr reboot
+acct ioctl chdir fchdir open_by_handle_at name_to_handle_at arch_prctl set_tid_address set_thread_area read pread64
+readv preadv readlink readlinkat getdents getdents64 init_module finit_module delete_module kexec_load kexec_file_load
+bpf perf_event_open userfaultfd mbind set_mempolicy setsid setpgid getpriority pidfd_open pidfd_getfd file_getattr
 file_setattr statmount listmount inotify_add_watch landlock_restrict_self sigreturn rt_sigreturn statfs fstatfs
 statfs64 fstatfs64 iopl ioperm process_vm_readv process_vm_writev kcmp process_madvise listen socketpair setsockopt
 uname sched_getscheduler sched_getparam ioprio_get msgsnd msgrcv semop semtimedop semtimedop_time64 shmat mq_unlink

@@ -110,7 +110,7 @@ def open_tree(call: Call) -> Outcome:
         if tree < 0:
             return CONTINUE
         given = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-        _hold(call.world.whole_binds, tree)
+        hold(call.world.whole_binds, tree)
         tree = -1
     except OSError:
         return CONTINUE
@@ -122,7 +122,7 @@ def open_tree(call: Call) -> Outcome:
                 os.close(fd)
 
 
-def _hold(binds: dict[int, int], tree: int) -> None:
+def hold(binds: dict[int, int], tree: int) -> None:
     """Note a copy that is not attached yet, and keep it."""
     held = [number for number, fd in binds.items() if fd >= 0]
     if len(held) >= _MOST_HELD:

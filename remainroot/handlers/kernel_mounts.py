@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """File systems of the kernel's own, of which there is one in a namespace, or one at all: proc, sysfs and their kin.
 
+By mount(2), or by fsopen(2), fsconfig(2) and fsmount(2), of which the first gives a file in memory that stands for it.
+
 To mount one takes a namespace of one's own of the kind that it shows (proc: a pid namespace), or real privileges. What
 is shown is the same wherever it is mounted. So where the kernel would refuse it (EPERM) and the same file system is
 mounted somewhere, that mount is bound instead, with the flags that were asked for.
@@ -9,13 +11,14 @@ mounted somewhere, that mount is bound instead, with the flags that were asked f
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENOTDIR
+from errno import EBUSY, EINVAL, ENOTDIR, EPERM
 from fcntl import ioctl
 from stat import S_ISDIR
 
 from remainroot.credentials import CAP_SYS_ADMIN
-from remainroot.dispatch import CONTINUE, DONE, Fail
+from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd
 from remainroot.elsewhere import MOUNT, Elsewhere, inside
+from remainroot.handlers.binds import hold
 from remainroot.kernel import (
     AT_FDCWD,
     AT_RECURSIVE,
@@ -25,6 +28,7 @@ from remainroot.kernel import (
     mount_id,
     set_mount_flags,
 )
+from remainroot.mount_contexts import Context
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import user_namespace
 from remainroot.tracee import status_field
@@ -47,17 +51,24 @@ _MEANINGLESS: Final = {
     b"devtmpfs": {b"mode=0755", b"mode=755"},
 }
 """Options that the kernel ignores where it is mounted already, or in a namespace."""
+_FLAGS: Final = {b"ro", b"rw", b"sync", b"async", b"lazytime", b"nolazytime", b"mand", b"nomand", b"dirsync"}
+"""What fsconfig(2) may set of every file system."""
 _ATTRIBUTES: Final = {0x1: 0x1, 0x2: 0x2, 0x4: 0x4, 0x8: 0x8, 0x100: 0x200000}
 """MS_RDONLY, _NOSUID, _NODEV, _NOEXEC, _NOSYMFOLLOW as MOUNT_ATTR_ has them."""
 
 
+def _is_ours(call: Call, kind: bytes) -> bool:
+    """Whether the caller may mount one of this kind, though the kernel would refuse it."""
+    if kind not in _OF_NAMESPACES and kind not in _OF_ALL:
+        return False
+    creds = call.creds
+    return creds.namespace is INITIAL and creds.capable(CAP_SYS_ADMIN) and not _allowed(call.tid, kind)
+
+
 def bind_instead(call: Call, kind: bytes, options: bytes) -> Outcome:
     """The answer to a mount(2) of a new file system of this kind: CONTINUE, or the other mount is bound."""
-    if kind not in _OF_NAMESPACES and kind not in _OF_ALL:
-        return CONTINUE
-    creds = call.creds
     wanted = {option for option in options.split(b",") if option} - _MEANINGLESS.get(kind, set())
-    if creds.namespace is not INITIAL or not creds.capable(CAP_SYS_ADMIN) or wanted or _allowed(call.tid, kind):
+    if wanted or not _is_ours(call, kind):
         return CONTINUE
     opened: list[int] = []
     try:
@@ -100,6 +111,116 @@ def _attach(call: Call, tree: int, target: int, *, whole: bool, anew: bool) -> O
     if whole:
         call.world.whole_binds[mount_id(tree)] = -1
     return DONE
+
+
+# ---------------------------------------------------------------- in steps
+
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC = 1, 1
+_MOST_CONTEXTS: Final = 64
+
+
+def open_context(call: Call) -> Outcome:
+    """fsopen(2): a file in memory that stands for a new file system which the kernel would not make."""
+    flags = call.unsigned(1)
+    kind = call.path(0)
+    if flags & ~_FSOPEN_CLOEXEC or not _is_ours(call, kind):
+        return CONTINUE
+    contexts = call.world.mount_contexts = call.world.mount_contexts or {}
+    if len(contexts) >= _MOST_CONTEXTS:
+        _drop(contexts.pop(next(iter(contexts))))
+    memory = os.memfd_create("fscontext", os.MFD_CLOEXEC)
+    try:
+        # Not to read: who looks for messages reads until that fails.
+        given = os.open(f"/proc/self/fd/{memory}", os.O_WRONLY | os.O_CLOEXEC)
+    finally:
+        os.close(memory)
+    st = os.fstat(given)
+    contexts[st.st_dev, st.st_ino] = Context(kind)
+    return InstallFd(given, cloexec=bool(flags & _FSOPEN_CLOEXEC))
+
+
+def _drop(context: Context) -> None:
+    if context.tree >= 0:
+        os.close(context.tree)
+        context.tree = -1
+
+
+def _context(call: Call) -> Context | None:
+    """The one that the descriptor which is the first argument stands for."""
+    contexts = call.world.mount_contexts or {}
+    try:
+        st = os.stat(f"/proc/{call.tid}/fd/{call.signed(0)}")
+    except OSError:
+        return None
+    return contexts.get((st.st_dev, st.st_ino))
+
+
+_SET_FLAG, _SET_STRING, _CREATE, _CREATE_EXCL = 0, 1, 6, 8
+
+
+def configure(call: Call) -> Outcome:
+    """fsconfig(2) of such a file; CONTINUE for any other."""
+    context, command = _context(call), call.unsigned(1)
+    if context is None:
+        return CONTINUE
+    if command in (_CREATE, _CREATE_EXCL):
+        return Fail(EBUSY) if context.made else _create(call, context)
+    if command not in (_SET_FLAG, _SET_STRING):
+        return Fail(EINVAL)
+    if context.made:
+        return Fail(EBUSY)
+    key = call.path(2)
+    value = call.path(3) if command == _SET_STRING else b""
+    if command == _SET_STRING and key == b"source":
+        again, context.named = context.named, True
+        return Fail(EINVAL) if again else DONE
+    if command == _SET_FLAG and key in _FLAGS:
+        context.unwritable = key == b"ro" or (context.unwritable and key != b"rw")
+    elif (key + b"=" + value if command == _SET_STRING else key) not in _MEANINGLESS.get(context.kind, ()):
+        context.refused = True  # it may mean something: the kernel would refuse to make one of it
+    return DONE
+
+
+def _create(call: Call, context: Context) -> Outcome:
+    if context.refused:
+        return Fail(EPERM)
+    try:
+        context.tree, _ = inside(call.tid, MOUNT, _copier(call.tid, context.kind))
+    except (OSError, LookupError, ValueError, Elsewhere):
+        return Fail(EPERM)
+    context.made = True
+    return DONE
+
+
+_KNOWN: Final = sum(_ATTRIBUTES.values()) | 0xF0
+"""All that fsmount(2) takes; the last ones are about times of access."""
+
+
+def mount_context(call: Call) -> Outcome | None:
+    """fsmount(2) of such a file; None if it is another."""
+    context = _context(call)
+    if context is None:
+        return None
+    if not context.made or call.unsigned(1) & ~_FSMOUNT_CLOEXEC or call.unsigned(2) & ~_KNOWN:
+        return Fail(EINVAL)
+    if context.tree < 0:
+        return Fail(EBUSY)
+    attributes = call.unsigned(2) & sum(_ATTRIBUTES.values()) | (context.unwritable and context.kind == b"proc")
+    tree, context.tree = context.tree, -1
+    try:
+        inside(call.tid, MOUNT, lambda: set_mount_flags(tree, attributes))
+        given = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    except OSError as error:
+        os.close(tree)
+        return Fail(error.errno or EINVAL)
+    except Elsewhere:
+        os.close(tree)
+        return Fail(EPERM)
+    hold(call.world.whole_binds, tree)
+    return InstallFd(given, cloexec=bool(call.unsigned(1) & _FSMOUNT_CLOEXEC))
+
+
+# ---------------------------------------------------------------- what is there
 
 
 def _allowed(tid: int, kind: bytes) -> bool:

@@ -32,10 +32,34 @@ _WITH_IDS: Final = (b"tmpfs", b"devpts")
 _ID: Final = rb"(?:^|,)([ug])id=(0[xX][0-9a-fA-F]+|[0-9]+)(?=,|$)"
 
 
+@handles("fsopen")
+def fsopen(call: Call) -> Outcome:
+    """fsopen(2): as with mount; of a file system of the kernel's own, which is bound instead, a file stands for it."""
+    from remainroot.handlers.kernel_mounts import open_context  # rarely needed
+
+    return open_context(call)
+
+
+@handles("fsconfig")
+def fsconfig(call: Call) -> Outcome:
+    """fsconfig(2) of such a file."""
+    if not call.world.mount_contexts:
+        return CONTINUE
+    from remainroot.handlers.kernel_mounts import configure
+
+    return configure(call)
+
+
 @handles("fsmount")
 def fsmount(call: Call) -> Outcome:
     """fsmount(2) of a new file system: as with mount, if it is one in memory."""
     call.world.mounted()
+    if call.world.mount_contexts:
+        from remainroot.handlers.kernel_mounts import mount_context
+
+        found = mount_context(call)
+        if found is not None:
+            return found
     creds = call.creds
     if creds.fsuid or creds.fsgid:
         call.world.births.expect_root(call.tid, Owner(creds.fsuid, creds.fsgid))

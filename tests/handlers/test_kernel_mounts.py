@@ -37,6 +37,40 @@ unshare --mount --propagation shared sh -c "
     mount -t proc none root/proc; mount -t tmpfs none root/proc/fs; ls /proc/fs | wc -l"
 """
 
+NEWER = r"""
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+def told(result):
+    return result if isinstance(result, str) else "ok"
+os.makedirs("m")
+for kind, settings, attributes in (
+    (b"proc", ((1, b"source", b"none"), (6, None, None)), 0xE),
+    (b"sysfs", ((0, b"ro", None), (1, b"source", b"a"), (1, b"source", b"b"), (6, None, None), (6, None, None)), 0),
+    (b"sysfs", ((6, None, None), (0, b"rw", None)), 1),
+    (b"sysfs", (), 0),
+    (b"proc", ((0, b"ro", None), (6, None, None)), 0),
+    (b"tmpfs", ((1, b"mode", b"700"), (6, None, None)), 2),
+):
+    context = call(430, kind, 1)
+    print(kind, os.get_inheritable(context), *(told(call(431, context, *each, 0)) for each in settings))
+    print(told(call(432, context, 7, 0)), told(call(432, context, 1, 1 << 30)))
+    tree = call(432, context, 1, attributes)
+    print(told(tree), told(call(432, context, 1, attributes)))
+    os.close(context)
+    if not isinstance(tree, str):
+        flags = os.fstatvfs(tree).f_flag
+        print(os.get_inheritable(tree), flags & 15, sorted(os.listdir(f"/proc/self/fd/{tree}"))[-3:])
+        print(told(call(429, tree, b"", -100, b"m", 4)), sorted(os.listdir("m"))[-3:])
+        os.close(tree)
+        print(libc.umount2(b"m", 0), os.listdir("m"), libc.umount2(b"m", 0))
+print(told(call(430, b"nothing", 1)), told(call(430, b"proc", 2)), told(call(430, None, 1)))
+print(told(call(431, 0, 6, None, None, 0)), told(call(431, 99, 6, None, None, 0)))
+print(told(call(432, 0, 1, 0)), told(call(432, 99, 1, 0)))
+"""
+
 
 def printed(place: Path, *prefix: str, script: str = SCRIPT) -> list[str]:
     """What the script prints under `prefix`."""
@@ -56,3 +90,14 @@ def test_as_real_root(tmp_path: Path, engine: str, options: tuple[str, ...]) -> 
     assert real[:4] == ["chroot root mount -t proc proc /proc: 0", "0", "/proc/self/fd/1", "1"]
     shim = [*PLACE, *REMAINROOT[:-1], engine, "--store", "memory", *options, "--"]
     assert printed(tmp_path / "fake", *shim) == real
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_by_fsopen(tmp_path: Path, engine: str) -> None:
+    """As newer programs mount: each step for itself."""
+    script = f"exec /usr/bin/python3 -c '{NEWER}'"
+    real = printed(tmp_path / "real", script=script)
+    assert "b'proc' False ok ok" in real
+    shim = [*PLACE, *REMAINROOT[:-1], engine, "--store", "memory", "--"]
+    assert printed(tmp_path / "fake", *shim, script=script) == real
