@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _IN_MEMORY: Final = (0x0102_1994, 0x8584_58F6, 0x1980_0202)
 """TMPFS_MAGIC, RAMFS_MAGIC, MQUEUE_MAGIC: statfs(2)."""
+_DEVPTS: Final = 0x1CD1
 
 
 class _Birth:
@@ -90,15 +91,16 @@ class Births:
             raise
         self.pending.append(_Birth(tid, parent, name, owner, access, before, kind, then))
 
-    def expect_root(self, tid: int, owner: Owner) -> None:
+    def expect_root(self, tid: int, owner: Owner, then: Callable[[os.stat_result], None] | None = None) -> None:
         """Task `tid` is about to be given a descriptor of the root of a new file system, which will be `owner`'s.
 
-        If that is one in memory; another has owners of its own. It will be the lowest number that is free.
+        If that is one in memory; another has owners of its own. It will be the lowest number that is free. `then` is
+        told its status instead of recording an owner.
         """
         parent = os.open(f"/proc/{tid}/fd", O_PATH | O_CLOEXEC | os.O_DIRECTORY)
         taken = {int(name) for name in os.listdir(f"/proc/{tid}/fd")}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
-        birth = _Birth(tid, parent, b"%d" % number, owner, None, None, S_IFDIR, None)
+        birth = _Birth(tid, parent, b"%d" % number, owner, None, None, S_IFDIR, then)
         birth.root = True
         self.pending.append(birth)
 
@@ -118,7 +120,8 @@ class Births:
             return False
         try:
             st = os.fstat(fd)
-            if birth.root and not (fs_type(fd) & 0xFFFF_FFFF in _IN_MEMORY and is_mount_root(fd)):
+            kinds = _IN_MEMORY if birth.then is None else (_DEVPTS,)
+            if birth.root and not (fs_type(fd) & 0xFFFF_FFFF in kinds and is_mount_root(fd)):
                 return False
             if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False

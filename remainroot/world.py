@@ -84,8 +84,7 @@ class World:
         self.files = Files()
         self.births = Births(self)
         self.connections = Connections()
-        self.real_uid = os.geteuid()
-        self.real_gid = os.getegid()
+        self.real_uid, self.real_gid = os.geteuid(), os.getegid()
         self._supervisor = os.getpid()
         self._front = os.getppid()
         self.no_new_privs_forced = False
@@ -112,6 +111,8 @@ class World:
         """Who chose whom a file's signals go to (`remainroot.handlers.file_owner`), by device and inode number."""
         self.persistent_keyrings: dict[int, int] = {}
         """The serial numbers of those that are ours, by user id (`remainroot.handlers.keys`)."""
+        self.named_ids: dict[int, tuple[bytes, int, int]] = {}
+        """By task, the kind of file system that it configures (fsopen(2)), and whose that is to be; KEEP: not said."""
         self.devpts: dict[int, tuple[int, int]] = {}
         """By device number, whose new terminals are where devpts was mounted with uid= or gid=; KEEP: not said."""
         self.whole_binds: dict[int, int] = {}

@@ -119,10 +119,9 @@ _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC = 1, 1
 _MOST_CONTEXTS: Final = 64
 
 
-def open_context(call: Call) -> Outcome:
+def open_context(call: Call, kind: bytes) -> Outcome:
     """fsopen(2): a file in memory that stands for a new file system which the kernel would not make."""
     flags = call.unsigned(1)
-    kind = call.path(0)
     if flags & ~_FSOPEN_CLOEXEC or not _is_ours(call, kind):
         return CONTINUE
     contexts = call.world.mount_contexts = call.world.mount_contexts or {}

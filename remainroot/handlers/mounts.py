@@ -19,6 +19,7 @@ from remainroot.store.base import Owner
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
@@ -35,34 +36,69 @@ _ID: Final = rb"(?:^|,)([ug])id=(0[xX][0-9a-fA-F]+|[0-9]+)(?=,|$)"
 @handles("fsopen")
 def fsopen(call: Call) -> Outcome:
     """fsopen(2): as with mount; of a file system of the kernel's own, which is bound instead, a file stands for it."""
+    kind = call.path(0)
+    if kind in _WITH_IDS:
+        contexts = call.world.named_ids
+        if len(contexts) >= _MOST_CONTEXTS:
+            contexts.clear()
+        contexts[call.tid] = kind, KEEP, KEEP
+        return CONTINUE
     from remainroot.handlers.kernel_mounts import open_context  # rarely needed
 
-    return open_context(call)
+    return open_context(call, kind)
+
+
+_SET_STRING: Final = 1
+_MOST_CONTEXTS: Final = 64
 
 
 @handles("fsconfig")
 def fsconfig(call: Call) -> Outcome:
-    """fsconfig(2) of such a file."""
-    if not call.world.mount_contexts:
-        return CONTINUE
-    from remainroot.handlers.kernel_mounts import configure
+    """fsconfig(2): of such a file; ids (uid=, gid=) as with mount, of what the task itself has opened last."""
+    world = call.world
+    if world.mount_contexts:
+        from remainroot.handlers.kernel_mounts import configure
 
-    return configure(call)
+        outcome = configure(call)
+        if outcome is not CONTINUE:
+            return outcome
+    named = world.named_ids.get(call.tid)
+    if named is None or call.unsigned(1) != _SET_STRING or call.creds.namespace is not INITIAL:
+        return CONTINUE
+    key, value = call.path(2), call.path(3)
+    if key not in (b"uid", b"gid") or b"," in value:
+        return CONTINUE
+    uid, gid, zeros = _named(key + b"=" + value, KEEP, KEEP)
+    number = uid if key == b"uid" else gid
+    if number == KEEP:
+        return CONTINUE  # the kernel will say so
+    kind, *ids = named
+    ids[key == b"gid"] = number
+    world.named_ids[call.tid] = kind, ids[0], ids[1]
+    zero = zeros.partition(b"=")[2]
+    return CONTINUE if zero == value else _exchange(call, call.ptr(3), value, zero)
 
 
 @handles("fsmount")
 def fsmount(call: Call) -> Outcome:
     """fsmount(2) of a new file system: as with mount, if it is one in memory."""
-    call.world.mounted()
-    if call.world.mount_contexts:
+    world, creds = call.world, call.creds
+    world.mounted()
+    if world.mount_contexts:
         from remainroot.handlers.kernel_mounts import mount_context
 
         found = mount_context(call)
         if found is not None:
             return found
-    creds = call.creds
-    if creds.fsuid or creds.fsgid:
-        call.world.births.expect_root(call.tid, Owner(creds.fsuid, creds.fsgid))
+    kind, uid, gid = world.named_ids.get(call.tid, (b"", KEEP, KEEP))
+    if kind == b"devpts":
+        if (uid, gid) != (KEEP, KEEP) or world.devpts:
+            world.births.expect_root(call.tid, Owner(0, 0), _noting(call, uid, gid))
+        return CONTINUE
+    uid = creds.fsuid if uid == KEEP else uid
+    gid = creds.fsgid if gid == KEEP else gid
+    if uid or gid:
+        world.births.expect_root(call.tid, Owner(uid, gid))
     return CONTINUE
 
 
@@ -93,7 +129,7 @@ def mount(call: Call) -> Outcome:
         uid, gid, zeros = _named(options, uid, gid)
     outcome: Outcome = CONTINUE
     if zeros != options and creds.namespace is INITIAL and KEEP not in (uid, gid):
-        outcome = _exchange(call, options, zeros)
+        outcome = _exchange(call, call.ptr(4), options, zeros)
     if kind == b"devpts" and not flags & _REMOUNT and creds.namespace is INITIAL:
         _note_terminals(call, options)
     if kind in _IN_MEMORY and not flags & _REMOUNT and (uid or gid):
@@ -118,14 +154,21 @@ def _note_terminals(call: Call, options: bytes) -> None:
     if (uid, gid) == (KEEP, KEEP) and not world.devpts:
         return
 
-    def note(st: os.stat_result) -> None:
-        world.devpts[st.st_dev] = uid, gid
-
     try:
         directory, name = world.files.parent(call.tid, AT_FDCWD, call.path(1).rstrip(b"/"))
-        world.births.expect(call.tid, directory, name, Owner(0, 0), mounted=True, then=note)
+        world.births.expect(call.tid, directory, name, Owner(0, 0), mounted=True, then=_noting(call, uid, gid))
     except OSError:
         pass  # the kernel will say so
+
+
+def _noting(call: Call, uid: int, gid: int) -> Callable[[os.stat_result], None]:
+    """Notes a devpts that is told by its status as one whose new terminals are theirs."""
+    devpts = call.world.devpts
+
+    def note(st: os.stat_result) -> None:
+        devpts[st.st_dev] = uid, gid
+
+    return note
 
 
 def _named(options: bytes, uid: int, gid: int) -> tuple[int, int, bytes]:
@@ -151,10 +194,10 @@ def _number(text: bytes) -> int:
     return min(number, KEEP)
 
 
-def _exchange(call: Call, options: bytes, zeros: bytes) -> Outcome:
+def _exchange(call: Call, address: int, options: bytes, zeros: bytes) -> Outcome:
     """Have the kernel find each id to be 0; not where the task may not write to its options itself."""
     try:
-        call.write(call.ptr(4), zeros)
+        call.write(address, zeros)
     except OSError:
         return CONTINUE
-    return Lend({call.ptr(4): options}, waits=False)
+    return Lend({address: options}, waits=False)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 from fcntl import ioctl
-from stat import S_ISCHR
 
 from remainroot.credentials import KEEP
 from remainroot.dispatch import CONTINUE
-from remainroot.kernel import AT_FDCWD, duplicate_fd, fs_type
+from remainroot.kernel import O_CLOEXEC, O_PATH, duplicate_fd
 from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
 
-_TIOCGPTN: Final = 0x8004_5430
+_TIOCGPTPEER: Final = 0x5441
 _TIOCGPTLCK: Final = 0x8004_5439
-_DEVPTS: Final = 0x1CD1
 
 
 def unlock(call: Call) -> Outcome:
@@ -50,16 +48,9 @@ def _locked(call: Call) -> int:
     try:
         if not any(ioctl(master, _TIOCGPTLCK, bytes(4))):
             return -1
-        number = int.from_bytes(ioctl(master, _TIOCGPTN, bytes(4)), "little")
-        at = os.fstat(master).st_dev if fs_type(master) == _DEVPTS else None
+        return ioctl(master, _TIOCGPTPEER, O_PATH | O_CLOEXEC)  # wherever its devpts is mounted
     finally:
         os.close(master)
-    terminal = call.world.files.resolve(call.tid, AT_FDCWD, b"/dev/pts/%d" % number)
-    st = os.fstat(terminal)
-    if S_ISCHR(st.st_mode) and fs_type(terminal) == _DEVPTS and at in (None, st.st_dev):
-        return terminal
-    os.close(terminal)
-    return -1
 
 
 def _record(call: Call, terminal: int) -> None:

@@ -51,12 +51,46 @@ for options in (b"gid=5,mode=620", b"uid=3", b"mode=600"):
     os.waitpid(child, 0)'
 """
 
+STEPS = r"""
+import ctypes, errno, fcntl, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+os.mkdir("m")
+for kind, options in (
+    (b"tmpfs", ((b"uid", b"42"), (b"gid", b"0x2b"), (b"mode", b"0750"))), (b"tmpfs", ((b"gid", b"7"),)), (b"tmpfs", ()),
+    (b"tmpfs", ((b"uid", b"x"),)), (b"tmpfs", ((b"uid", b"4294967295"),)), (b"tmpfs", ((b"uid", b"5"), (b"uid", b"6"))),
+    (b"devpts", ((b"gid", b"5"), (b"mode", b"620"), (b"ptmxmode", b"666"))), (b"devpts", ((b"uid", b"3"),)),
+    (b"devpts", ((b"ptmxmode", b"666"),)),
+):
+    context = call(430, kind, 1)
+    values = [ctypes.create_string_buffer(value) for _, value in options]
+    said = [call(431, context, 1, key, value, 0) for (key, _), value in zip(options, values)]
+    print(kind, said, [value.value for value in values])
+    print(call(431, context, 6, None, None, 0))
+    tree = call(432, context, 1, 0)
+    os.close(context)
+    st = os.fstat(tree)
+    print(st.st_uid, st.st_gid, oct(st.st_mode), call(429, tree, b"", -100, b"m", 4))
+    st = os.stat("m")
+    print(st.st_uid, st.st_gid, oct(st.st_mode))
+    if kind == b"devpts" and options[0][0] != b"uid":
+        master = os.open("m/ptmx", os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(master, 0x40045431, bytes(4))
+        st = os.stat("m/0")
+        print(st.st_uid, st.st_gid, oct(st.st_mode))
+        os.close(master)
+    os.close(tree)
+    print(libc.umount2(b"m", 2))
+"""
 
-def printed(place: Path, *prefix: str) -> tuple[str, str]:
+
+def printed(place: Path, *prefix: str, script: str = SCRIPT) -> tuple[str, str]:
     """What the script prints under `prefix`, in a directory that everybody may enter."""
     place.mkdir()
     done = subprocess.run(
-        [*prefix, "unshare", "--mount", "sh", "-c", SCRIPT], cwd=place, env=environment(),
+        [*prefix, "unshare", "--mount", "sh", "-c", script], cwd=place, env=environment(),
         capture_output=True, text=True, check=False, timeout=TIMEOUT,
     )  # fmt: skip
     return done.stdout, done.stderr
@@ -74,3 +108,14 @@ def test_as_real_root(tmp_path: Path, engine: str, options: tuple[str, ...]) -> 
 
 def test_without_the_shim_it_is_not_so(tmp_path: Path) -> None:
     assert printed(tmp_path / "bare", *PLACE) != printed(tmp_path / "real")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_in_steps(tmp_path: Path, engine: str) -> None:
+    """fsopen(2), fsconfig(2), fsmount(2), as newer programs mount."""
+    script = f"exec /usr/bin/python3 -c '{STEPS}'"
+    real = printed(tmp_path / "real", script=script)
+    assert real[0].startswith("b'tmpfs' [0, 0, 0] [b'42', b'0x2b', b'0750']\n0\n42 43 ")
+    shim = [*PLACE, *REMAINROOT[:-1], engine, "--store", "memory", "--"]
+    assert printed(tmp_path / "fake", *shim, script=script) == real
