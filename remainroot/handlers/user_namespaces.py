@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, fcntl, ioctl
+from fcntl import ioctl
 
 from remainroot.credentials import CAP_SYS_ADMIN
 from remainroot.handlers.judging import WriteJudge
@@ -99,8 +99,6 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
     if not may:
         given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
         return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
-    if name == SETGROUPS and not namespace.setgroups:
-        return InstallFd(_denied(), cloexec=bool(flags & O_CLOEXEC))
     if name != SETGROUPS:
         _map_really(call, tid, name)
     if world.id_maps is None:
@@ -108,14 +106,6 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
     given = world.id_maps.add(flags, namespace, name, creds)
     judge = WriteJudge(given, lambda text, offset: refusal(text, offset, namespace, name, creds))
     return InstallFd(given, cloexec=bool(flags & O_CLOEXEC), judge=judge)
-
-
-def _denied() -> int:
-    """A file that takes "deny" once more, but not the longer "allow" (EPERM)."""
-    fd = os.memfd_create("setgroups", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    os.truncate(fd, len(b"deny"))
-    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW)
-    return fd
 
 
 def _map_really(call: Call, tid: int, name: bytes) -> None:

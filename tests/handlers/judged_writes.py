@@ -88,6 +88,7 @@ def of_all_kinds(of: str) -> None:
     write(of + "setgroups", b"deny and more", b" deny", b"den", b"", b"allow\n", b"deny\n", b"allow")
     write(of + "setgroups", b"deny")
     write(of + "setgroups", b"allow")
+    write(of + "setgroups", b"deny\n", b"deny \n\n", b"allow\n", b"deny    ")
     write(of + "gid_map", b"0 1 2\n" * 1000, b"0 4294967295 1", b"0 0 4294967295", b"0 1 2")
     write(of + "gid_map", b"0 0 4294967294", flags=os.O_RDWR)
     write(of + "uid_map", b"", b"\n", b"0 7 1\n\n", b"0 7 1 1", b"-1 7 1", flags=PUT)

@@ -87,7 +87,9 @@ stop.set()
 print(told, os.getuid())'""",
     "bubblewrap": """
         bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev sh -c 'id; echo x >/dev/null; echo $?'
-        bwrap --unshare-user --uid 77 --gid 78 --ro-bind / / sh -c 'id; cat /proc/self/uid_map; stat -c %u:%g /etc'""",
+        bwrap --unshare-user --uid 77 --gid 78 --ro-bind / / sh -c 'id; cat /proc/self/uid_map; stat -c %u:%g /etc'
+        bwrap --unshare-user --uid 0 --gid 0 --cap-add ALL --bind / / --bind /proc /proc \\
+            bwrap --unshare-all --uid 5 --bind / / --bind /proc /proc id""",
 }
 
 
