@@ -12,6 +12,7 @@ from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
 from remainroot.namespaces import OVERFLOW
+from remainroot.pids import thread_called
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
@@ -191,13 +192,13 @@ class World:
         found = self.override(fd, st)
         return self.default_owner(st) if found is None else found.shown(st)
 
-    def correction(self, fd: int, st: os.stat_result) -> Owner | None:
-        """The owner to show instead of what the kernel would, or None where the kernel's answer is right."""
+    def correction(self, fd: int, st: os.stat_result, asker: int) -> Owner | None:
+        """The owner to show `asker` instead of what the kernel would, or None where the kernel's answer is right."""
         found = self.override(fd, st)
         if found is not None:
             return found.shown(st)
         if not self.tasks.untouched and self.files.on_proc(st) and self.files.note_device(fd, st):
-            owner = self._proc_owner(fd, st)
+            owner = self._proc_owner(fd, st, asker)
             if owner is not None:
                 return owner
         hidden = st.st_uid == self._hidden_uid or st.st_gid == self._hidden_gid
@@ -211,10 +212,11 @@ class World:
         """Whether the file really belongs to the user who runs this, so that the kernel lets us change it."""
         return st.st_uid == self.real_uid
 
-    def _proc_owner(self, fd: int, st: os.stat_result) -> Owner | None:
+    def _proc_owner(self, fd: int, st: os.stat_result, asker: int) -> Owner | None:
         """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5)).
 
         A zombie has no memory that could be. A directory that all may read and search has the task's ids all the same.
+        A procfs that is not the supervisor's is taken to number tasks as `asker` does.
         """
         import re  # rarely needed, and 4 ms of start-up
 
@@ -222,6 +224,13 @@ class World:
         if match is None:
             return None
         tid = int(match[2] or match[1])
+        if not self.files.is_our_proc(st):
+            try:
+                tid = thread_called(asker, int(match[1]), tid)
+            except OSError:
+                tid = 0
+            if not tid:
+                return None
         state = self.tasks.state(tid)
         if st.st_mode != _OPEN_DIRECTORY and (state.dumpable != 1 or _is_zombie(tid)):
             return Owner(0, 0, st.st_mode, st.st_rdev)

@@ -40,6 +40,7 @@ TESTED_BY = {
     # whom files signal.
     "acl": "handlers/test_xattrs",
     "elsewhere": "handlers/test_ipc",
+    "pids": "handlers/test_user_namespaces",
     "connections": "handlers/test_sockets",
     "recipients": "handlers/test_sockets",
     "mount_contexts": "handlers/test_kernel_mounts",

@@ -10,10 +10,11 @@ from remainroot import quick
 from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN
 from remainroot.dispatch import CONTINUE, Fail, handles, has_bits
 from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import everyone, ours
+from remainroot.handlers.peers import ours
 from remainroot.handlers.signals import behind
 from remainroot.kernel import AT_FDCWD
 from remainroot.namespaces import Namespace
+from remainroot.pids import everyone
 from remainroot.tasks import user_namespace
 
 TYPE_CHECKING = False

@@ -8,58 +8,27 @@ from errno import EPERM
 from fcntl import ioctl
 
 from remainroot.dispatch import CONTINUE, Fail
-from remainroot.tasks import parent_of
+from remainroot.pids import everyone, levels, sees, task_called
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
     Permission = Callable[[Credentials, Credentials], bool]
 
-_NS_GET_USERNS, _NS_GET_PARENT = 0xB701, 0xB702
+_NS_GET_USERNS: Final = 0xB701
 
 # ---------------------------------------------------------------- who is meant
-
-
-def levels(tid: int) -> list[int]:
-    """The task's number in each pid namespace from the supervisor's procfs down to its own."""
-    return [int(number) for number in status_field(tid, b"NSpid").split()]
 
 
 def own_pid(call: Call) -> int:
     """The caller's tid as it sees it itself."""
     return levels(call.tid)[-1]
-
-
-def _namespace(tid: int, above: int = 0) -> tuple[int, int]:
-    """What tells the pid namespace of `tid` from others, or the one so many levels above it."""
-    fd = os.open(f"/proc/{tid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        for _ in range(above):
-            parent = ioctl(fd, _NS_GET_PARENT)
-            os.close(fd)
-            fd = parent
-        st = os.fstat(fd)
-    finally:
-        os.close(fd)
-    return st.st_dev, st.st_ino
-
-
-def _sees(call: Call, depth: int, tid: int, numbers: list[int]) -> bool:
-    """Whether `tid`, which has these `numbers`, is in the caller's pid namespace, or in one within that.
-
-    There may be others at the same depth: those of other containers.
-    """
-    if len(numbers) < depth:
-        return False
-    try:
-        return _namespace(tid, len(numbers) - depth) == _namespace(call.tid)
-    except PermissionError:
-        return parent_of(tid) == os.getpid()  # PID 1 of a box, which hides itself
 
 
 def pid_for(call: Call, tid: int) -> int:
@@ -69,24 +38,14 @@ def pid_for(call: Call, tid: int) -> int:
         return tid
     try:
         numbers = levels(tid)
-        return numbers[depth - 1] if _sees(call, depth, tid, numbers) else 0
+        return numbers[depth - 1] if sees(call.tid, depth, tid, numbers) else 0
     except OSError:
         return 0
 
 
 def supervisors_pid(call: Call, pid: int) -> int:
     """The task that the caller calls `pid`, by its number here; 0 if there is none."""
-    depth = len(levels(call.tid))
-    if depth == 1:
-        return pid if os.path.exists(f"/proc/{pid}") else 0
-    for tid in everyone():
-        try:
-            numbers = levels(tid)
-            if numbers[depth - 1 : depth] == [pid] and _sees(call, depth, tid, numbers):
-                return tid
-        except OSError:
-            continue  # gone, or somebody else's
-    return 0
+    return task_called(call.tid, pid)
 
 
 def task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
@@ -95,11 +54,6 @@ def task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
         return 0
     pid = int(parts[-2])
     return pid if call.world.files.is_our_proc(st) else supervisors_pid(call, pid)
-
-
-def everyone() -> list[int]:
-    """The processes there are, by their numbers here."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 GROUP, SESSION, TERMINAL = 2, 3, 4
@@ -134,7 +88,7 @@ def _group(call: Call, number: int) -> int:
     for tid in everyone():
         try:
             numbers = [int(one) for one in status_field(tid, b"NSpgid").split()]
-            if numbers[depth - 1 : depth] == [number] and _sees(call, depth, tid, levels(tid)):
+            if numbers[depth - 1 : depth] == [number] and sees(call.tid, depth, tid, levels(tid)):
                 return stat_field(tid, GROUP)
         except OSError:
             continue  # gone, or somebody else's

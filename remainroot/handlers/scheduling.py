@@ -15,9 +15,10 @@ from struct import Struct
 from remainroot import quick
 from remainroot.credentials import CAP_SYS_NICE
 from remainroot.dispatch import CONTINUE, DONE, Fail, Return, handles
-from remainroot.handlers.peers import affects, everyone, group_members, ours, supervisors_pid
+from remainroot.handlers.peers import affects, group_members, ours, supervisors_pid
 from remainroot.handlers.resource_limits import soft_limit, told_limit
 from remainroot.kernel import PAGE, RLIM_INFINITY
+from remainroot.pids import everyone
 from remainroot.tasks import thread_ids
 
 TYPE_CHECKING = False

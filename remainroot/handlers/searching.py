@@ -102,7 +102,7 @@ class Searcher:
     def owner(self, file: File) -> Owner:
         """Whose it is, with its whole mode."""
         st = file.st
-        owner = self.call.world.correction(file.fd, st)
+        owner = self.call.world.correction(file.fd, st, self.call.tid)
         return Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev) if owner is None else owner
 
     def permits(self, file: File, want: int) -> bool:

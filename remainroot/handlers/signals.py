@@ -16,7 +16,6 @@ from remainroot.credentials import CAP_KILL
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.peers import (
     SESSION,
-    everyone,
     group_members,
     ours,
     pid_for,
@@ -26,6 +25,7 @@ from remainroot.handlers.peers import (
     with_group,
 )
 from remainroot.kernel import O_PATH, PROC_SUPER_MAGIC, fs_type
+from remainroot.pids import everyone
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False

@@ -90,7 +90,7 @@ def _find(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, os.stat_
 
 def _owner(call: Call, fd: int, st: os.stat_result) -> Owner | None:
     """Whose the file is, as the caller's namespace calls its ids; None where the kernel's answer is right."""
-    owner = call.world.correction(fd, st)
+    owner = call.world.correction(fd, st, call.tid)
     if not call.world.tasks.nested:
         return owner
     namespace = call.creds.namespace

@@ -14,9 +14,9 @@ from struct import Struct
 
 from remainroot.credentials import CAP_CHECKPOINT_RESTORE, CAP_FOWNER, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, guards, has_bits
-from remainroot.handlers.peers import levels
 from remainroot.handlers.searching import searches
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, PAGE, fs_type
+from remainroot.pids import levels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -85,6 +85,16 @@ told = {subprocess.run(["unshare", "-r", "id", "-u"], capture_output=True, text=
 stop.set()
 [thread.join() for thread in threads]
 print(told, os.getuid())'""",
+    "tasks numbered anew": """
+        unshare --mount --user --pid --fork --map-current-user --mount-proc sh -c '
+            sleep 60 & stat -c "%u:%g %n" /proc/self/ /proc/1 /proc/$!/environ /proc/$!/task/$!/status
+            head -c 0 /proc/$!/environ; ls /proc/1/ns /proc/$!/task/$!/ns | grep -c mnt; kill $!'
+        [ "$(id -u)" != 0 ] || unshare --mount --pid --fork --mount-proc sh -c '
+            setpriv --reuid 5 --regid 6 --clear-groups sleep 60 &
+            while [ "$(cat /proc/$!/comm)" != sleep ]; do /bin/sleep 0.01; done
+            stat -c "%u:%g %n" /proc/$!/environ /proc/$!/task/$!/status
+            setpriv --reuid 7 --regid 8 --clear-groups stat -c "%u:%g" /proc/self/ /proc/thread-self/environ /proc/1/
+            kill $!'""",
     "bubblewrap": """
         bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev sh -c 'id; echo x >/dev/null; echo $?'
         bwrap --unshare-user --uid 77 --gid 78 --ro-bind / / sh -c 'id; cat /proc/self/uid_map; stat -c %u:%g /etc'

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What number a task has in which pid namespace: pid_namespaces(7)."""
+
+from __future__ import annotations
+
+import os
+from fcntl import ioctl
+
+from remainroot.tasks import parent_of
+from remainroot.tracee import status_field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_NS_GET_PARENT: Final = 0xB702
+
+
+def levels(tid: int) -> list[int]:
+    """The task's number in each pid namespace from the supervisor's procfs down to its own."""
+    return [int(number) for number in status_field(tid, b"NSpid").split()]
+
+
+def _namespace(tid: int, above: int = 0) -> tuple[int, int]:
+    """What tells the pid namespace of `tid` from others, or the one so many levels above it."""
+    fd = os.open(f"/proc/{tid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(above):
+            parent = ioctl(fd, _NS_GET_PARENT)
+            os.close(fd)
+            fd = parent
+        st = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return st.st_dev, st.st_ino
+
+
+def sees(caller: int, depth: int, tid: int, numbers: list[int]) -> bool:
+    """Whether `tid`, which has these `numbers`, is in the caller's pid namespace, or in one within that.
+
+    There may be others at the same depth: those of other containers.
+    """
+    if len(numbers) < depth:
+        return False
+    try:
+        return _namespace(tid, len(numbers) - depth) == _namespace(caller)
+    except PermissionError:
+        return parent_of(tid) == os.getpid()  # PID 1 of a box, which hides itself
+
+
+def task_called(caller: int, pid: int) -> int:
+    """The task that `caller` calls `pid`, by its number here; 0 if there is none."""
+    own = levels(caller)
+    if len(own) == 1:
+        return pid if os.path.exists(f"/proc/{pid}") else 0
+    if own[-1] == pid:
+        return caller
+    depth = len(own)
+    for tid in everyone():
+        try:
+            numbers = levels(tid)
+            if numbers[depth - 1 : depth] == [pid] and sees(caller, depth, tid, numbers):
+                return tid
+        except OSError:
+            continue  # gone, or somebody else's
+    return 0
+
+
+def thread_called(caller: int, pid: int, tid: int) -> int:
+    """The thread of the process `pid` that `caller` calls `tid`, by its number here; 0 if there is none."""
+    process = task_called(caller, pid)
+    if not process or pid == tid:
+        return process
+    depth = len(levels(caller))
+    if depth == 1:
+        return tid
+    for name in os.listdir(f"/proc/{process}/task"):
+        if levels(int(name))[depth - 1] == tid:
+            return int(name)
+    return 0
+
+
+def everyone() -> list[int]:
+    """The processes there are, by their numbers here."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
