@@ -15,13 +15,16 @@ from remainroot.kernel import EXHAUSTED, read_memory, read_string, write_memory
 from remainroot.outcomes import (
     CONTINUE,
     DONE,
+    Attend,
     Continue,
     Exec,
     Fail,
     InstallFd,
     Instead,
     Lend,
+    Letter,
     Outcome,
+    Post,
     Replace,
     Return,
 )
@@ -43,13 +46,16 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTINUE",
     "DONE",
+    "Attend",
     "Continue",
     "Exec",
     "Fail",
     "InstallFd",
     "Instead",
     "Lend",
+    "Letter",
     "Outcome",
+    "Post",
     "Replace",
     "Return",
 ]
@@ -386,6 +392,8 @@ class Call:
         if creds is not old.creds:
             self.check()
             tasks.set(self.tid, old.with_creds(creds))
+            if self.world.waiters.calls:
+                self.world.waiters.recall()
 
     # -- arguments
 

@@ -410,6 +410,6 @@ class Seize:
         """Let the stopped task go on, delivering `signo` (0: none)."""
         self._try(self._CONT, tid, signo)
 
-    def detach(self, tid: int) -> None:
-        """Let the stopped task go for good."""
-        self._try(self._DETACH, tid, 0)
+    def detach(self, tid: int, signo: int = 0) -> None:
+        """Let the stopped task go for good, delivering `signo` (0: none)."""
+        self._try(self._DETACH, tid, signo)

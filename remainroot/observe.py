@@ -10,7 +10,7 @@ import errno
 import os
 from time import perf_counter_ns
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
+from remainroot.dispatch import Attend, Continue, Exec, Fail, InstallFd, Instead, Lend, Post, Replace, Return
 from remainroot.kernel import AT_FDCWD, read_string
 
 TYPE_CHECKING = False
@@ -161,5 +161,9 @@ def _result(outcome: Outcome) -> str:  # noqa: PLR0911 - one for each
             return f"= {outcome.value} (faked, what descriptor {outcome.number} reads too)"
         case Instead():
             return f"= {outcome.value} (faked, another call is made)"
+        case Post():
+            return "= 0 (queued by who receives it)"
+        case Attend():
+            return "= ? (passed on, and attended)"
         case Exec() | Lend():
             return f"= ? (passed on, {_while_passed_on(outcome)})"

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from remainroot.tasks import State
+
+    Have = Callable[..., int]
+    """Has a task make a call, by number and arguments: its result, a negative errno where it fails."""
 
 
 class Continue:
@@ -121,7 +125,64 @@ class Lend:
         self.waits = waits
 
 
-Outcome = Continue | Return | Fail | InstallFd | Replace | Instead | Exec | Lend
+class Letter:
+    """A signal to the task `tid`, and what siginfo is to say of it: its code, its sender's pid and user id.
+
+    `whole`: it is for the process, whose first thread `tid` is. `own`: what the process and the task are called by
+    themselves. `magic` is the sixth argument of a call that is ours, by which the filter knows it.
+    """
+
+    __slots__ = ("code", "own", "pid", "signo", "tid", "uid", "whole")
+
+    magic = 0x52524F54
+
+    def __init__(
+        self, tid: int, signo: int, code: int, pid: int, uid: int, *, own: tuple[int, int], whole: bool
+    ) -> None:
+        self.tid = tid
+        self.signo = signo
+        self.code = code
+        self.pid = pid
+        self.uid = uid
+        self.own = own
+        self.whole = whole
+
+
+class Post:
+    """The call does not run; whom the `letters` are to, each queues itself its signal, one after the other.
+
+    For nobody else may say who has sent it: rt_sigqueueinfo(2). The result is 0. `alone`: there is one receiver. If
+    that cannot be made to (somebody inside traces it, it has seccomp filters of its own, it is stopped, or does not
+    wake up) the call runs as it is, and if the signal cannot be queued the result is the errno. Of several, who cannot
+    is sent the signal by us. The caller itself, if it is one of them, comes last.
+    """
+
+    __slots__ = ("alone", "letters")
+
+    def __init__(self, letters: tuple[Letter, ...], *, alone: bool) -> None:
+        self.letters = letters
+        self.alone = alone
+
+
+class Attend:
+    """The kernel runs this call (its number is `number`) with another `value` of the argument `index`.
+
+    When it has succeeded, before the task goes on, the engine calls `finish`, which may have the task make other calls,
+    ones that nobody catches; what that returns is the result. None: the call is to be made again, as the task made it.
+    Where it has failed, or was interrupted, the task gets to know nothing of this. It runs as it is where that cannot
+    be done: somebody inside traces the task, or it has seccomp filters of its own.
+    """
+
+    __slots__ = ("finish", "index", "number", "value")
+
+    def __init__(self, number: int, index: int, value: int, finish: Callable[[Have], int | None]) -> None:
+        self.number = number
+        self.index = index
+        self.value = value
+        self.finish = finish
+
+
+Outcome = Continue | Return | Fail | InstallFd | Replace | Instead | Exec | Lend | Post | Attend
 
 CONTINUE: Final = Continue()
 DONE: Final = Return(0)

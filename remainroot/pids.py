@@ -48,6 +48,21 @@ def sees(caller: int, depth: int, tid: int, numbers: list[int]) -> bool:
         return parent_of(tid) == os.getpid()  # PID 1 of a box, which hides itself
 
 
+def number_for(viewer: int, tid: int) -> int:
+    """The number by which `viewer` sees the task that is `tid` here: 0 if it does not, or cannot be told.
+
+    OSError: `viewer` is gone.
+    """
+    depth = len(levels(viewer))
+    if depth == 1:
+        return tid
+    try:
+        numbers = levels(tid)
+        return numbers[depth - 1] if sees(viewer, depth, tid, numbers) else 0
+    except OSError:
+        return 0
+
+
 def task_called(caller: int, pid: int) -> int:
     """The task that `caller` calls `pid`, by its number here; 0 if there is none."""
     own = levels(caller)

@@ -11,13 +11,14 @@ from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
-from remainroot.namespaces import OVERFLOW
+from remainroot.namespaces import INITIAL, OVERFLOW
 from remainroot.pids import thread_called
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
 from remainroot.tracee import Files, status_field
+from remainroot.waiters import Waiters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ class World:
         self.files = Files()
         self.births = Births(self)
         self.connections = Connections()
+        self.waiters = Waiters()
         self.real_uid, self.real_gid = os.geteuid(), os.getegid()
-        self._supervisor = os.getpid()
-        self._front = os.getppid()
+        self._supervisor, self._front = os.getpid(), os.getppid()
         self.no_new_privs_forced = False
         """The filter needed no_new_privs: the real value says nothing about the task's."""
         self.names: dict[tuple[int, int], bytes] = {}
@@ -275,18 +276,26 @@ class World:
 
     # -- tasks
 
+    def told_uid(self, tid: int) -> int:
+        """The user id that the kernel tells `tid` of every task of the tree."""
+        return self.real_uid if self.tasks.state(tid).creds.namespace is INITIAL else 0
+
     def sender_uid(self, tid: int, pid: int, shown: int) -> int:
-        """The real user id of who sent `tid` a signal.
+        """The real user id, as `tid` sees it, of who sent it a signal.
 
         The kernel tells it the sender's `pid` and the user id `shown`, which stands where in doubt: of who is none of
-        ours, or has ended, and where pids are another namespace's.
+        ours, or has ended, and where pids are another namespace's; and where it is not what the kernel says of us.
         """
         try:
             if self.tasks.untouched or not self.tasks.supervises(pid) or b"\t" in status_field(tid, b"NSpid"):
                 return shown
         except OSError:
             return shown
-        return self.tasks.state(pid).creds.uid
+        return self.uid_for(tid, pid) if shown == self.told_uid(tid) else shown
+
+    def uid_for(self, tid: int, pid: int) -> int:
+        """The real user id of `pid` as `tid` sees it."""
+        return self.tasks.state(tid).creds.namespace.uids.shown(self.tasks.state(pid).creds.uid)
 
     def executed(
         self, tid: int, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None

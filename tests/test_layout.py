@@ -24,12 +24,18 @@ TESTED_BY = {
     # The two ptrace engines and what they are made of.
     "engines/ptracing": "engines/test_trace",
     "engines/inject": "engines/test_trace",
+    "engines/errands": "engines/test_trace",
     "engines/children": "engines/test_trace",
     # Tried by the engine's own `unavailable`; what only notify has; what every engine owes.
     "engines/trial": "engines/test_notify",
     "engines/listener": "engines/test_notify",
     "engines/seized": "engines/test_notify",
     "engines/watching": "handlers/test_judged_writes",
+    # What is held for a moment, or for a call.
+    "engines/holding": "engines/test_notify",
+    "engines/posting": "handlers/test_letters",
+    "engines/attending": "handlers/test_waiting",
+    "waiters": "handlers/test_waiting",
     "engines/descriptors": "engines/test_notify",
     "engines/base": "engines/test_notify",
     # What a start reads; what every handler answers and every engine delivers.

@@ -61,6 +61,7 @@ class _Served(NotifyEngine):
     """Notifications that come from a listener made by somebody else, of tasks that are not our children."""
 
     uses_quick = False  # it answers by number alone, and more comes here than is wanted
+    injects = False  # so do the calls that we have tasks make
 
     def serve(self, listener: int) -> None:
         """Answer until no task uses the filter any more."""

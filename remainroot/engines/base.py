@@ -12,9 +12,12 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
 5. What a handler that answered with `Lend` has lent a call is given back by `World.give_back` when the call is over,
    before the task goes on; where that cannot be seen `World.owe` is told.
 6. After an `InstallFd` with a judge it has that see the calls that the task makes, if it can, and refuse them.
-7. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
-8. Nothing is left stopped.
-9. `unavailable()` says why it cannot work here, from trying.
+7. The receivers of a `Post` have their signals before the call returns, and nothing else of theirs has changed.
+8. A call answered with `Attend` is finished before the task goes on, or runs as it is. `Waiters.renew` has a task leave
+   the call that it waits in, and make it again.
+9. The stops, the continuation and the end of CMD are each reported once, to `Watcher`.
+10. Nothing is left stopped.
+11. `unavailable()` says why it cannot work here, from trying.
 
 An engine knows no syscall and no handler.
 """

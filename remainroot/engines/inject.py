@@ -110,12 +110,16 @@ class Puppet:
             if layout.entered is not None:
                 registers[layout.entered] = -1
             registers[layout.number] = nr
-            registers[layout.ip] = self.saved[layout.ip] - registers.step
+            registers[layout.ip] = self.start()
         registers.write()
         while True:
             pt.demand(pt.SYSCALL, self.tid, 0, self.signal())
             if self._at_exit(self.wait(self.tid)):
                 return pt.exit_value()
+
+    def start(self) -> int:
+        """Where the instruction is that makes the call."""
+        return self.saved[self.layout.ip] - self.registers.step
 
     def signal(self) -> int:
         """The signal to go on with. A stop that came in between (`to_stop`) is taken afterwards, or here."""
@@ -136,6 +140,12 @@ class Puppet:
             self.to_stop = True
         return False
 
+    def make_again(self, nr: int) -> None:
+        """Put everything back, but the task makes its call, `nr`, once more. It stays stopped."""
+        self.registers.restore(self.saved)
+        self.registers.make_again(nr)
+        self._leave()
+
     def release(self, result: int) -> None:
         """Put everything back, with `result` as that of the call that did not run. The task stays stopped."""
         self.registers.restore(self.saved)
@@ -144,6 +154,9 @@ class Puppet:
         self.registers[self.layout.result] = result
         if self.entered:
             self.registers.enter_instead(-1)
+        self._leave()
+
+    def _leave(self) -> None:
         self.registers.write()
         pt.set_signal_mask(self.tid, self.mask)
         # A stop that came in between is not lost: the task takes it once it goes on.

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import _thread
 import os
-from errno import EINTR, ENOENT, ENOSYS
+from errno import EINTR, ENOENT
 from fcntl import ioctl
 from select import POLLIN, poll
 
 from remainroot import quick
 from remainroot.engines import prepared
-from remainroot.engines.base import Engine
+from remainroot.engines.holding import Holding
 from remainroot.engines.listener import RESP, SEND, listen, take_listener
 from remainroot.kernel import Seize
-from remainroot.outcomes import CONTINUE, Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return
+from remainroot.outcomes import CONTINUE, Attend, Continue, Exec, Fail, InstallFd, Instead, Lend, Post, Replace, Return
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -49,8 +49,9 @@ _FLAG_CONTINUE: Final = 1
 
 _WALL: Final = 0x40000000
 _EXEC_PATIENCE: Final = 0.05
-_EXEC_POLL: Final = 5
 _SEIZED_POLL: Final = 3
+_ATTENDED_POLL: Final = 10
+_SHORT_PATIENCE: Final = 100
 
 
 def converse(listener: int) -> Callable[[int, int, int, int, int], tuple[int, int, int, int, tuple[int, ...]] | None]:
@@ -60,7 +61,7 @@ def converse(listener: int) -> Callable[[int, int, int, int, int], tuple[int, in
     return Conversation(listener).exchange
 
 
-class NotifyEngine(Engine):
+class NotifyEngine(Holding):
     """See the module."""
 
     name = "notify"
@@ -82,17 +83,6 @@ class NotifyEngine(Engine):
         self._finished = _thread.allocate_lock()
         """Held until `_over`."""
         self._finished.acquire()
-        self._stops: list[tuple[int, int]] = []
-        """What the waiting thread has seen of tasks that were seized, and the other has not: (tid, wait status)."""
-        self._stopped = _thread.allocate_lock()
-        """Released when there is something new among them."""
-        self._stopped.acquire()
-        self._execs: dict[int, Held] = {}
-        """What tasks were seized for, by tid."""
-        self._held: set[int] = set()
-        """Tasks whose stops are awaited elsewhere."""
-        self._seized = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        """Readable when a task has been seized."""
         self._response = bytearray(RESP.size)
         self._current = 0
         self._known: Prepared
@@ -175,6 +165,7 @@ class NotifyEngine(Engine):
         signal(SIGUSR1, lambda *_: None)
         pthread_sigmask(SIG_UNBLOCK, (SIGUSR1,))
         self.world.vanished = self._vanished
+        self.world.waiters.renew = self._renew
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         loop = self._loop
@@ -183,7 +174,8 @@ class NotifyEngine(Engine):
         while True:
             try:
                 # An awaited exec ends in a stop that the other thread is told of; its signal may come too early.
-                caught = exchange(current, value, error, flags, _EXEC_POLL if execs else -1)
+                patience = min([held.patience for held in execs.values()]) if execs else -1
+                caught = exchange(current, value, error, flags, patience)
             except OSError as failure:
                 caught = None
                 self._interrupted(failure)
@@ -257,6 +249,10 @@ class NotifyEngine(Engine):
                 self._execute(tid, outcome)
             case Lend():
                 self._lend(tid, outcome)
+            case Post():
+                self._post(tid, outcome)
+            case Attend():
+                self._attend(tid, arch, outcome)
             case Continue():
                 self._send(0, 0, _FLAG_CONTINUE)
             case _:
@@ -284,7 +280,8 @@ class NotifyEngine(Engine):
         except OSError:
             return  # somebody inside traces it
         held = Watching(tid, thread_group(tid), judge, seize)
-        self._execs[held.tid] = self._execs[held.tgid] = held
+        self._execs[held.tid] = held
+        self._execs.setdefault(held.tgid, held)
         os.eventfd_write(self._seized, 1)
         # The interrupt must be there before the task can be anywhere but on its way out of this call.
         seize.interrupt()
@@ -294,72 +291,6 @@ class NotifyEngine(Engine):
 
         replace(self._listener, self._current, outcome)
         self._send(outcome.value, 0, 0)
-
-    # -- tasks that are held
-
-    def _make_instead(self, tid: int, arch: int, outcome: Instead) -> None:
-        from remainroot.engines.inject import LostError, make_instead
-
-        def act(seize: Seize, _: int) -> None:
-            try:
-                make_instead(tid, arch, outcome, self._status_of_held, entered=False)
-                seize.detach(tid)
-            except LostError:
-                pass  # it was killed meanwhile
-
-        if not self._hold(tid, act):
-            self._send(outcome.value, 0, 0)
-
-    def _hold(self, tid: int, act: Callable[[Seize, int], None]) -> bool:
-        """End the call of `tid` and have `act` done to the task as it leaves it, held with ptrace(2), with its tgid.
-
-        `act` lets the task go. False, and the call still waits for its answer, if the task cannot be had, or has put
-        itself into a sandbox, which may kill it for calls we would have it make.
-        """
-        from remainroot.engines import ptracing as pt
-        from remainroot.engines.inject import filters_of
-
-        if filters_of(tid) > filters_of(os.getpid()) + 1:
-            return False
-        tgid = thread_group(tid)
-        self._held = {tid, tgid}
-        try:
-            seize = Seize(tid, pt.O_TRACESYSGOOD)
-        except OSError:
-            self._held = set()
-            return False
-        os.eventfd_write(self._seized, 1)
-        # The interrupt must be there before the task can be anywhere but on its way out of this call.
-        seize.interrupt()
-        self._send(0, -ENOSYS, 0)
-        try:
-            while (status := self._status_of_held(tid)) >> 16 != seize.EVENT_STOP:
-                if not os.WIFSTOPPED(status):
-                    return True
-                seize.resume(tid, os.WSTOPSIG(status))
-            act(seize, tgid)
-        except OSError:
-            seize.detach(tid)  # it was killed meanwhile
-        finally:
-            self._held = set()
-            self._serve_execs(0)  # what may be left is nobody's
-        return True
-
-    def _status_of_held(self, _: int) -> int:
-        """The next wait status of the task that is held. Others, with an exec under way, may report meanwhile."""
-        while True:
-            stop = self._next_stop(-1)
-            assert stop is not None
-            if stop[0] in self._held:
-                return stop[1]
-            self._exec_stopped(*stop)
-
-    def _next_stop(self, patience: float) -> tuple[int, int] | None:
-        """The next of `_stops`; None if there is none within `patience` seconds (-1: wait for ever)."""
-        while not self._stops:
-            if not self._stopped.acquire(timeout=patience):
-                return None
-        return self._stops.pop(0)
 
     # -- exec
 
@@ -398,7 +329,8 @@ class NotifyEngine(Engine):
 
     def _see_through(self, held: Held, *, lent: bool) -> None:
         """Have the seized task make its call and stop on its way out; see to that stop."""
-        self._execs[held.tid] = self._execs[held.tgid] = held
+        self._execs[held.tid] = held
+        self._execs.setdefault(held.tgid, held)
         os.eventfd_write(self._seized, 1)
         # What was lent must be given back before the task goes on: then the interrupt must be there when the call ends.
         # But where a signal interrupts the wait for us, so would this, and the call would be made again.
@@ -409,24 +341,6 @@ class NotifyEngine(Engine):
         if not early:
             held.seize.interrupt()
         self._serve_execs(_EXEC_PATIENCE)
-
-    def _serve_execs(self, patience: float) -> None:
-        """Look at the stops that the waiting thread has seen; wait up to `patience` seconds for the first."""
-        while True:
-            stop = self._next_stop(patience if self._execs else 0)
-            if stop is None:
-                return
-            if self._exec_stopped(*stop):
-                patience = 0
-
-    def _exec_stopped(self, tid: int, status: int) -> bool:
-        """Serve the stop of a task with an exec under way; whether it is let go."""
-        execution = self._execs.get(tid)
-        if execution is None or not execution.stopped(self.world, tid, status):
-            return False
-        self._execs.pop(execution.tid, None)
-        self._execs.pop(execution.tgid, None)
-        return True
 
     # -- the waiting thread
 
@@ -443,10 +357,20 @@ class NotifyEngine(Engine):
         poller.register(self._listener, 0)  # POLLHUP comes unasked
         poller.register(self._seized, POLLIN)
         # While a task is seized we look again and again: nothing would end a wait for it when the other thread lets go.
-        while not (ready := dict(poller.poll(_SEIZED_POLL if self._execs or self._held else None))).get(self._listener):
+        while not (ready := dict(poller.poll(self._longest_poll()))).get(self._listener):
             if ready:
                 os.eventfd_read(self._seized)
             self._reap(serving, os.WNOHANG)
+
+    def _longest_poll(self) -> int | None:
+        """For how many ms nothing need be looked at."""
+        if self._held:
+            return _SEIZED_POLL
+        # The other thread may be changing it.
+        patience = [held.patience for held in list(self._execs.values())]
+        if not patience:
+            return None
+        return _SEIZED_POLL if min(patience) < _SHORT_PATIENCE else _ATTENDED_POLL
 
     def _reap(self, serving: int, flags: int) -> None:
         """Reap children and report CMD's fate; hand ptrace stops over.

@@ -301,6 +301,13 @@ class Registers:
             return 2
         return self.layout.step
 
+    def make_again(self, nr: int) -> None:
+        """Have the task run the instruction of the call that it has made once more, as the call `nr`; then `write`."""
+        if self.layout.entered is not None:
+            self[self.layout.entered] = -1  # nothing to restart
+        self[self.layout.number] = nr
+        self[self.layout.ip] -= self.step
+
     def write(self) -> None:
         """Write them to the task."""
         from ptrace.binding.func import PtraceError, ptrace_setregs
@@ -317,6 +324,20 @@ class Registers:
             demand(SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, addressof(_number_iov))
         else:
             self[self.layout.entered] = nr
+
+
+_PEEKUSER: Final = 3
+
+
+def peek_user(tid: int, index: int) -> int:
+    """A register of a stopped task, by its number in the machine's user_regs_struct; signed. OSError(ESRCH): gone."""
+    ctypes.set_errno(0)
+    value: int = _checked(_PEEKUSER, tid, index * 8, 0)
+    if value == -1:  # which a register may well hold
+        number = ctypes.get_errno()
+        if number:
+            raise OSError(number, os.strerror(number))
+    return value
 
 
 _mask: Final = ctypes.c_uint64()

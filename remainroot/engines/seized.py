@@ -22,6 +22,11 @@ class Held:
 
     __slots__ = ("seize", "tgid", "tid")
 
+    waits = False
+    """Whether its stop takes a wait for further ones of the task."""
+    patience = 5
+    """After so many ms at the latest its stop must be served, should the other thread's signal have come too early."""
+
     def __init__(self, tid: int, tgid: int, seize: Seize) -> None:
         self.tid = tid
         self.tgid = tgid
@@ -86,3 +91,25 @@ class Loan(Held):
         world.give_back(tid, self.outcome.kept)
         self.seize.detach(tid)
         return True
+
+
+class Unwanted(Held):
+    """A task that did not stop when it was to: let go as soon as it does."""
+
+    def stopped(self, world: World, tid: int, status: int) -> bool:
+        """One stop (or the end) of the task; True when it is let go and nothing more will come."""
+        del world
+        if not os.WIFSTOPPED(status):
+            return True
+        if status >> 16 == self.seize.EVENT_STOP:
+            from remainroot.engines.posting import spare
+
+            try:
+                spare(tid)
+            except OSError:
+                pass  # killed meanwhile
+            self.seize.detach(tid)
+            return True
+        self.seize.interrupt()  # each stop ends what was asked for before
+        self.seize.resume(tid, 0 if status >> 16 else os.WSTOPSIG(status))
+        return False

@@ -20,10 +20,23 @@ from __future__ import annotations
 import os
 from ctypes import c_long
 
-from remainroot.dispatch import Continue, Exec, Fail, InstallFd, Instead, Lend, Replace, Return, build_table, meets
+from remainroot.dispatch import (
+    Attend,
+    Continue,
+    Exec,
+    Fail,
+    InstallFd,
+    Instead,
+    Lend,
+    Post,
+    Replace,
+    Return,
+    build_table,
+    meets,
+)
 from remainroot.engines import ptracing as pt
-from remainroot.engines.base import Engine
 from remainroot.engines.children import held_child, reap
+from remainroot.engines.errands import Errands
 from remainroot.kernel import load_filter
 
 TYPE_CHECKING = False
@@ -32,7 +45,6 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from remainroot.dispatch import Outcome, When
-    from remainroot.outcomes import Judge
     from remainroot.settings import Settings
 
     Wanted = dict[int, dict[int, tuple[When, ...]]]
@@ -41,6 +53,8 @@ _OPTIONS: Final = (
     pt.O_EXITKILL | pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC
 )  # fmt: skip
 _SIGTRAP: Final = 5
+_MOSTLY_IGNORED: Final = (17, 23, 28)
+"""SIGCHLD, SIGURG, SIGWINCH: nobody is woken by them without a handler, but who is traced."""
 _TRACE_EVERYTHING: Final = b"\x06\0\0\0\0\0\xf0\x7f"
 """A filter that answers SECCOMP_RET_TRACE to every call."""
 
@@ -55,10 +69,9 @@ def _seize(pid: int, options: int) -> None:
     pt.demand(pt.SEIZE, pid, 0, options)
 
 
-class _Ptracing(Engine):
+class _Ptracing(Errands):
     """What both engines share: every stop but those of caught calls."""
 
-    resume = pt.CONT
     options = _OPTIONS
 
     def __init__(self, settings: Settings) -> None:
@@ -67,9 +80,6 @@ class _Ptracing(Engine):
         self._stopped = False
         self._execs: dict[int, Exec] = {}
         self._loans: dict[int, Lend] = {}
-        self._judges: dict[int, Judge] = {}
-        """Who is shown each call of a task, by tid."""
-        self._backlog: list[tuple[int, int]] = []
 
     # -- starting
 
@@ -119,6 +129,8 @@ class _Ptracing(Engine):
         if event == 0:
             # About to be delivered: it is.
             self._tell_sender(tid)
+            if signo in _MOSTLY_IGNORED:
+                self._spare(tid)
             pt.request(self._onwards(tid), tid, 0, c_long(signo))
             return
         if event == pt.EVENT_STOP:
@@ -151,13 +163,10 @@ class _Ptracing(Engine):
             del self._judges[tid]
         pt.request(self._onwards(tid), tid, 0, 0)
 
-    def _onwards(self, tid: int) -> int:
-        """The request that lets the task go on: to its next call, if that is shown to a judge."""
-        return pt.SYSCALL if tid in self._judges else self.resume
-
     def _ended(self, tid: int, status: int) -> None:
         self._execs.pop(tid, None)
         self._loans.pop(tid, None)
+        self._attended.pop(tid, None)
         self._judges.pop(tid, None)
         if tid == self.pid:
             self.pid = 0
@@ -202,6 +211,8 @@ class _Ptracing(Engine):
 
     def _give_back(self, tid: int) -> None:
         """A call that was answered with `Lend` is over."""
+        if tid in self._attended:
+            self._attended_over(tid)
         loan = self._loans.pop(tid, None)
         if loan is not None:
             self.world.give_back(tid, loan.kept)
@@ -222,6 +233,12 @@ class _Ptracing(Engine):
         if isinstance(outcome, Instead):
             self._have_made(tid, arch, outcome)
             return
+        if isinstance(outcome, Post):
+            self._post(tid, outcome)
+            return
+        if isinstance(outcome, Attend):
+            self._attend(tid, arch, outcome)
+            return
         if isinstance(outcome, Lend):
             self._loans[tid] = outcome
             pt.request(pt.SYSCALL, tid, 0, 0)  # to be told when it is over
@@ -232,38 +249,6 @@ class _Ptracing(Engine):
                 pt.request(pt.SYSCALL, tid, 0, 0)  # to be told at once if it fails
                 return
         pt.request(self.resume, tid, 0, 0)
-
-    def _have_made(self, tid: int, arch: int, outcome: InstallFd | Replace | Instead) -> None:
-        """Have the task make the calls that an outcome takes."""
-        from remainroot.engines.inject import LostError, filters_of, install_fd, make_instead, replace_fd
-
-        try:
-            if filters_of(tid) > filters_of(os.getpid()) + self.filters:
-                # It has put itself into a sandbox, which may kill it for the calls we would have it make.
-                if isinstance(outcome, Instead):
-                    pt.skip(tid, outcome.value)
-                pt.request(self.resume, tid, 0, 0)
-                return
-            if isinstance(outcome, Replace):
-                replace_fd(tid, arch, outcome, self._status_of)
-            elif isinstance(outcome, Instead):
-                make_instead(tid, arch, outcome, self._status_of)
-            else:
-                install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
-        except LostError as lost:
-            self._backlog.append((tid, lost.status))
-        except OSError:
-            pass  # killed meanwhile: its end is reported
-        else:
-            pt.request(self._onwards(tid), tid, 0, 0)
-
-    def _status_of(self, tid: int) -> int:
-        """The next wait status of `tid`. What others report is kept: a leader ends only after its threads."""
-        while True:
-            other, status = os.waitpid(-1, pt.WALL)
-            if other == tid:
-                return status
-            self._backlog.append((other, status))
 
 
 class TraceEngine(_Ptracing):
@@ -397,6 +382,7 @@ class PtraceEngine(_Ptracing):
         get_info, size, info, resume = pt.GET_SYSCALL_INFO, pt.INFO_SIZE, pt.INFO, pt.SYSCALL
         info_bytes, call_number, call_args = pt.INFO_BYTES, pt.call_number, pt.call_args
         execs, loans, backlog, answered = self._execs, self._loans, self._backlog, self._answered
+        attended = self._attended
         exit_value = pt.exit_value
         wanted, reading, world, judges = self.wanted, self.reading, self.world, self._judges
         nothing: dict[int, tuple[When, ...]] = {}
@@ -418,7 +404,7 @@ class PtraceEngine(_Ptracing):
                 if op == leave:
                     if execs and pt.failed():
                         self._not_executed(tid)
-                    if loans:
+                    if loans or attended:
                         self._give_back(tid)
                     value = answered.pop(tid, None)
                     if value is not None and exit_value() != value:
@@ -452,6 +438,20 @@ class PtraceEngine(_Ptracing):
             else:
                 self._deliver(tid, arch, outcome)
 
+
+    def _left(self, tid: int) -> None:
+        """As `run` does."""
+        if self._execs and pt.failed():
+            self._not_executed(tid)
+        self._give_back(tid)
+        value = self._answered.pop(tid, None)
+        if value is not None and pt.exit_value() != value:
+            pt.skip(tid, value)
+        pt.request(self.resume, tid, 0, 0)
+
+    def _finish(self, tid: int, value: int) -> None:
+        self._answered[tid] = value
+        super()._finish(tid, value)
 
     def _judge(self, tid: int, arch: int, nr: int) -> bool:
         """Whether a judge refuses the call that enters."""

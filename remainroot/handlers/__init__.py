@@ -35,6 +35,7 @@ from remainroot.handlers import (
     sockets,
     status,
     views,
+    waiting,
     xattrs,
 )
 
@@ -67,5 +68,6 @@ __all__ = [
     "sockets",
     "status",
     "views",
+    "waiting",
     "xattrs",
 ]

@@ -8,7 +8,7 @@ from errno import EPERM
 from fcntl import ioctl
 
 from remainroot.dispatch import CONTINUE, Fail
-from remainroot.pids import everyone, levels, sees, task_called
+from remainroot.pids import everyone, levels, number_for, sees, task_called
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -33,14 +33,7 @@ def own_pid(call: Call) -> int:
 
 def pid_for(call: Call, tid: int) -> int:
     """How the caller sees the task that is `tid` here: 0 if it does not, or cannot be told (it is gone)."""
-    depth = len(levels(call.tid))
-    if depth == 1:
-        return tid
-    try:
-        numbers = levels(tid)
-        return numbers[depth - 1] if sees(call.tid, depth, tid, numbers) else 0
-    except OSError:
-        return 0
+    return number_for(call.tid, tid)
 
 
 def supervisors_pid(call: Call, pid: int) -> int:

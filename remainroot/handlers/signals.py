@@ -13,7 +13,8 @@ from errno import EPERM, ESRCH
 from stat import S_ISDIR
 
 from remainroot.credentials import CAP_KILL
-from remainroot.dispatch import CONTINUE, DONE, Fail, handles
+from remainroot.dispatch import CONTINUE, DONE, Fail, Letter, Post, differs, handles
+from remainroot.handlers import letters
 from remainroot.handlers.peers import (
     SESSION,
     group_members,
@@ -30,17 +31,24 @@ from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from signal import SIGCONT, pidfd_send_signal
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
+
+    Way = Callable[[Call, int, int], Outcome]
 else:
     from _signal import SIGCONT, pidfd_send_signal  # without the module's 8 ms of enum
 
 _NSIG: Final = 64
 _PROCESS_GROUP: Final = 4
-_PIDFD_FLAGS: Final = (0, 1, 2, _PROCESS_GROUP)
+_THREAD: Final = 1
+_PIDFD_FLAGS: Final = (0, _THREAD, 2, _PROCESS_GROUP)
 """PIDFD_SIGNAL_{THREAD,THREAD_GROUP,PROCESS_GROUP}, one at most."""
+
+_NOT_OURS: Final = differs(5, Letter.magic)
+"""The receiver of a letter makes such a call, which asks nobody."""
 
 
 def _allowed(call: Call, tid: int, signo: int) -> bool:
@@ -53,8 +61,11 @@ def _allowed(call: Call, tid: int, signo: int) -> bool:
     return signo == SIGCONT and stat_field(tid, SESSION) == stat_field(call.tid, SESSION)
 
 
-def _to_one(call: Call, pid: int, signo: int) -> Outcome:
-    """A signal to the task that the caller calls `pid`. What does not exist or is no signal, the kernel refuses."""
+def _to_one(call: Call, pid: int, signo: int, way: Way | None = None) -> Outcome:
+    """A signal to the task that the caller calls `pid`. What does not exist or is no signal, the kernel refuses.
+
+    `way` sends it, if it may be sent; None: the kernel does.
+    """
     if pid <= 0 or not 0 <= signo <= _NSIG:
         return CONTINUE
     tid = supervisors_pid(call, pid)
@@ -62,7 +73,9 @@ def _to_one(call: Call, pid: int, signo: int) -> Outcome:
         return CONTINUE
     if not _allowed(call, tid, signo):
         return Fail(EPERM)
-    return DONE if tid in call.world.guardians else CONTINUE
+    if tid in call.world.guardians:
+        return DONE
+    return CONTINUE if way is None else way(call, tid, signo)
 
 
 @handles("kill")
@@ -70,7 +83,7 @@ def kill(call: Call) -> Outcome:
     """Send a signal to a process, a group (0, -pgid) or all (-1); of several, those it may not signal are left out."""
     pid, signo = call.signed(0), call.signed(1)
     if pid > 0:
-        return _to_one(call, pid, signo)
+        return _to_one(call, pid, signo, letters.to_one)
     if not 0 <= signo <= _NSIG:
         return CONTINUE
     if pid == -1:
@@ -84,11 +97,14 @@ def kill(call: Call) -> Outcome:
     return _to_many(call, targets, signo, everybody=pid == -1)
 
 
-def _to_many(call: Call, targets: list[int], signo: int, *, everybody: bool) -> Outcome:
+def _to_many(
+    call: Call, targets: list[int], signo: int, *, everybody: bool, named: bool = False
+) -> Outcome:
     allowed = [tid for tid in targets if _allowed(call, tid, signo)]
     guardians = call.world.guardians
     spared = [tid for tid in allowed if tid not in guardians]
-    if len(spared) == len(targets) and not everybody:
+    found = [None if named else letters.letter(call, tid, signo, whole=True) for tid in spared]
+    if len(spared) == len(targets) and not everybody and not any(found):
         return CONTINUE
     if everybody and not targets:
         return Fail(ESRCH)
@@ -96,36 +112,65 @@ def _to_many(call: Call, targets: list[int], signo: int, *, everybody: bool) -> 
         return Fail(EPERM)
     own = thread_group(call.tid)
     # The caller itself last: the signal may end it.
-    for tid in sorted(spared, key=lambda one: one == own):
-        if signo == 0:
-            break
-        try:
-            pidfd = os.pidfd_open(tid)
-        except OSError:
-            continue
-        try:
-            pidfd_send_signal(pidfd, signo)
-        except OSError:
-            pass
-        finally:
-            os.close(pidfd)
-    return DONE
+    order = sorted(zip(spared, found, strict=True), key=lambda one: one[0] == own)
+    posted: list[Letter] = []
+    for tid, letter in order if signo else ():
+        if letter is None and tid == own and posted:
+            letter = letters.letter(call, tid, signo, whole=True, always=True)  # noqa: PLW2901
+        if letter is not None:
+            posted.append(letter)
+        else:
+            _send(tid, signo)
+    return Post(tuple(posted), alone=False) if posted else DONE
+
+
+def _send(tid: int, signo: int) -> None:
+    """Send the signal ourselves, to a process that may be gone."""
+    try:
+        pidfd = os.pidfd_open(tid)
+    except OSError:
+        return
+    try:
+        pidfd_send_signal(pidfd, signo)
+    except OSError:
+        pass
+    finally:
+        os.close(pidfd)
 
 
 @handles("tkill")
 def tkill(call: Call) -> Outcome:
     """Send a signal to a thread: tkill(2)."""
-    return _to_one(call, call.signed(0), call.signed(1))
+    return _to_one(call, call.signed(0), call.signed(1), _to_thread)
 
 
-@handles("tgkill", "rt_tgsigqueueinfo")
+def _to_thread(call: Call, tid: int, signo: int) -> Outcome:
+    return letters.to_one(call, tid, signo, whole=False)
+
+
+@handles("tgkill")
 def tgkill(call: Call) -> Outcome:
-    """Send a signal to a thread of a process: tgkill(2), rt_tgsigqueueinfo(2)."""
+    """Send a signal to a thread of a process: tgkill(2)."""
+    pid = call.signed(1)
+    if call.world.tasks.untouched and pid == call.tid:
+        return CONTINUE
+    return _to_one(call, pid, call.signed(2), _to_thread_of)
+
+
+def _to_thread_of(call: Call, tid: int, signo: int) -> Outcome:
+    if supervisors_pid(call, call.signed(0)) != thread_group(tid):
+        return CONTINUE  # ESRCH
+    return letters.to_one(call, tid, signo, whole=False)
+
+
+@handles("rt_tgsigqueueinfo", when=_NOT_OURS)
+def rt_tgsigqueueinfo(call: Call) -> Outcome:
+    """Queue a signal and data to a thread of a process: rt_tgsigqueueinfo(2)."""
     pid = call.signed(1)
     return CONTINUE if pid == call.tid else _to_one(call, pid, call.signed(2))
 
 
-@handles("rt_sigqueueinfo")
+@handles("rt_sigqueueinfo", when=_NOT_OURS)
 def rt_sigqueueinfo(call: Call) -> Outcome:
     """Queue a signal and data to a process: rt_sigqueueinfo(2)."""
     return _to_one(call, call.signed(0), call.signed(1))
@@ -142,10 +187,29 @@ def pidfd_send(call: Call) -> Outcome:
         return CONTINUE
     if flags == _PROCESS_GROUP:
         members = with_group(tid)
-        return _to_many(call, members, signo, everybody=False) if members else CONTINUE
+        named = bool(call.ptr(2))  # the caller says itself who sends it
+        return _to_many(call, members, signo, everybody=False, named=named) if members else CONTINUE
     if not _allowed(call, tid, signo):
         return Fail(EPERM)
-    return DONE if tid in call.world.guardians else CONTINUE
+    if tid in call.world.guardians:
+        return DONE
+    return CONTINUE if call.ptr(2) else letters.to_one(call, tid, signo, whole=not _to_its_thread(call, flags))
+
+
+def _to_its_thread(call: Call, flags: int) -> bool:
+    """Whether the signal is for a thread: as the flags say, or else the descriptor."""
+    return flags == _THREAD or (flags == 0 and _of_thread(call))
+
+
+def _of_thread(call: Call) -> bool:
+    """Whether the descriptor in the first argument was opened with PIDFD_THREAD."""
+    try:
+        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
+            text = file.read()
+    except OSError:
+        return False
+    start = text.find(b"\nflags:")
+    return start >= 0 and bool(int(text[start + 7 :].split(b"\n", 1)[0], 8) & os.O_EXCL)
 
 
 def _directory_of(call: Call) -> int:

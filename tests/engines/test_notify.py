@@ -26,6 +26,7 @@ from remainroot.engines import notify, prepared
 from remainroot.engines.filter import RET_ALLOW, RET_ERRNO, RET_USER_NOTIF, assemble
 from remainroot.settings import Settings
 from remainroot.tasks import PLAIN
+from remainroot.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +65,7 @@ class Recorder:
         self.tasks = SimpleNamespace(set_process=lambda *_: None)
         self.filters = 0
         self.vanished: Callable[[], bool] = lambda: False
+        self.waiters = Waiters()
 
     def note(self, *event: object) -> None:
         os.write(self.events, json.dumps(event).encode() + b"\n")

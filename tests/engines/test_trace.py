@@ -28,6 +28,7 @@ from remainroot.engines import children, ptracing, trace
 from remainroot.engines.filter import RET_TRACE, assemble
 from remainroot.settings import Settings
 from remainroot.tasks import PLAIN
+from remainroot.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +73,7 @@ class Recorder:
 
     def __init__(self, events: int) -> None:
         self.events = events
+        self.waiters = Waiters()
 
     def note(self, *event: object) -> None:
         os.write(self.events, json.dumps(event).encode() + b"\n")

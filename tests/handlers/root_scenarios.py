@@ -896,6 +896,54 @@ def queued_signals() -> None:
     print(in_child(stranger))
 
 
+def senders_outside() -> None:
+    """Signals to a process in a user namespace, from outside and inside: sigwaitinfo(2), waitid(2)."""
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    there, tell = os.pipe()
+    go, let_go = os.pipe()
+    inside = os.fork()
+    if inside == 0:
+        os.close(let_go)
+        if LIBC.unshare(0x1000_0000):
+            os._exit(1)
+        os.write(tell, b"x")
+        os.read(go, 1)
+        for _ in range(4):
+            info = signal.sigwaitinfo([signal.SIGUSR1])
+            print("inside", info.si_code, info.si_uid, os.getuid())
+            os.write(tell, b"x")
+        child = os.fork()
+        if child == 0:
+            os.setresuid(7, 0, 0)
+            os.kill(os.getppid(), signal.SIGUSR1)
+            os._exit(0)
+        info = signal.sigwaitinfo([signal.SIGUSR1])
+        print("from a child", info.si_uid, info.si_pid == child)
+        waited = os.waitid(os.P_PID, child, os.WEXITED)
+        print("child", waited and waited.si_uid)
+        os.setresuid(8, 8, 8)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        print("own", signal.sigwaitinfo([signal.SIGUSR1]).si_uid)
+        os._exit(0)
+    os.read(there, 1)
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{inside}/{name}", "w") as file:
+            file.write("0 1000 100")
+    os.write(let_go, b"x")
+    for uid in (1033, 5, 0, 1000):
+        sender = os.fork()
+        if sender == 0:
+            os.setresuid(uid, 0, 0)
+            os.kill(inside, signal.SIGUSR1)
+            os._exit(0)
+        os.waitpid(sender, 0)
+        os.read(there, 1)
+    waited = os.waitid(os.P_PID, inside, os.WEXITED)
+    print("outside", waited and (waited.si_uid, waited.si_status))
+
+
 # ---------------------------------------------------------------- programs
 
 
