@@ -34,7 +34,7 @@ class Holding(Engine):
     """What the engine knows of tasks that are held, and what it does with them."""
 
     injects = True
-    """Whether tasks can be had make calls that the filter lets through by their sixth argument."""
+    """Whether the filter lets tasks make calls of ours, which it knows by an argument that others do not have."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -171,7 +171,7 @@ class Holding(Engine):
                 self._send(0, 0, _FLAG_CONTINUE)
                 return
             del self._execs[tid]  # of a first thread that another one's exec has ended
-        if not self._hold(tid, act):
+        if not self.injects or not self._hold(tid, act):
             self._send(0, 0, _FLAG_CONTINUE)
 
     def _renew(self, tid: int) -> None:

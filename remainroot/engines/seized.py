@@ -96,6 +96,8 @@ class Loan(Held):
 class Unwanted(Held):
     """A task that did not stop when it was to: let go as soon as it does."""
 
+    patience = 200
+
     def stopped(self, world: World, tid: int, status: int) -> bool:
         """One stop (or the end) of the task; True when it is let go and nothing more will come."""
         del world
