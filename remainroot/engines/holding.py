@@ -11,7 +11,6 @@ from time import monotonic
 from remainroot.engines.base import Engine
 from remainroot.kernel import Seize
 from remainroot.tasks import thread_group
-from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -286,6 +285,8 @@ class Holding(Engine):
     @staticmethod
     def _is_ours(tid: int) -> bool:
         """Whether we are the tracer of `tid`, still."""
+        from remainroot.tracee import status_field  # the start of CMD need not wait for it
+
         try:
             return int(status_field(tid, b"TracerPid")) == os.getpid()
         except OSError:
