@@ -77,19 +77,24 @@ _SHORT: Final = {0x8004_6601: _IFLAGS.get, 0x4004_6602: _IFLAGS.set}
 
 
 _TIOCSPTLCK: Final = 0x4004_5431
+_NS_GET_OWNER_UID: Final = 0xB704
 
 
-@handles("ioctl", when=equals(1, *_FORMS, *_SHORT, _TIOCSPTLCK))
+@handles("ioctl", when=equals(1, *_FORMS, *_SHORT, _TIOCSPTLCK, _NS_GET_OWNER_UID))
 def ioctl(call: Call) -> Outcome:
     """The flags of a file, as chattr(1) has them: FS_IOC_{GET,SET}FLAGS and FS_IOC_FS{GET,SET}XATTR of ioctl(2).
 
-    And whose a new terminal is.
+    And whose a new terminal is, and a user namespace.
     """
     command = call.unsigned(1)
     if command == _TIOCSPTLCK:
         from remainroot.handlers.terminals import unlock
 
         return unlock(call)
+    if command == _NS_GET_OWNER_UID:
+        from remainroot.handlers.user_namespaces import tell_owner
+
+        return tell_owner(call)
     if call.abi.bits == 32:
         command = _SHORT.get(command, command)
     form = _FORMS.get(command)

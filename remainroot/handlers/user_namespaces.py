@@ -14,7 +14,7 @@ from remainroot.handlers.peers import task_of
 from remainroot.id_maps import KINDS, SETGROUPS, IdMapFiles, may_map_any, may_map_itself, refusal
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, setns
 from remainroot.namespaces import INITIAL
-from remainroot.outcomes import Fail, InstallFd
+from remainroot.outcomes import CONTINUE, DONE, Fail, InstallFd
 from remainroot.tasks import user_namespace
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call
     from remainroot.namespaces import IdMap, Namespace
     from remainroot.outcomes import Outcome
+    from remainroot.tasks import Tasks
 
 _CLONE_NEWUSER: Final = 0x1000_0000
 _NS_GET_PARENT: Final = 0xB702
@@ -158,3 +159,26 @@ def _map_from_here(tid: int, name: bytes, real: int) -> None:
 def _write(path: str, text: bytes) -> None:
     with open(path, "wb", buffering=0) as file:
         file.write(text)
+
+
+def tell_owner(call: Call) -> Outcome:
+    """NS_GET_OWNER_UID of ioctl_nsfs(2): who made a user namespace, where that was here."""
+    tasks = call.world.tasks
+    if not tasks.nested:
+        return CONTINUE
+    number = os.stat(f"/proc/{call.tid}/fd/{call.signed(0)}").st_ino
+    if number not in tasks.spaces:
+        _look_into(tasks, number)
+    namespace = tasks.spaces.get(number)
+    if namespace is None or namespace.owner is None:
+        return CONTINUE
+    call.write(call.ptr(2), call.creds.namespace.uids.shown(namespace.owner).to_bytes(4, "little"))
+    return DONE
+
+
+def _look_into(tasks: Tasks, number: int) -> None:
+    """Have a task that has come to a user namespace, and made no call since, be seen there."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and user_namespace(int(name)) == number and tasks.supervises(int(name)):
+            tasks.state(int(name))
+            return

@@ -182,3 +182,41 @@ def test_an_id_map_written_twice_is_refused(place: Path) -> None:
     real = printed([*USER], script, place / "real")
     assert real[1].count("error") == 2
     assert printed([*PLACE, *REMAINROOT[:-1], "notify", "--", *USER], script, place / "fake") == real
+
+
+OWNERS = r"""
+import fcntl, os, signal, struct, subprocess, sys
+def owner(pid):
+    fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+    try:
+        return struct.unpack("=I", fcntl.ioctl(fd, 0xB704, bytes(4)))[0]
+    except OSError as error:
+        return error.errno
+    finally:
+        os.close(fd)
+def child(*command):
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+fd = os.open("/proc/self/ns/uts", os.O_RDONLY)
+try:
+    fcntl.ioctl(fd, 0xB704, bytes(4))
+except OSError as error:
+    print(error.errno)
+say = "echo; read line"
+made = [child("setpriv", f"--reuid={uid}", "--clear-groups", "unshare", "--user", *options, "sh", "-c", say)
+        for uid, options in ((1000, ()), (33, ("-r",)), (0, ("-r",)))]
+print([owner(process.pid) for process in made], owner(os.getpid()) == owner("self"))
+nested = child("unshare", "-r", "unshare", "-r", "sh", "-c", say)
+print(owner(nested.pid))
+for process in (*made, nested):
+    process.communicate()
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whose_a_namespace_is(place: Path, engine: str) -> None:
+    script = f"exec /usr/bin/python3 -c '{OWNERS}'"
+    real = printed([], script, place / "real")
+    assert real == ("22\n[1000, 33, 0] True\n0\n", "")
+    assert printed([*PLACE, *REMAINROOT[:-1], engine, "--"], script, place / "fake") == real
