@@ -15,7 +15,7 @@ from struct import Struct
 from remainroot import abi as abis
 from remainroot import quick
 from remainroot.dispatch import CONTINUE, Fail, Return, equals, handles
-from remainroot.kernel import O_CLOEXEC, O_PATH, duplicate_fd, syscall
+from remainroot.kernel import O_CLOEXEC, O_PATH, PROC_SUPER_MAGIC, duplicate_fd, fs_type, syscall
 from remainroot.store.base import is_placeholder
 
 TYPE_CHECKING = False
@@ -41,6 +41,8 @@ def getdents64(call: Call) -> Outcome:
     except OSError:
         return CONTINUE  # the kernel will say so
     try:
+        if fs_type(fd) == PROC_SUPER_MAGIC:
+            return CONTINUE  # there are none
         at = os.lseek(fd, 0, os.SEEK_CUR)
         call.check()
         buffer = bytearray(min(call.unsigned(2), _MOST))

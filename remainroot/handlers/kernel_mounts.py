@@ -35,7 +35,6 @@ from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
@@ -74,7 +73,7 @@ def bind_instead(call: Call, kind: bytes, options: bytes) -> Outcome:
     try:
         target = call.world.files.resolve(call.tid, AT_FDCWD, call.path(1))
         opened.append(target)
-        tree, whole = inside(call.tid, MOUNT, _copier(call.tid, kind))
+        tree, whole = _copied(call.tid, kind)
         opened.append(tree)
     except (OSError, LookupError, ValueError, Elsewhere):
         _close(opened)
@@ -184,7 +183,7 @@ def _create(call: Call, context: Context) -> Outcome:
     if context.refused:
         return Fail(EPERM)
     try:
-        context.tree, _ = inside(call.tid, MOUNT, _copier(call.tid, context.kind))
+        context.tree, _ = _copied(call.tid, context.kind)
     except (OSError, LookupError, ValueError, Elsewhere):
         return Fail(EPERM)
     context.made = True
@@ -242,8 +241,11 @@ def _allowed(tid: int, kind: bytes) -> bool:
     return True
 
 
-def _copier(tid: int, kind: bytes) -> Callable[[], tuple[int, bool]]:
-    """Gives, in the task's mount namespace, a detached copy of a mount of this kind, and whether others come along."""
+def _copied(tid: int, kind: bytes) -> tuple[int, bool]:
+    """A detached copy of a mount of this kind in the task's mount namespace, and whether others come along.
+
+    OSError, LookupError, ValueError or Elsewhere: there is none, or it cannot be copied.
+    """
     pid = b"%d" % int(status_field(tid, b"NSpid").split()[-1])
     pids = os.stat(f"/proc/{tid}/ns/pid").st_ino
     own_proc = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -253,11 +255,7 @@ def _copier(tid: int, kind: bytes) -> Callable[[], tuple[int, bool]]:
         return kind != b"proc" or os.stat(pid + b"/ns/pid", dir_fd=fd).st_ino == pids
 
     def copy() -> tuple[int, bool]:
-        try:
-            places = _places(own_proc, kind)
-        finally:
-            os.close(own_proc)
-        for device, place in places:
+        for device, place in _places(own_proc, kind):
             try:
                 fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError:
@@ -271,7 +269,10 @@ def _copier(tid: int, kind: bytes) -> Callable[[], tuple[int, bool]]:
                 os.close(fd)
         raise LookupError
 
-    return copy
+    try:
+        return inside(tid, MOUNT, copy)
+    finally:
+        os.close(own_proc)
 
 
 def _copy(fd: int) -> tuple[int, bool]:
