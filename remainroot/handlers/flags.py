@@ -78,23 +78,19 @@ _SHORT: Final = {0x8004_6601: _IFLAGS.get, 0x4004_6602: _IFLAGS.set}
 
 _TIOCSPTLCK: Final = 0x4004_5431
 _NS_GET_OWNER_UID: Final = 0xB704
+_OTHERS: Final = (_TIOCSPTLCK, _NS_GET_OWNER_UID, 0x8901, 0x8902, 0x8903, 0x8904)
+"""The last ones are FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP."""
 
 
-@handles("ioctl", when=equals(1, *_FORMS, *_SHORT, _TIOCSPTLCK, _NS_GET_OWNER_UID))
+@handles("ioctl", when=equals(1, *_FORMS, *_SHORT, *_OTHERS))
 def ioctl(call: Call) -> Outcome:
     """The flags of a file, as chattr(1) has them: FS_IOC_{GET,SET}FLAGS and FS_IOC_FS{GET,SET}XATTR of ioctl(2).
 
-    And whose a new terminal is, and a user namespace.
+    And whose a new terminal is, and a user namespace; whom a socket's signals go to.
     """
     command = call.unsigned(1)
-    if command == _TIOCSPTLCK:
-        from remainroot.handlers.terminals import unlock
-
-        return unlock(call)
-    if command == _NS_GET_OWNER_UID:
-        from remainroot.handlers.user_namespaces import tell_owner
-
-        return tell_owner(call)
+    if command in _OTHERS:
+        return _other(call, command)
     if call.abi.bits == 32:
         command = _SHORT.get(command, command)
     form = _FORMS.get(command)
@@ -110,6 +106,20 @@ def ioctl(call: Call) -> Outcome:
         return CONTINUE  # a driver's command of the same number
     finally:
         os.close(fd)
+
+
+def _other(call: Call, command: int) -> Outcome:
+    if command == _TIOCSPTLCK:
+        from remainroot.handlers.terminals import unlock
+
+        return unlock(call)
+    if command == _NS_GET_OWNER_UID:
+        from remainroot.handlers.user_namespaces import tell_owner
+
+        return tell_owner(call)
+    from remainroot.handlers.file_owner import owner_of_socket
+
+    return owner_of_socket(call)
 
 
 def _answer(file: File, form: _Form, command: int) -> Outcome:

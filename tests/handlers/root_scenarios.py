@@ -637,6 +637,40 @@ def file_owners() -> None:
     look("root again")
 
 
+def group_owners() -> None:
+    """As `file_owners`, of a process group, and by ioctl(2): FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP."""
+    got: list[int] = []
+    signal.signal(signal.SIGIO, lambda number, _: got.append(number))
+    here, there = socket.socketpair()
+    os.setpgid(0, 0)
+    me, group = os.getpid(), struct.pack("=i", -os.getpid())
+    fcntl.fcntl(here, fcntl.F_SETFL, os.O_ASYNC)
+
+    def asks(way: int, number: int, value: int | bytes) -> Callable[[], object]:
+        return lambda: (fcntl.ioctl if way else fcntl.fcntl)(here, number, value)
+
+    acts = (
+        ("one", asks(1, 0x8901, struct.pack("=i", me))), ("group", asks(0, fcntl.F_SETOWN, -me)),
+        ("group by ioctl", asks(1, 0x8902, group)), ("nobody", asks(1, 0x8901, struct.pack("=i", 1 << 22))),
+        ("the other call", asks(1, 0x8902, struct.pack("=i", me))), ("none", asks(1, 0x8901, bytes(4))),
+    )  # fmt: skip
+    for uid in (0, 33, 0):
+        for name, act in acts:
+
+            def child(uid: int = uid, act: Callable[[], object] = act) -> None:
+                signal.signal(signal.SIGIO, signal.SIG_IGN)
+                os.setresuid(uid, uid, uid)
+                attempt("choose", lambda: act() and None)
+
+            in_child(child)
+            there.send(b"x")
+            told = [struct.unpack("=i", fcntl.ioctl(here, number, bytes(4)))[0] for number in (0x8903, 0x8904)]
+            kind, owner = struct.unpack("=ii", fcntl.fcntl(here, 16, bytes(8)))
+            uids = struct.unpack("=II", fcntl.fcntl(here, 17, bytes(8)))
+            named = [{me: "me", -me: "group"}.get(one, one) for one in (*told, owner)]
+            print(uid, name, len(got), kind, named, uids, flush=True)
+
+
 def connections() -> None:
     """Both ends ask after both have become others."""
     for address in (os.path.join(os.getcwd(), "sock"), b"\0remainroot-%d" % os.getpid()):

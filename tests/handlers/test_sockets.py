@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = (
     "pairs", "connections", "others", "messages", "many_messages", "implicit", "stamped", "named_sender",
-    "queued_signals", "file_owners",
+    "queued_signals", "file_owners", "group_owners",
 )  # fmt: skip
 
 
