@@ -13,12 +13,13 @@ from errno import EACCES, ENOENT, ENOTDIR
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISFIFO, S_ISLNK
 
 from remainroot import acl, permissions
+from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
-from remainroot.handlers.peers import supervisors_pid
+from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, fs_type
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
-from remainroot.tasks import thread_group
+from remainroot.tasks import thread_group, user_namespace
 from remainroot.tracee import Walk
 
 TYPE_CHECKING = False
@@ -113,6 +114,8 @@ class Searcher:
         if S_ISFIFO(file.st.st_mode) and fs_type(file.fd) == _PIPEFS:
             return True
         owner = self.owner(file)
+        if self._is_of_own_namespace(file):
+            return permissions.may_access(self.creds, Owner(self.creds.fsuid, owner.gid, owner.mode), None, want)
         entries = self._access_list(file) if permissions.needs_list(self.creds, owner) else None
         return permissions.may_access(self.creds, owner, entries, want)
 
@@ -240,6 +243,24 @@ class Searcher:
             return 0, []
         pid = int(words[0])
         return pid if files.is_our_proc(file.st) else supervisors_pid(self.call, pid), words[1:]
+
+    def _is_of_own_namespace(self, file: File) -> bool:
+        """Whether it is a setting (proc_sys_user(5), proc_sys_net(5)) of a namespace of which the caller is master.
+
+        To him who has the capability for it in there the owner's permissions apply.
+        """
+        files = self.call.world.files
+        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st):
+            return False
+        kind = os.readlink(b"/proc/self/fd/%d" % file.fd).partition(b"/proc/sys/")[2].partition(b"/")[0]
+        if kind == b"user":
+            return self.creds.capable_inside(CAP_SYS_RESOURCE)
+        tid = self.call.tid
+        return (
+            kind == b"net"
+            and self.creds.capable_inside(CAP_NET_ADMIN)
+            and owner_of_namespace(tid, "net") == user_namespace(tid)
+        )
 
     def may_inspect(self, file: File) -> None:
         """Refused(EACCES) for what procfs shows of another process to those only who may trace it."""

@@ -125,6 +125,26 @@ def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, st
     assert printed(fake, SCRIPTS[name], place / "fake") == printed([*who], SCRIPTS[name], place / "real")
 
 
+SETTINGS = """
+    for setting in user/max_mnt_namespaces net/ipv4/ip_forward; do
+        (echo 1 >/proc/sys/$setting) 2>/dev/null; echo $?
+        unshare -r --net sh -c '
+            echo 1 >/proc/sys/$0; echo $?; cat /proc/sys/$0
+            setpriv --bounding-set -sys_resource,-net_admin --inh-caps -sys_resource,-net_admin \\
+                sh -c "echo 0 >/proc/sys/$0" 2>/dev/null; echo $?; cat /proc/sys/$0' $setting
+    done
+    bwrap --unshare-user --disable-userns --dev-bind / / unshare --user true 2>/dev/null; echo $?"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_settings_of_ones_own(place: Path, engine: str) -> None:
+    """Only --strict keeps a user from the others."""
+    fake = [*PLACE, *REMAINROOT[:-1], engine, "--store=memory", "--strict", "--", *USER]
+    expected = printed([*USER], SETTINGS, place / "real")
+    assert expected[0].split() == ["2", "0", "1", "2", "1"] * 2 + ["1"]
+    assert printed(fake, SETTINGS, place / "fake") == expected
+
+
 @pytest.mark.parametrize("strict", ["", "--strict"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_roots_of_new_file_systems(place: Path, engine: str, strict: str) -> None:
