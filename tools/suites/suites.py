@@ -305,6 +305,17 @@ done
 END
 """
 
+# Its own runner is meson's. The scripts' lines have no numbers.
+_BUBBLEWRAP = f"""{_EACH}
+export BWRAP=/usr/bin/bwrap G_TEST_SRCDIR="$PWD" G_TEST_BUILDDIR="$PWD/built"
+cd "$out"
+for script in test-run.sh test-specifying-pidns.sh test-specifying-userns.sh; do
+  each $script 300 bash "$G_TEST_SRCDIR/tests/$script"
+  awk '/^(not )?ok/ {{ sub(/ok/, "ok " ++n) }} {{ print }}' "$to" >"$to.numbered"; mv "$to.numbered" "$to"
+done
+each test-seccomp.py 300 /usr/bin/python3 "$G_TEST_SRCDIR/tests/test-seccomp.py"
+"""
+
 # Each script in a directory of its own; they sleep a lot, and so run side by side.
 _PJDFSTEST = """
 for script in "$PWD"/tests/*/*.t; do
@@ -390,6 +401,11 @@ SUITES = [
     Suite(
         "shadow", f"those with PAM of {_SHADOW.replace(' ', ', ')}", _SHADOW_RUN, results.programs, given="SHADOW",
         packages=("gcc", "make", "libpam0g-dev", "libcrypt-dev", "expect", "whois"), build=_SHADOW_BUILD, who=("root",),
+    ),
+    Suite(
+        "bubblewrap", "the scripts, with the installed bwrap", _BUBBLEWRAP, results.programs, source="bubblewrap",
+        packages=("bubblewrap", "gcc", "libc6-dev", "python3-seccomp", "strace"),
+        build="mkdir -p built/tests && gcc -o built/tests/try-syscall tests/try-syscall.c",
     ),
     Suite(
         "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, results.tap, given="PJDFSTEST",
