@@ -121,7 +121,8 @@ class Births:
         try:
             st = os.fstat(fd)
             kinds = _IN_MEMORY if birth.then is None else (_DEVPTS,)
-            if birth.root and not (fs_type(fd) & 0xFFFF_FFFF in kinds and is_mount_root(fd)):
+            mounted = birth.root or birth.before is not None  # it may be gone again, with the namespace it was in
+            if mounted and not (is_mount_root(fd) and (not birth.root or fs_type(fd) & 0xFFFF_FFFF in kinds)):
                 return False
             if birth.is_what_was(st) or (birth.kind and (S_IFMT(st.st_mode) != birth.kind or st.st_rdev)):
                 return False

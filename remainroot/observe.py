@@ -35,6 +35,9 @@ _NEWER: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "getxattrat": (*_AT, _FLAGS, _NAME, ("struct xattr_args *", "uargs"), ("size_t", "usize")),
     "listxattrat": (*_AT, _FLAGS, ("char *", "list"), ("size_t", "size")),
     "removexattrat": (*_AT, _FLAGS, _NAME),
+    "fsconfig": (
+        ("int", "fd"), ("unsigned int", "cmd"), ("const char *", "key"), ("const char *", "value"), ("int", "aux"),
+    ),
     "file_getattr": (*_AT, ("struct file_attr *", "ufattr"), ("size_t", "usize"), _FLAGS),
     "file_setattr": (*_AT, ("struct file_attr *", "ufattr"), ("size_t", "usize"), _FLAGS),
 }

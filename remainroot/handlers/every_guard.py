@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from remainroot.handlers import (
     strict,
+    strict_attributes,
     strict_ipc,
     strict_mounts,
     strict_names,
@@ -15,6 +16,6 @@ from remainroot.handlers import (
 )
 
 __all__ = [
-    "strict", "strict_ipc", "strict_mounts", "strict_names", "strict_network", "strict_sockets", "strict_system",
-    "strict_tasks",
+    "strict", "strict_attributes", "strict_ipc", "strict_mounts", "strict_names", "strict_network", "strict_sockets",
+    "strict_system", "strict_tasks",
 ]  # fmt: skip

@@ -111,15 +111,16 @@ def _choose(call: Call, key: tuple[int, int], kind: int, pid: int) -> Outcome:
         return CONTINUE
     creds = call.creds
     plain = creds.uid == creds.euid == 0 and creds.namespace is INITIAL
-    tid = 0 if plain or kind == _GROUP else supervisors_pid(call, pid)
-    if not tid and not plain and kind != _GROUP:
-        return CONTINUE  # ESRCH
-    told = 0
+    known = key in owners or not plain
+    tid = supervisors_pid(call, pid) if known else 0
+    if known and not tid and not (kind == _GROUP and group_members(call, pid)):
+        return CONTINUE  # ESRCH, and who chose before stays known
+    withheld, told = False, 0
     if kind == _GROUP and not plain:
         withheld, told = _of_group(call, pid)
-    else:
+    elif not plain:
         tasks = call.world.tasks
-        withheld = bool(tid) and tasks.supervises(tid) and not _may_tell(creds, tasks.state(tid).creds)
+        withheld = tasks.supervises(tid) and not _may_tell(creds, tasks.state(tid).creds)
     owners.pop(key, None)
     if plain and not call.world.real_uid:
         return CONTINUE

@@ -102,6 +102,12 @@ def fsmount(call: Call) -> Outcome:
     return CONTINUE
 
 
+@handles("move_mount")
+def move_mount(_call: Call) -> Outcome:
+    """move_mount(2): the last call before the descriptor of a new file system is closed, by which its root is known."""
+    return CONTINUE
+
+
 @handles("mount")
 def mount(call: Call) -> Outcome:
     """mount(2): a new file system in memory is the caller's, or another's by its options; of binds see `bind`."""

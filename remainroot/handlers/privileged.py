@@ -16,6 +16,7 @@ from time import monotonic
 from remainroot.credentials import (
     CAP_IPC_LOCK,
     CAP_SYS_ADMIN,
+    CAP_SYS_BOOT,
     CAP_SYS_PACCT,
     CAP_SYS_TIME,
     CAP_SYS_TTY_CONFIG,
@@ -317,3 +318,17 @@ def stime(call: Call) -> Outcome:
 
 def _pretends_to_set(call: Call) -> bool:
     return call.world.settings.fake_time and call.creds.capable(CAP_SYS_TIME)
+
+
+# ---------------------------------------------------------------- the machine
+
+_MAGIC: Final = 0xFEE1DEAD
+_MAGIC_TOO: Final = (672274793, 85072278, 369367448, 537993216)
+
+
+@handles("reboot")
+def reboot(call: Call) -> Outcome:
+    """reboot(2): EINVAL for what is no such call, where root would be told so; the rest is the kernel's."""
+    if call.unsigned(0) == _MAGIC and call.unsigned(1) in _MAGIC_TOO:
+        return CONTINUE
+    return Fail(EINVAL if call.creds.capable(CAP_SYS_BOOT) else EPERM)

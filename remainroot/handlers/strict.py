@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EPERM
-from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from struct import Struct
 
 from remainroot import permissions
@@ -293,53 +293,6 @@ def utimensat(searcher: Searcher) -> None:
     file = searcher.find_at(call.signed(0), 1, AT_EMPTY_PATH if by_number else call.unsigned(3))
     _set_times(searcher, file, given=given)
 
-
-_XATTR_NAME_MAX: Final = 255
-
-
-def _attribute(searcher: Searcher, file: File, index: int, want: int) -> None:
-    """Attributes that begin with "user." are what the mode bits are about (xattr(7)), and those of no known kind."""
-    name, owner = searcher.call.path(index), searcher.owner(file)
-    if not 0 < len(name) <= _XATTR_NAME_MAX:
-        return  # ERANGE
-    if name.startswith((b"security.", b"system.", b"trusted.")) or (want == WRITE and file.is_read_only):
-        return
-    if name.startswith(b"user."):
-        if not (S_ISREG(owner.mode) or S_ISDIR(owner.mode)):
-            return  # EPERM, ENODATA
-        sticky = want == WRITE and S_ISDIR(owner.mode) and owner.mode & S_ISVTX
-        if sticky and not searcher.creds.owns(owner.uid):
-            raise Refused(EPERM)
-    searcher.demand(file, want)
-
-
-def _attributesearches(verb: str, want: int) -> None:
-    """Declare the guards of a family of extended attribute calls."""
-
-    def by_path(searcher: Searcher) -> None:
-        _attribute(searcher, searcher.find_at(AT_FDCWD, 0), 1, want)
-
-    def by_link(searcher: Searcher) -> None:
-        _attribute(searcher, searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW), 1, want)
-
-    def by_descriptor(searcher: Searcher) -> None:
-        call = searcher.call
-        file = searcher.base(call.signed(0))
-        if not call.world.files.is_path_only(call.tid, call.signed(0)):  # EBADF
-            _attribute(searcher, file, 1, want)
-
-    def at(searcher: Searcher) -> None:
-        _attribute(searcher, searcher.find_at(searcher.call.signed(0), 1, searcher.call.unsigned(2)), 3, want)
-
-    checks = (("", by_path, ""), ("l", by_link, ""), ("f", by_descriptor, ""), ("", at, "at"))
-    for prefix, check, suffix in checks:
-        check.__doc__ = "A file must be one to read or write for its user attributes to be: xattr(7)."
-        searches(f"{prefix}{verb}xattr{suffix}")(check)
-
-
-_attributesearches("get", READ)
-_attributesearches("set", WRITE)
-_attributesearches("remove", WRITE)
 
 # ---------------------------------------------------------------- descriptors, handles
 

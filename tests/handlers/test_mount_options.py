@@ -83,6 +83,22 @@ for kind, options in (
         os.close(master)
     os.close(tree)
     print(libc.umount2(b"m", 2))
+# nobody looks before the descriptor is closed
+context = call(430, b"tmpfs", 1)
+print(call(431, context, 1, b"uid", ctypes.create_string_buffer(b"42"), 0), call(431, context, 6, None, None, 0))
+tree = call(432, context, 1, 0)
+print(call(429, tree, b"", -100, b"m", 4))
+os.close(tree)
+print(os.stat("m").st_uid, libc.umount2(b"m", 2))
+# nor before the namespace is gone, in which one was mounted on another
+child = os.fork()
+if not child:
+    libc.unshare(0x20000)
+    for options in (b"gid=7", b"gid=43"):
+        libc.mount(b"none", b"m", b"tmpfs", 0, ctypes.create_string_buffer(options))
+    os._exit(0)
+os.waitpid(child, 0)
+print(os.stat("m").st_gid)
 """
 
 

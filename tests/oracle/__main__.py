@@ -29,15 +29,16 @@ def seeds(text: str) -> range:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.oracle", description=__doc__)
     made.add_argument(
-        "--engine", action="append", choices=(*runner.ENGINES, "oracle"), help="repeatable; default notify"
+        "--engine", action="append", choices=(*runner.ENGINES, runner.PURE, "oracle"), help="repeatable; default notify"
     )
     made.add_argument("--program", action="append", choices=runner.PROGRAMS, help="repeatable; default credfuzz")
     made.add_argument("--seeds", type=seeds, default=range(10), metavar="A:B")
     made.add_argument("--variant", action="append", choices=tuple(runner.VARIANTS))
-    modes = (*runner.FILE_MODES, *runner.EXEC_MODES)
+    modes = (*runner.FILE_MODES, runner.DENIED, *runner.EXEC_MODES)
     made.add_argument("--mode", action="append", choices=modes, help="who acts on files; what programs may be executed")
     made.add_argument("--base", action="append", help="a directory of the filesystem to use; default /tmp")
     made.add_argument("--runs", type=int, default=1, help="filefuzz: with how many supervisors, one after the other")
+    made.add_argument("--strict", action="store_true", help="with this option (privfuzz and spacefuzz always are)")
     made.add_argument("--store", action="append", help="repeatable; each case has a database of its own")
     made.add_argument("--extras", action="store_true", help="credfuzz: compare /proc/self/status too")
     made.add_argument("--context", type=int, default=3, help="lines around a difference")
@@ -56,10 +57,12 @@ def cases(args: argparse.Namespace) -> Iterator[runner.Case]:
             for mode, base in product(modes, args.base or ["/tmp"]):
                 yield runner.Case(program, seed, variant, mode=mode, base=base, runs=args.runs)
         elif program == "execfuzz":
-            for mode, base in product(args.mode or runner.EXEC_MODES[:1], args.base or ["/tmp"]):
+            modes = args.mode or (runner.EXEC_MODES[args.strict],)
+            for mode, base in product(modes, args.base or ["/tmp"]):
                 yield runner.Case(program, seed, variant, mode=mode, base=base)
         elif program == "errors":
-            yield runner.Case(program, seed, variant, mode="lax", base=(args.base or ["/tmp"])[0])
+            mode = "strict" if args.strict else "lax"
+            yield runner.Case(program, seed, variant, mode=mode, base=(args.base or ["/tmp"])[0])
         else:
             yield runner.Case(program, seed, variant, extras=args.extras)
 
@@ -84,25 +87,28 @@ def brief(case: runner.Case, engine: str, want: runner.Result, got: runner.Resul
     return f"{case} under {engine}\n    {line(want, at - 1)}\n  - {line(want, at)}\n  + {line(got, at)}{tail}"
 
 
-def run_under(oracle: runner.Oracle, engine: str, case: runner.Case, store: str) -> runner.Result:
+def run_under(
+    oracle: runner.Oracle, engine: str, case: runner.Case, store: str, options: tuple[str, ...]
+) -> runner.Result:
     """Under the shim, with a store that no other case has."""
     if not store:
-        return oracle.run_under(engine, case)
+        return oracle.run_under(engine, case, options)
     with tempfile.TemporaryDirectory() as state:
         path = "" if store == "xattr" or store == "memory" else f":{state}/owners.db"
-        return oracle.run_under(engine, case, ("--store", store + path))
+        return oracle.run_under(engine, case, (*options, "--store", store + path))
 
 
 def main() -> int:
     args = parser().parse_args()
     count: Counter[str] = Counter()
+    options = ("--strict",) if args.strict else ()
     with runner.Oracle(args.timeout) as oracle:
         for case in cases(args):
             want = without(oracle.run_oracle(case), args.ignore)
             if args.show:
                 print("\n".join(want.lines))
             for engine, store in product(args.engine or ["notify"], args.store or [""]):
-                got = oracle.run_oracle(case) if engine == "oracle" else run_under(oracle, engine, case, store)
+                got = oracle.run_oracle(case) if engine == "oracle" else run_under(oracle, engine, case, store, options)
                 got = without(got, args.ignore)
                 count["runs"] += 1
                 if args.show:

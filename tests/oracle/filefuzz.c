@@ -3,7 +3,7 @@
  *   filefuzz SEED DIR MODE [RUN]
  *
  * DIR is an empty directory that everyone may write; with RUN it is the one that run 0 (RUN left out) left behind.  MODE says who acts: root, writer (root that also writes to
- * files with set-id bits), fsuid, euid, full (set-user-id to 1000 for good) or mixed (root and 42 in turns).  Where someone else than root acts, every file and
+ * files with set-id bits), fsuid, euid, full (set-user-id to 1000 for good), mixed (root and 42 in turns) or denied (these, with files of any mode).  Where someone else than root acts, every file and
  * directory is open to all, so that ownership alone decides what is refused.
  */
 #include "file_stat.h"
@@ -17,6 +17,7 @@
 static int everyone; /* modes stay open to all */
 static int nonroot;  /* who acts now is not root */
 static int mixed;
+static int denied; /* modes are any, and keep others out: what --strict alone does */
 static int writes; /* also write to files with set-id bits, which root's CAP_FSETID keeps */
 static int slots[4] = {-1, -1, -1, -1};
 static int sub_dir[2] = {-1, -1};
@@ -103,6 +104,8 @@ static void op_create(void)
         return; /* a device is never opened: what answers is the machine's */
     if (nonroot || (!a.err && (a.mode & 06000) && !writes))
         how &= ~O_TRUNC;
+    if (nonroot && !a.err && (a.mode & 02010) == 02000)
+        how &= ~O_ACCMODE; /* the bit goes when it is opened to write, not when it is written to: README.md, Limits */
     long fd;
 #ifdef __NR_creat
     if (dirfd == AT_FDCWD && !nonroot && kind != 0010000 && (writes || !(a.mode & 06000) || a.err) && one_in(5)) {
@@ -266,6 +269,7 @@ static void op_remove(void)
 }
 
 #include "file_owner.h"
+#include "file_xattr.h"
 
 static void op_look(void)
 {
@@ -339,6 +343,9 @@ static void steps(int n)
 {
     while (n-- > 0) {
         unsigned k = rnd(100);
+        unsigned more = rnd(10);
+        if (more < 2) { op_xattr(); continue; }
+        if (more == 2) { one_in(2) ? op_access() : one_in(2) ? op_length() : op_times(); continue; }
         if (k < 16) op_create();
         else if (k < 20) op_tmpfile();
         else if (k < 28) op_mkdir();
@@ -366,9 +373,9 @@ static void become(const char *mode)
     long r = 0;
     if (!strcmp(mode, "root") || writes)
         return;
-    everyone = 1;
-    umask(0);
-    if (!strcmp(mode, "mixed")) {
+    everyone = !denied;
+    umask(everyone ? 0 : 022);
+    if (!strcmp(mode, "mixed") || denied) {
         mixed = 1;
         return;
     }
@@ -431,13 +438,14 @@ int main(int argc, char **argv)
 {
     int run = argc == 5 ? atoi(argv[4]) : 0;
     if (argc < 4 || argc > 5 || chdir(argv[2]) || !go_down(argv[2], run)) {
-        fprintf(stderr, "usage: filefuzz SEED DIR root|writer|fsuid|euid|full|mixed [RUN]\n");
+        fprintf(stderr, "usage: filefuzz SEED DIR root|writer|fsuid|euid|full|mixed|denied [RUN]\n");
         return 2;
     }
     rng = strtoull(argv[1], NULL, 0) * 0x2545F4914F6CDD1Dull + 7 + (uint64_t)run * 0x9E3779B97F4A7C15ull;
     umask(022);
     writes = !strcmp(argv[3], "writer");
-    everyone = !writes && strcmp(argv[3], "root") != 0;
+    denied = !strcmp(argv[3], "denied");
+    everyone = !writes && !denied && strcmp(argv[3], "root") != 0;
     if (everyone)
         umask(0);
     for (int i = 0; i < 2; i++) {

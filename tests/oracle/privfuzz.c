@@ -293,6 +293,8 @@ static void op_refused(void)
     }
 }
 
+#include "priv_tasks.h"
+
 /* ---------------------------------------------------------------- the course of it */
 
 static void become(const struct user *user)
@@ -311,7 +313,12 @@ static void step(unsigned number, uint64_t state)
     snprintf(label, sizeof label, "%u/%u:%u", number, user->uid, user->gid);
     become(user);
     for (unsigned left = 3 + rnd(6); left; left--)
-        switch (rnd(12)) {
+        switch (rnd(18)) {
+        case 12: case 13: op_look_into(); break;
+        case 14: op_attributes(); break;
+        case 15: one_in(2) ? op_system() : op_signals_of(); break;
+        case 16: op_mount(); break;
+        case 17: op_post(); break;
         case 0: case 1: op_get(); break;
         case 2: case 3: op_control(); break;
         case 4: case 5: op_use(); break;

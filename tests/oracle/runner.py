@@ -30,8 +30,11 @@ VARIANTS: dict[str, list[str]] = {
     "m32-static": ["-m32", "-static"],
 }
 FILE_MODES = ("root", "writer", "fsuid", "euid", "full", "mixed")
+DENIED = "denied"
+"""filefuzz: a mode that takes --strict."""
 FLAG_MODES = ("root", "fsuid", "full")
 ENGINES = ("notify", "trace", "ptrace")
+PURE = "pure"
 READ_ONLY = [
     "unshare", "--mount", "sh", "-c",
     'mount --bind "$0/src" "$0/ro" && mount -o remount,bind,ro "$0/ro" && exec "$@"',
@@ -245,10 +248,12 @@ class Oracle:
         return self._run(case, [])
 
     def run_under(self, engine: str, case: Case, options: tuple[str, ...] = ()) -> Result:
-        """Under the shim, in a user namespace that maps one uid and one gid."""
-        strict = ["--strict"] if case.program == "privfuzz" else []  # who may use an object is told only so
+        """Under the shim, in a user namespace that maps one uid and one gid; `PURE` is notify without the C half."""
+        denies = case.program in ("privfuzz", "spacefuzz") or case.mode == DENIED  # who may use what is told only so
+        strict = ["--strict"] if denies else []
+        pure, engine = (["env", "REMAINROOT_PURE=1"], "notify") if engine == PURE else ([], engine)
         shim = [sys.executable, "-m", "remainroot", "--engine", engine, *strict, *options, "--"]
-        return self._run(case, SINGLE_MAPPING + shim)
+        return self._run(case, [*pure, *SINGLE_MAPPING, *shim])
 
     def run_bare(self, case: Case) -> Result:
         """In the same namespace without the shim: what a comparison must notice."""

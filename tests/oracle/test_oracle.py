@@ -39,7 +39,8 @@ FLAGS = [
 ]
 
 PRIVILEGED = [
-    *(runner.Case("privfuzz", seed) for seed in range(900, 903)),
+    *(runner.Case("privfuzz", seed) for seed in (900, 901)),
+    runner.Case("privfuzz", 930),  # ids by fsconfig, a group that is none, reboot's arguments
     runner.Case("privfuzz", 910, "m32"),
 ]
 
@@ -122,6 +123,15 @@ def test_strict_facts_of_real_root(oracle: runner.Oracle, variant: str) -> None:
     failed = {line.split()[1] for line in lines if line.startswith("FAIL")}
     assert len(lines) == 82, lines[-5:]
     assert failed == REFUSED_BY_THE_KERNEL | NOT_YET
+
+
+@pytest.mark.parametrize("seed", [415, 418])
+def test_files_that_are_denied_as_real_users(oracle: runner.Oracle, seed: int) -> None:
+    case = runner.Case("filefuzz", seed, mode=runner.DENIED)
+    want = oracle.run_oracle(case)
+    assert any("setxattrat" in line and line.endswith("EACCES") for line in want.lines)
+    report = runner.difference(case, "notify", want, oracle.run_under("notify", case))
+    assert report is None, report
 
 
 @pytest.mark.parametrize("case", [FILES[0], FILES[2], *FILES[4:7], CREDENTIALS[0]], ids=str)
