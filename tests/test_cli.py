@@ -15,7 +15,7 @@ import pytest
 from remainroot import __version__, cli
 from remainroot.errors import RemainrootError
 from remainroot.settings import parse_refused
-from tests.launching import environment, remainroot
+from tests.launching import ENGINES, environment, remainroot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,13 @@ def test_bad_user(text: str) -> None:
 def test_user_is_what_the_command_is() -> None:
     result = remainroot("--user", "1234:2345", "--", "sh", "-c", "id -u; id -g; id -G")
     assert (result.stdout.split(), result.stderr) == (["1234", "2345", "2345"], "")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_user_is_heeded_from_the_first_call_on(engine: str, tmp_path: Path) -> None:
+    script = ": >file; mkdir directory; stat -c %u:%g file directory; chown 0 file 2>/dev/null; echo $?"
+    result = remainroot("--engine", engine, "--user", "1234:2345", "--", "sh", "-c", script, cwd=tmp_path)
+    assert (result.stdout.split(), result.stderr) == (["1234:2345", "1234:2345", "1"], "")
 
 
 def test_help_and_version() -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from remainroot.outcomes import Judge
     from remainroot.settings import Settings
     from remainroot.world import World
+
+    Exchange = Callable[[int, int, int, int, int], tuple[int, int, int, int, tuple[int, ...]] | None]
 else:
     # Without the module's 8 ms of enum.
     from _signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
@@ -52,13 +54,6 @@ _EXEC_PATIENCE: Final = 0.05
 _SEIZED_POLL: Final = 3
 _ATTENDED_POLL: Final = 10
 _SHORT_PATIENCE: Final = 100
-
-
-def converse(listener: int) -> Callable[[int, int, int, int, int], tuple[int, int, int, int, tuple[int, ...]] | None]:
-    """What `quick.Loop.exchange` does, but for the answers of its own."""
-    from remainroot.engines.conversation import Conversation
-
-    return Conversation(listener).exchange
 
 
 class NotifyEngine(Holding):
@@ -150,8 +145,6 @@ class NotifyEngine(Holding):
             ioctl(self._listener, SET_FLAGS, _SYNC_WAKE_UP)
         except OSError:
             pass  # before Linux 6.6: each answer wakes its task on some other CPU, and costs the more
-        if self._loop is not None:
-            self._loop.listen(self._listener, interruptible=self._interruptible)
 
     def _filter(self) -> bytes:
         """The program that sends calls here."""
@@ -169,7 +162,7 @@ class NotifyEngine(Holding):
         _thread.start_new_thread(self._wait, (_thread.get_ident(),))
         answer, execs = self.answer, self._execs
         loop = self._loop
-        exchange = loop.exchange if loop is not None else converse(self._listener)
+        exchange = self._exchange()
         current = value = error = flags = 0
         while True:
             try:
@@ -205,6 +198,17 @@ class NotifyEngine(Holding):
                 current = 0
             if loop is not None:
                 loop.refresh()
+
+    def _exchange(self) -> Exchange:
+        """How to send an answer and receive the next call."""
+        if self._loop is None:
+            from remainroot.engines.conversation import Conversation
+
+            return Conversation(self._listener).exchange
+        self._loop.listen(self._listener, interruptible=self._interruptible)
+        self._loop.refresh()  # since it was made CMD has become who it is
+        exchange: Exchange = self._loop.exchange
+        return exchange
 
     def _interrupted(self, error: OSError) -> None:
         """RECV failed: a signal from the waiting thread, a task that died before we took its call, or nobody left.
