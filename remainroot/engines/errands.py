@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
-from remainroot.outcomes import Instead, Replace
+from remainroot.outcomes import CONTINUE, Fail, Instead, Replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,24 +149,13 @@ class Errands(Engine):
 
     def _post(self, tid: int, outcome: Post) -> None:
         """Have each receiver queue itself its signal; answer the call."""
-        from remainroot.engines.posting import send
+        from remainroot.engines.posting import post
 
-        result: int | None = 0
-        for letter in outcome.letters:
-            if letter.tid == tid:
-                if self._post_own(letter):
-                    return
-                result = None
-            else:
-                result = self._have_queued(letter)
-            if result is None and not outcome.alone:
-                send(letter)
-        if not outcome.alone:
-            self._finish(tid, 0)
-        elif result is None:
+        found = post(tid, outcome, self._post_own, self._have_queued)
+        if found is CONTINUE:
             pt.request(self.resume, tid, 0, 0)
-        else:
-            self._finish(tid, result)
+        elif found is not None:
+            self._finish(tid, -found.errno if isinstance(found, Fail) else 0)
 
     def _post_own(self, letter: Letter) -> bool:
         """Have the caller itself queue the signal instead of its call; whether that has been done."""

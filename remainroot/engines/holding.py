@@ -10,6 +10,7 @@ from time import monotonic
 
 from remainroot.engines.base import Engine
 from remainroot.kernel import Seize
+from remainroot.outcomes import CONTINUE, Fail
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -191,24 +192,13 @@ class Holding(Engine):
 
     def _post(self, tid: int, outcome: Post) -> None:
         """Have each receiver queue itself its signal; answer the call."""
-        from remainroot.engines.posting import send
+        from remainroot.engines.posting import post
 
-        result: int | None = 0
-        for letter in outcome.letters:
-            if letter.tid == tid:
-                if self._post_own(letter):
-                    return
-                result = None
-            else:
-                result = self._have_queued(letter)
-            if result is None and not outcome.alone:
-                send(letter)
-        if not outcome.alone:
-            self._send(0, 0, 0)
-        elif result is None:
+        found = post(tid, outcome, self._post_own, self._have_queued)
+        if found is CONTINUE:
             self._send(0, 0, _FLAG_CONTINUE)
-        else:
-            self._send(0, result, 0)
+        elif found is not None:
+            self._send(0, -found.errno if isinstance(found, Fail) else 0, 0)
 
     def _post_own(self, letter: Letter) -> bool:
         """Have the caller itself queue the signal, as its call ends; whether it has been answered."""

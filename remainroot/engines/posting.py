@@ -26,6 +26,7 @@ from struct import Struct
 from remainroot.engines import ptracing as pt
 from remainroot.engines.inject import LostError, Puppet, filters_of
 from remainroot.kernel import read_memory, write_memory
+from remainroot.outcomes import CONTINUE, DONE, Fail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from signal import pidfd_send_signal
     from typing import Final
 
-    from remainroot.outcomes import Letter
+    from remainroot.outcomes import Continue, Letter, Post, Return
 else:
     from _signal import pidfd_send_signal  # without the module's 8 ms of enum
 
@@ -232,11 +233,34 @@ def queue_own(letter: Letter, wait: Callable[[int], int], *, entered: bool) -> N
     except (_NoWayError, OSError):
         puppet = Puppet(letter.tid, pt.X86_64, wait, entered=entered)
         result = 0
-        send(letter)
+        _send(letter)
     puppet.release(result)
 
 
-def send(letter: Letter) -> None:
+def post(
+    tid: int, outcome: Post, own: Callable[[Letter], bool], queued: Callable[[Letter], int | None]
+) -> Continue | Return | Fail | None:
+    """Have each receiver queue itself its signal; what becomes of the call of `tid` then, None if it has ended.
+
+    `own` is to have `tid` itself do it as its call ends, and says whether it did; `queued` is to have another: 0, a
+    negative errno, or None if it cannot be made to.
+    """
+    result: int | None = 0
+    for letter in outcome.letters:
+        if letter.tid == tid:
+            if own(letter):
+                return None
+            result = None
+        else:
+            result = queued(letter)
+        if result is None and not outcome.alone:
+            _send(letter)
+    if outcome.alone and result is None:
+        return CONTINUE
+    return Fail(-result) if outcome.alone and result else DONE
+
+
+def _send(letter: Letter) -> None:
     """Send the signal ourselves."""
     try:
         pidfd = os.pidfd_open(letter.tid)
@@ -250,4 +274,4 @@ def send(letter: Letter) -> None:
         os.close(pidfd)
 
 
-__all__ = ["LostError", "can_be_made_to", "is_in_state", "queue", "queue_own", "send", "spare"]
+__all__ = ["LostError", "can_be_made_to", "is_in_state", "post", "queue", "queue_own", "spare"]
