@@ -12,7 +12,6 @@ from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
 from remainroot.namespaces import INITIAL, OVERFLOW
-from remainroot.pids import thread_called
 from remainroot.readers import known, unmark
 from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
@@ -226,6 +225,8 @@ class World:
             return None
         tid = int(match[2] or match[1])
         if not self.files.is_our_proc(st):
+            from remainroot.pids import thread_called  # rarely needed, too
+
             try:
                 tid = thread_called(asker, int(match[1]), tid)
             except OSError:

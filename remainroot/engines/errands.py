@@ -68,11 +68,10 @@ class Errands(Engine):
 
     def _have_made(self, tid: int, arch: int, outcome: InstallFd | Replace | Instead) -> None:
         """Have the task make the calls that an outcome takes."""
-        from remainroot.engines.inject import LostError, filters_of, install_fd, make_instead, replace_fd
+        from remainroot.engines.inject import LostError, install_fd, is_confined, make_instead, replace_fd
 
         try:
-            if filters_of(tid) > filters_of(os.getpid()) + self.filters:
-                # It has put itself into a sandbox, which may kill it for the calls we would have it make.
+            if is_confined(tid, self.filters):
                 if isinstance(outcome, Instead):
                     pt.skip(tid, outcome.value)
                 pt.request(self.resume, tid, 0, 0)
@@ -103,9 +102,9 @@ class Errands(Engine):
     def _attend(self, tid: int, arch: int, outcome: Attend) -> None:
         """The task stands at the entry of the call: it makes it with the other argument."""
         from remainroot.engines.attending import change
-        from remainroot.engines.inject import filters_of
+        from remainroot.engines.inject import is_confined
 
-        if filters_of(tid) > filters_of(os.getpid()) + self.filters:
+        if is_confined(tid, self.filters):
             pt.request(self.resume, tid, 0, 0)
             return
         try:

@@ -78,9 +78,9 @@ class Holding(Engine):
         itself into a sandbox, which may kill it for calls we would have it make.
         """
         from remainroot.engines import ptracing as pt
-        from remainroot.engines.inject import filters_of
+        from remainroot.engines.inject import is_confined
 
-        if filters_of(tid) > filters_of(os.getpid()) + 1:
+        if is_confined(tid, self.filters):
             return False
         tgid = thread_group(tid)
         self._held = {tid, tgid}
@@ -211,7 +211,7 @@ class Holding(Engine):
             except LostError:
                 pass  # it was killed meanwhile
 
-        return self.injects and can_be_made_to(letter.tid, 1) and self._hold(letter.tid, act)
+        return self.injects and can_be_made_to(letter.tid, self.filters) and self._hold(letter.tid, act)
 
     def _have_queued(self, letter: Letter) -> int | None:
         """Have another task queue itself the signal: 0, or a negative errno; None: it cannot be made to."""
@@ -219,7 +219,7 @@ class Holding(Engine):
         from remainroot.engines.posting import LostError, can_be_made_to, is_in_state, queue
 
         tid = letter.tid
-        if not self.injects or not is_in_state(tid, b"RS") or not can_be_made_to(tid, 1):
+        if not self.injects or not is_in_state(tid, b"RS") or not can_be_made_to(tid, self.filters):
             return None
         seize = self._stop(tid, pt.O_TRACESYSGOOD)
         if seize is None:

@@ -67,6 +67,14 @@ def filters_of(pid: int) -> int:
     return 0
 
 
+def is_confined(tid: int, filters: int) -> bool:
+    """Whether the task has put itself into a sandbox: has more seccomp filters than ours and the engine's `filters`.
+
+    It may be killed for the calls we would have it make.
+    """
+    return filters_of(tid) > filters_of(os.getpid()) + filters
+
+
 class LostError(Exception):
     """The task ended, or its process ran another program, while it was our puppet: its wait status."""
 
@@ -106,10 +114,7 @@ class Puppet:
             registers.enter_instead(nr)
             self.entered = False
         else:
-            # Run the instruction again. -1: nothing to restart.
-            if layout.entered is not None:
-                registers[layout.entered] = -1
-            registers[layout.number] = nr
+            registers.make_again(nr)
             registers[layout.ip] = self.start()
         registers.write()
         while True:

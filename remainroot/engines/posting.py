@@ -24,7 +24,7 @@ from errno import EINTR
 from struct import Struct
 
 from remainroot.engines import ptracing as pt
-from remainroot.engines.inject import LostError, Puppet, filters_of
+from remainroot.engines.inject import LostError, Puppet, is_confined
 from remainroot.kernel import read_memory, write_memory
 from remainroot.outcomes import CONTINUE, DONE, Fail
 
@@ -179,11 +179,8 @@ def spare(tid: int) -> None:
 
 
 def can_be_made_to(tid: int, filters: int) -> bool:
-    """Whether we know how to have it make calls, and it has no more seccomp filters than ours and the engine's.
-
-    Others may kill it for a call.
-    """
-    return pt.MACHINE == "x86_64" and filters_of(tid) <= filters_of(os.getpid()) + filters
+    """Whether we know how to have it make calls, and none of its own filters may kill it for one."""
+    return pt.MACHINE == "x86_64" and not is_confined(tid, filters)
 
 
 def is_in_state(tid: int, letters: bytes) -> bool:

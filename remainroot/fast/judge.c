@@ -389,31 +389,38 @@ static enum verdict judge_open(Loop *self, const struct rule *rule, int fd, bool
 	return verdict;
 }
 
+/* Whether the call that has just failed did so because its path leads to nothing, as the kernel will say again. */
+static bool names_nothing(void)
+{
+	return errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ENAMETOOLONG;
+}
+
 /*
  * `path` names nothing for us. The kernel says best what is wrong with it: unless it leads through procfs, where there
  * may be something for the task. Then the rest of it, without what is not there, is on procfs or ends at a link there.
  */
 static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 {
-	bool follow = !(how->flags & O_NOFOLLOW), proc;
+	bool found = false, plain;
 	struct status status;
 	struct place place;
 	int fd = -1;
 	char *slash;
 
-	how->flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
-	for (;;) {
-		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENAMETOOLONG)
+	if (!names_nothing())
+		return PYTHON;
+	if (!(how->flags & O_NOFOLLOW)) { /* is there a link, then, that leads to nowhere? */
+		how->flags |= O_NOFOLLOW;
+		fd = syscall(SYS_openat2, base, path, how, sizeof *how);
+		if (fd >= 0) {
+			close(fd);
 			return PYTHON;
-		if (follow) { /* is there a link, then, that leads to nowhere? */
-			fd = syscall(SYS_openat2, base, path, how, sizeof *how);
-			if (fd >= 0) {
-				close(fd);
-				return PYTHON;
-			}
-			follow = false;
-			continue;
 		}
+	}
+	how->flags &= ~O_NOFOLLOW;
+	while (!found && fd < 0) {
+		if (!names_nothing())
+			return PYTHON;
 		for (slash = path + strlen(path); slash > path && slash[-1] == '/'; slash--)
 			;
 		while (slash > path && slash[-1] != '/')
@@ -421,7 +428,6 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 		if (slash == path)
 			return THROUGH;
 		*slash = 0;
-		how->flags &= ~O_NOFOLLOW;
 		if (how->resolve == NO_MAGICLINKS) { /* so far there was none: by its name it is the same directory */
 			place = (struct place){ base, path, 0 };
 		} else {
@@ -430,15 +436,12 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 				continue;
 			place = (struct place){ fd, "", 0 };
 		}
-		if (status_of(&place, &status) == 0)
-			break;
-		if (fd >= 0)
-			return close(fd), PYTHON;
+		found = status_of(&place, &status) == 0;
 	}
-	proc = on_proc(self, &place, &status);
+	plain = found && !on_proc(self, &place, &status);
 	if (fd >= 0)
 		close(fd);
-	return proc ? PYTHON : THROUGH;
+	return plain ? THROUGH : PYTHON;
 }
 
 /*

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from remainroot.handlers.searching import File
 
 _XATTR_NAME_MAX: Final = 255
-
-
 _XATTR_SIZE_MAX: Final = 1 << 16
 _XATTR_ARGS: Final = Struct("=QII")
 _PAGE: Final = 4096
