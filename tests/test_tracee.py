@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from tests.launching import children
 from tests.tasking import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NEWNS = 0x0002_0000
@@ -27,6 +28,20 @@ Seen = tuple[int, int, int] | str
 
 def described(error: OSError) -> str:
     return errno.errorcode[error.errno or 0]
+
+
+def told(look: Callable[[], Seen]) -> Seen:
+    """What `look` tells; of ELOOP it is asked again.
+
+    The kernel counts a path's links on when it walks the path anew because somebody mounted something meanwhile
+    (path_resolution(7) names 40): where other tests mount, 39 links are at times too many for it.
+    """
+    result = look()
+    for _ in range(30):
+        if result != "ELOOP":
+            break
+        result = look()
+    return result
 
 
 def found(files: Files, task: Task, dirfd: int, path: bytes, *, follow: bool) -> Seen:
@@ -65,7 +80,8 @@ def agree(files: Files, task: Task, *paths: str, dirfd: int = AT_FDCWD) -> None:
     for path in paths:
         for follow in (True, False):
             name = os.fsencode(path)
-            ours, its = found(files, task, dirfd, name, follow=follow), seen(task, dirfd, name, follow=follow)
+            ours = told(partial(found, files, task, dirfd, name, follow=follow))
+            its = told(partial(seen, task, dirfd, name, follow=follow))
             if ours != its and not (isinstance(ours, str) and isinstance(its, str)):
                 differ.append(f"{path[:60]!r}, follow={follow}: found {ours}, the task sees {its}")
     assert differ == []
