@@ -279,6 +279,13 @@ def statx(path: str | Path | int) -> os.stat_result:
     return os.stat_result((mode, ino, dev, links, uid, gid, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, rdev))
 
 
+def all_of_statx(path: Path, mask: int) -> bytes:
+    """What statx(2) writes, of the link itself if it is one."""
+    raw = ctypes.create_string_buffer(256)
+    assert libc.syscall(332, -100, os.fsencode(path), 0x100, mask, raw) == 0
+    return raw.raw
+
+
 def test_an_owner_in_a_table_is_shown_without_us(table: Bench, tmp_path: Path) -> None:
     owned, device, other = tmp_path / "owned", tmp_path / "device", tmp_path / "other"
     for path in (owned, device, other):
@@ -302,7 +309,7 @@ def test_an_owner_in_a_table_is_shown_without_us(table: Bench, tmp_path: Path) -
 
 
 def test_all_of_stat_is_as_the_kernel_has_it(table: Bench, tmp_path: Path) -> None:
-    """The loop makes struct stat of what statx(2) says, but for the owner."""
+    """The loop makes struct stat, and mostly struct statx, of what statx(2) has told it, but for the owner."""
     kinds = [tmp_path / name for name in ("file", "directory", "link", "fifo", "sparse")]
     kinds[0].write_bytes(b"x" * 70_001)
     kinds[1].mkdir(mode=0o751)
@@ -319,10 +326,15 @@ def test_all_of_stat_is_as_the_kernel_has_it(table: Bench, tmp_path: Path) -> No
     override(table.world, places[-1], Owner(70_000, 43))
     read, write = os.pipe()
 
+    masks = [0x7FF, 0x7FF, 0x7FF, 0xFFF, 0x47FF, 0x218, 0]
+
     def look(path: Path) -> None:
         raw = ctypes.create_string_buffer(144)
         assert libc.syscall(262, -100, os.fsencode(path), raw, 0x100) == 0
         os.write(write, raw.raw)
+
+    def look_again(path: Path) -> None:
+        os.write(write, b"".join(all_of_statx(path, mask) for mask in masks))
 
     try:
         assert table.run(*(partial(look, path) for path in places)) == [[]] * len(places)
@@ -332,6 +344,13 @@ def test_all_of_stat_is_as_the_kernel_has_it(table: Bench, tmp_path: Path) -> No
             os.close(fd)
             struct.pack_into("=II", expected, 28, 70_000, 43)
             assert os.read(read, 144) == bytes(expected), path
+        assert table.run(*(partial(look_again, path) for path in places)) == [[]] * len(places)
+        for path in places:
+            told = [bytearray(all_of_statx(path, mask)) for mask in masks]
+            assert told[0] != told[4], "the mount's number does not show"
+            for raw in told:
+                struct.pack_into("=II", raw, 20, 70_000, 43)
+            assert os.read(read, 256 * len(masks)) == b"".join(told), path
     finally:
         places[-1].unlink()
 

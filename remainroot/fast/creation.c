@@ -25,23 +25,50 @@ bool makes_device(const struct rule *rule, const uint64_t *args)
 	return kind == S_IFBLK || (kind == S_IFCHR && (uint32_t)args[rule->node + 1] != 0);
 }
 
-/* The task's umask, from /proc/TID/status; or -1. */
+/* The task's umask, from /proc/TID/status; or -1. The file is kept open: who makes one node makes many. */
 static int umask_of(Loop *self)
 {
 	static const char before[] = "\nUmask:\t";
-	char text[1024], *found;
-	ssize_t got;
-	int fd = open_of_task(self, "status", O_RDONLY);
+	pid_t tid = self->notification.pid;
+	char text[512], *found; /* it stands in the third line */
+	ssize_t got = -1;
 
-	if (fd < 0)
-		return -1;
-	got = read(fd, text, sizeof text - 1);
-	close(fd);
-	if (got <= 0)
-		return -1;
+	if (self->umask.fd >= 0 && self->umask.tid == tid)
+		got = pread(self->umask.fd, text, sizeof text - 1, 0); /* nothing is left to read there of a dead task */
+	if (got <= 0) {
+		if (self->umask.fd >= 0)
+			close(self->umask.fd);
+		self->umask.tid = tid;
+		self->umask.fd = open_of_task(self, "status", O_RDONLY);
+		if (self->umask.fd < 0)
+			return -1;
+		got = pread(self->umask.fd, text, sizeof text - 1, 0);
+		if (got <= 0)
+			return -1;
+	}
 	text[got] = 0;
 	found = strstr(text, before);
 	return found ? (int)strtol(found + sizeof before - 1, NULL, 8) : -1;
+}
+
+/* Whether the directory has no list that says who may what of the files made in it: acl(5). */
+static bool has_no_default_list(int directory)
+{
+	static const char attribute[] = "system.posix_acl_default";
+	struct { /* struct xattr_args */
+		uint64_t value;
+		uint32_t size, flags;
+	} none = { 0, 0, 0 };
+	char name[32];
+	long size;
+
+	/* getxattrat (Linux 6.13) refuses O_PATH descriptors, but not names below them. */
+	size = syscall(SYS_getxattrat, directory, ".", 0, attribute, &none, sizeof none);
+	if (size < 0 && errno == ENOSYS) {
+		snprintf(name, sizeof name, "/proc/self/fd/%d", directory);
+		size = getxattr(name, attribute, NULL, 0);
+	}
+	return size < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
 }
 
 /* Whether what is made in this directory is root's, and has the mode that the umask leaves it. */
@@ -51,36 +78,28 @@ static bool is_ordinary(Loop *self, int directory)
 	struct identity identity;
 	struct status status;
 	struct owner owner;
-	char name[32];
 
 	if (status_of(&place, &status) < 0 || on_proc(self, &place, &status))
 		return false;
 	if (!owner_of(self, &place, &status, &owner, &identity) || (status.mode | owner.mode) & S_ISGID)
 		return false;
-	snprintf(name, sizeof name, "/proc/self/fd/%d", directory);
-	return getxattr(name, "system.posix_acl_default", NULL, 0) < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
+	return has_no_default_list(directory);
 }
 
-/* Record that the new file `name` is shown as this device. */
+/* Record that the new file `name` is shown as this device. Were it another by the second look, no file would match. */
 static bool record(Loop *self, int directory, const char *name, uint32_t mode, uint32_t dev)
 {
+	struct place place = { directory, name, AT_SYMLINK_NOFOLLOW };
 	struct entry entry = { .mode = mode };
-	struct place place = { -1, "", 0 };
 	struct identity identity;
 	struct status status;
-	bool done = false;
 
-	place.at = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (place.at < 0)
+	if (status_of(&place, &status) < 0 || !S_ISREG(status.mode) || !identity_of(directory, name, place.flags, &identity))
 		return false;
-	if (status_of(&place, &status) == 0 && S_ISREG(status.mode) && identity_of(place.at, "", 0, &identity)) {
-		entry.dev = gnu_dev_makedev(status.dev_major, status.dev_minor);
-		entry.ino = status.ino;
-		entry.rdev = gnu_dev_makedev(dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00));
-		done = owners_put(self->owners, &entry, &identity);
-	}
-	close(place.at);
-	return done;
+	entry.dev = gnu_dev_makedev(status.dev_major, status.dev_minor);
+	entry.ino = status.ino;
+	entry.rdev = gnu_dev_makedev(dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00));
+	return owners_put(self->owners, &entry, &identity);
 }
 
 /* In this directory, unless anything is in the way. */

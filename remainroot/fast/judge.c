@@ -186,13 +186,41 @@ static struct stat stat_of(const struct status *status)
 	};
 }
 
-/* Tell the task who the file belongs to: handlers.status. For statx(2), which is asked again, it may be another by now. */
+/*
+ * What statx(2) says of the file that `before` is of, as the call asks for it. Where it asks for what stat(2) tells, that is
+ * known, but for the mount's number: it was asked for the unique one.
+ */
+static bool extend(Loop *self, const struct rule *rule, const struct place *place, const struct status *before,
+		   struct status *extended)
+{
+	const uint64_t *args = self->notification.args;
+	uint32_t mask = args[rule->mask], sync = rule->flags >= 0 ? args[rule->flags] & SYNC_TYPE : 0;
+	bool plain = mask == BASIC && !sync && (before->mask & WANTED) == WANTED;
+	struct mount *mount = &self->numbers[before->mount % MOUNTS];
+	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
+	struct status after;
+
+	if (plain && mount->unique == before->mount) {
+		*extended = *before;
+		extended->mask ^= UNIQUE_MOUNT | MOUNT;
+		extended->mount = mount->number;
+		return true;
+	}
+	memset(extended, 0, sizeof *extended);
+	if (sync == SYNC_TYPE || mask & UINT32_C(0x80000000) ||
+	    syscall(SYS_statx, place->at, place->name, flags | sync, mask, extended) < 0 ||
+	    extended->ino != before->ino || extended->dev_major != before->dev_major || extended->dev_minor != before->dev_minor)
+		return false;
+	if (plain && extended->mask & MOUNT && status_of(place, &after) == 0 && after.mount == before->mount)
+		*mount = (struct mount){ before->mount, extended->mount };
+	return true;
+}
+
+/* Tell the task who the file belongs to: handlers.status. For statx(2), which may be asked again, it may be another by now. */
 static enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before)
 {
 	enum { WHOSE = 0x1b }; /* STATX_TYPE, _MODE, _UID, _GID */
 	const struct notification *call = &self->notification;
-	uint32_t sync = rule->flags >= 0 ? call->args[rule->flags] & SYNC_TYPE : 0;
-	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
 	struct status now = *before, extended;
 	struct identity identity;
 	struct owner owner;
@@ -205,11 +233,7 @@ static enum verdict show(Loop *self, const struct rule *rule, const struct place
 			return PYTHON;
 		plain = stat_of(&now);
 	} else {
-		memset(&extended, 0, sizeof extended);
-		if (sync == SYNC_TYPE || call->args[rule->mask] & UINT32_C(0x80000000) ||
-		    syscall(SYS_statx, place->at, place->name, flags | sync, (uint32_t)call->args[rule->mask], &extended) < 0 ||
-		    extended.ino != before->ino || extended.dev_major != before->dev_major ||
-		    extended.dev_minor != before->dev_minor || (extended.mask & WHOSE) != WHOSE)
+		if (!extend(self, rule, place, before, &extended) || (extended.mask & WHOSE) != WHOSE)
 			return PYTHON;
 		now.uid = extended.uid;
 		now.gid = extended.gid;

@@ -18,6 +18,9 @@
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
 #endif
+#ifndef SYS_getxattrat
+#define SYS_getxattrat 464
+#endif
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465
 #endif
@@ -55,6 +58,7 @@ struct status { /* struct statx, as far as it is read here */
 enum {
 	BASIC = 0x7ff, /* STATX_BASIC_STATS */
 	WANTED = BASIC | 0x4000, /* STATX_MNT_ID_UNIQUE */
+	MOUNT = 0x1000, /* STATX_MNT_ID */
 	UNIQUE_MOUNT = 0x4000,
 	NO_MAGICLINKS = 0x02, /* RESOLVE_... */
 	BENEATH = 0x08,

@@ -321,6 +321,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->hidden_gid = hidden_gid;
 	for (int at = 0; at < TASKS; at++)
 		self->tasks[at].fd = -1;
+	self->umask.fd = -1;
 	self->proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
 	self->keys = (Keys *)Py_NewRef(keys);
 	self->owners = owners == Py_None ? NULL : (Owners *)Py_NewRef(owners);
@@ -339,6 +340,8 @@ static void loop_dealloc(Loop *self)
 	for (int at = 0; at < TASKS; at++)
 		if (self->tasks[at].fd >= 0)
 			close(self->tasks[at].fd);
+	if (self->umask.fd >= 0)
+		close(self->umask.fd);
 	if (self->proc >= 0)
 		close(self->proc);
 	Py_XDECREF(self->keys);

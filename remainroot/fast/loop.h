@@ -75,6 +75,11 @@ struct device {
 	bool known, carries;
 };
 
+/* A mount's number that nobody has after it, and the one that is given again. */
+struct mount {
+	uint64_t unique, number;
+};
+
 /* What a program is: remainroot.readers. */
 enum kind { UNMARKABLE, OTHER, READER };
 
@@ -109,11 +114,12 @@ typedef struct {
 	 */
 	int proc;
 	PyObject *special; /* bytes: what the names of attributes that are always Python's begin with */
-	/* caches: of neither can an entry become wrong, for the kernel hands out neither a second time */
+	/* caches: of none can an entry become wrong, for the kernel hands out none of it a second time */
 	struct {
 		pid_t tid;
 		int fd;
-	} tasks[TASKS]; /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
+	} tasks[TASKS], /* /proc/TID, an O_PATH descriptor; that of a dead task finds nothing more */
+		umask; /* /proc/TID/status of whose umask was asked for last */
 	/*
 	 * The kernel numbers notifications one after another (Linux 5.0 to now). One that is missing was interrupted before
 	 * it could be received: only since then can the end of a task's handler have something to mend, and `looked` times.
@@ -126,6 +132,7 @@ typedef struct {
 		uint32_t missed, looked;
 	} returns[TASKS];
 	uint64_t mounts[MOUNTS]; /* unique ids of mounts that are not procfs */
+	struct mount numbers[MOUNTS]; /* of mounts by their unique ids */
 	struct device devices[DEVICES];
 	struct program programs[PROGRAMS];
 	PyObject *written; /* bytes, a list of strings: names of files whose opens to write are Python's; or NULL */
