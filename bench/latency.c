@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,38 @@ static double *samples;
 		failed = 0;                                                                  \
 		fflush(stdout);                                                              \
 	} while (0)
+
+/*
+ * A byte to another process on the same processor, and back: two changes of process, as any answer that another process
+ * gives must take, be it asked by seccomp, by ptrace or by a socket.
+ */
+static int there[2], back[2];
+
+static int start_another(void)
+{
+	cpu_set_t one;
+	char byte;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	if (sched_setaffinity(0, sizeof one, &one) < 0 || pipe(there) < 0 || pipe(back) < 0)
+		return -1;
+	if (fork() == 0) {
+		close(there[1]);
+		while (read(there[0], &byte, 1) == 1)
+			if (write(back[1], &byte, 1) != 1)
+				break;
+		_exit(0);
+	}
+	return 0;
+}
+
+static int hand_over(void)
+{
+	char byte = 0;
+
+	return write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1 ? 0 : -1;
+}
 
 int main(int argc, char **argv)
 {
@@ -113,5 +146,7 @@ int main(int argc, char **argv)
 		return 1;
 	ROW("getuid-dropped", (void)getuid());
 	ROW("stat-dropped", stat(absolute, &st));
+	MUST(start_another());
+	ROW("hand-over", MUST(hand_over()));
 	return 0;
 }
