@@ -112,7 +112,7 @@ class Quick:
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once, or where
     there are device nodes, if it is none; with one of `looks`, if the store keeps no set-id bits of the file, either.
     One to read is a reader's (`remainroot.readers`), and the handler's if the file is a task's, on procfs, or a device
-    node. One to write is the handler's if the path ends in OOM_SCORE_ADJ, LOGIN_UID or one of NAMES_OF_MAPS.
+    node. One to write is the handler's if the path ends in one of WRITTEN_NAMES.
 
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
@@ -230,6 +230,8 @@ SPECIAL_NAME: Final = b"trusted."
 OOM_SCORE_ADJ: Final = b"oom_score_adj"
 NAMES_OF_MAPS: Final = (b"uid_map", b"gid_map", b"setgroups")
 LOGIN_UID: Final = b"loginuid"
+WRITTEN_NAMES: Final = (OOM_SCORE_ADJ, LOGIN_UID, *NAMES_OF_MAPS)
+"""Files of a task's directory in procfs whose opens to write are the handlers'."""
 
 
 def attributes(
@@ -350,8 +352,8 @@ class Loop:
         self._loop = compiled.Loop(
             world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, rules
         )
-        scores = () if "oom" in world.settings.refused else (OOM_SCORE_ADJ,)
-        self._loop.leave_writes(_listed((*scores, LOGIN_UID, *NAMES_OF_MAPS)))
+        refused = (OOM_SCORE_ADJ,) if "oom" in world.settings.refused else ()
+        self._loop.leave_writes(_listed(tuple(name for name in WRITTEN_NAMES if name not in refused)))
         if world.marks_readers:
             self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
         self.exchange = self._loop.exchange

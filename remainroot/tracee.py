@@ -193,6 +193,10 @@ class Files:
         proc = self._proc_devices[st.st_dev] = fs_type(fd) == PROC_SUPER_MAGIC
         return proc
 
+    def lies_on_proc(self, fd: int, st: os.stat_result) -> bool:
+        """Whether the file of `st`, which `fd` is of, lies on procfs."""
+        return self.on_proc(st) and self.note_device(fd, st)
+
     def forget_devices(self) -> None:
         """A file system was mounted; its device may have the number of one that is gone."""
         self._proc_devices.clear()

@@ -197,7 +197,7 @@ class World:
         found = self.override(fd, st)
         if found is not None:
             return found.shown(st)
-        if not self.tasks.untouched and self.files.on_proc(st) and self.files.note_device(fd, st):
+        if not self.tasks.untouched and self.files.lies_on_proc(fd, st):
             owner = self._proc_owner(fd, st, asker)
             if owner is not None:
                 return owner

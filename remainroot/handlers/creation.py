@@ -35,7 +35,7 @@ from remainroot.handlers.paths import not_permitted
 from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, RESOLVE_IN_ROOT
-from remainroot.quick import LOGIN_UID, NAMES_OF_MAPS, OOM_SCORE_ADJ
+from remainroot.quick import WRITTEN_NAMES
 from remainroot.store.base import Owner
 from remainroot.tracee import umask_of
 from remainroot.world import NULL
@@ -234,22 +234,13 @@ def _open(  # noqa: PLR0911  # each way out is one rule
 def _pretended_file(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
     """An open to write of a file on procfs that takes what the kernel would not; None of any other."""
     try:
-        name = call.path(index).rpartition(b"/")[2]
+        if call.path(index).rpartition(b"/")[2] not in WRITTEN_NAMES:
+            return None
     except OSError:
         return None
-    if name == OOM_SCORE_ADJ:
-        from remainroot.handlers import oom_score
+    from remainroot.handlers import task_files
 
-        return oom_score.open_to_write(call, dirfd, index, flags)
-    if name in NAMES_OF_MAPS:
-        from remainroot.handlers import user_namespaces
-
-        return user_namespaces.open_to_write(call, dirfd, index, flags)
-    if name == LOGIN_UID:
-        from remainroot.handlers import login
-
-        return login.open_to_write(call, dirfd, index, flags)
-    return None
+    return task_files.open_to_write(call, dirfd, index, flags)
 
 
 def _open_new(call: Call, place: Place, flags: int, mode: int) -> Outcome:

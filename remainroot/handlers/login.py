@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import os
 
-from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import task_of
-from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
+from remainroot.kernel import O_CLOEXEC
 from remainroot.outcomes import InstallFd
-from remainroot.quick import LOGIN_UID
 from remainroot.tasks import thread_ids
 from remainroot.written import Written
 
@@ -36,22 +33,13 @@ def shown(world: World, tid: int, text: bytes) -> bytes:
     return text if found is None or world.written is None else world.written.text(found[0])
 
 
-def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd | None:
-    """An open, to write, of what may be the caller's loginuid; None if it is not."""
-    try:
-        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
-    except Unresolved:
-        return None
+def open_to_write(call: Call, tid: int, fd: int, flags: int) -> InstallFd | None:
+    """An open, to write, of that file of `tid`, which `fd` holds; None if it is not the caller's."""
     world = call.world
-    try:
-        parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        own = task_of(call, st, parts) if parts[-1] == LOGIN_UID else 0
-        if own not in thread_ids(call.tid):
-            return None
-        with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
-            text = shown(world, own, file.read(_SIZE))
-    finally:
-        os.close(fd)
+    if tid not in thread_ids(call.tid):
+        return None
+    with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+        text = shown(world, tid, file.read(_SIZE))
     call.check()
     memory = os.memfd_create("loginuid", os.MFD_CLOEXEC)
     os.write(memory, b"" if flags & os.O_TRUNC else text)

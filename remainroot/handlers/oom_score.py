@@ -15,9 +15,7 @@ from errno import EACCES, EINVAL, ERANGE
 from remainroot.adjustments import LEAST, MOST, Adjustments, number_of
 from remainroot.credentials import CAP_SYS_RESOURCE
 from remainroot.handlers.judging import WriteJudge
-from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import task_of
-from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC
+from remainroot.kernel import O_CLOEXEC
 from remainroot.outcomes import InstallFd
 from remainroot.tasks import thread_ids
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call
     from remainroot.world import World
 
-NAME: Final = b"oom_score_adj"
 _PRETENCE: Final = "oom_score_adj"
 _SIZE: Final = 64
 _INT: Final = 1 << 31
@@ -42,17 +39,8 @@ def shown(world: World, tid: int, text: bytes) -> bytes:
     return text if found is None or world.adjustments is None else b"%d\n" % world.adjustments.value(found[0])
 
 
-def _whose(call: Call, parts: list[bytes], fd: int, st: os.stat_result) -> int:
-    """Of which supervised task this is such a file; 0: none. `parts` is its path, cut at the slashes."""
-    files = call.world.files
-    if parts[-1] != NAME or not files.on_proc(st) or not files.note_device(fd, st):
-        return 0
-    tid = task_of(call, st, parts)
-    return tid if tid and call.world.tasks.supervises(tid) else 0
-
-
-def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd | None:
-    """An open, to write, of what may be such a file; None if the kernel is to open it.
+def open_to_write(call: Call, tid: int, fd: int, flags: int) -> InstallFd | None:
+    """An open, to write, of that file of `tid`, which `fd` holds; None if the kernel is to open it.
 
     Who has not the capability may write what is not less than the last value that somebody who has it wrote.
     """
@@ -60,21 +48,15 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
     exclusive = os.O_CREAT | os.O_EXCL
     if "oom" in world.settings.refused or flags & os.O_DIRECTORY or flags & exclusive == exclusive:
         return None
-    try:
-        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
-    except Unresolved:
+    before = world.tasks.state(tid).pretended(_PRETENCE)
+    capable = call.creds.capable(CAP_SYS_RESOURCE)
+    if before is None and not capable:
         return None
+    if world.adjustments is None:
+        world.adjustments = Adjustments()
+    least = LEAST if capable or before is None else world.adjustments.floor(before[0])
     real = -1
     try:
-        parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-        tid = _whose(call, parts, fd, st)
-        before = world.tasks.state(tid).pretended(_PRETENCE) if tid else None
-        capable = call.creds.capable(CAP_SYS_RESOURCE)
-        if not tid or (before is None and not capable):
-            return None
-        if world.adjustments is None:
-            world.adjustments = Adjustments()
-        least = LEAST if capable or before is None else world.adjustments.floor(before[0])
         try:
             real = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | O_CLOEXEC)
             with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
@@ -85,7 +67,6 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> InstallFd |
         given, number = world.adjustments.add(real, now, least, flags)
         real = -1
     finally:
-        os.close(fd)
         if real >= 0:
             os.close(real)
     for thread in thread_ids(tid):

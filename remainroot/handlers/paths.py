@@ -33,7 +33,7 @@ def find(call: Call, dirfd: int, path: bytes, flags: int = 0) -> tuple[int, os.s
         follow = not flags & AT_SYMLINK_NOFOLLOW
         fd = files.resolve(tid, dirfd, path, follow=follow)
         st = os.fstat(fd)
-        if files.on_proc(st) and files.note_device(fd, st):
+        if files.lies_on_proc(fd, st):
             os.close(fd)
             fd = files.resolve_again(tid, dirfd, path, follow=follow)
             st = os.fstat(fd)

@@ -206,8 +206,7 @@ class Searcher:
             found = self.child(directory, name)
             if found is None or not follow or not S_ISLNK(found.st.st_mode):
                 return directory, found
-            files = self.call.world.files
-            if files.on_proc(found.st) and files.note_device(found.fd, found.st):
+            if self.call.world.files.lies_on_proc(found.fd, found.st):
                 break
             self.may_follow(directory, found)
             target = os.readlink(b"", dir_fd=found.fd)
@@ -233,7 +232,7 @@ class Searcher:
     def task_of(self, file: File) -> tuple[int, list[bytes]]:
         """Which task's file of procfs it is, by its number here, and the rest of its path; 0: that cannot be told."""
         files = self.call.world.files
-        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st):
+        if not files.lies_on_proc(file.fd, file.st):
             return 0, []
         _, _, path = os.readlink(b"/proc/self/fd/%d" % file.fd).rpartition(b"/proc/")
         words = path.split(b"/")
@@ -249,8 +248,7 @@ class Searcher:
 
         To him who has the capability for it in there the owner's permissions apply.
         """
-        files = self.call.world.files
-        if not files.on_proc(file.st) or not files.note_device(file.fd, file.st):
+        if not self.call.world.files.lies_on_proc(file.fd, file.st):
             return False
         kind = os.readlink(b"/proc/self/fd/%d" % file.fd).partition(b"/proc/sys/")[2].partition(b"/")[0]
         if kind == b"user":

@@ -112,8 +112,7 @@ def _answer(call: Call, fd: int, st: os.stat_result, buffer: int, number: int) -
 
 def _instead(call: Call, fd: int, st: os.stat_result, number: int) -> Replace | None:
     """What the task's descriptor `number` (-1: none) is to be exchanged for, if it is of a text that is not right."""
-    files = call.world.files
-    if number < 0 or st.st_size or not S_ISREG(st.st_mode) or not files.on_proc(st) or not files.note_device(fd, st):
+    if number < 0 or st.st_size or not S_ISREG(st.st_mode) or not call.world.files.lies_on_proc(fd, st):
         return None
     found = substitute(call, fd, st, number)
     return None if found is None else Replace(number, found[0], cloexec=found[1])

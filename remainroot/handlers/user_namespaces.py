@@ -9,10 +9,8 @@ from fcntl import ioctl
 
 from remainroot.credentials import CAP_SYS_ADMIN
 from remainroot.handlers.judging import WriteJudge
-from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.handlers.peers import task_of
 from remainroot.id_maps import KINDS, SETGROUPS, IdMapFiles, may_map_any, may_map_itself, refusal
-from remainroot.kernel import AT_SYMLINK_NOFOLLOW, O_CLOEXEC, setns
+from remainroot.kernel import O_CLOEXEC, setns
 from remainroot.namespaces import INITIAL
 from remainroot.outcomes import CONTINUE, DONE, Fail, InstallFd
 from remainroot.tasks import user_namespace
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 _CLONE_NEWUSER: Final = 0x1000_0000
 _NS_GET_PARENT: Final = 0xB702
-NAMES: Final = (*KINDS, SETGROUPS)
 
 
 def map_text(call: Call, tid: int, name: bytes) -> bytes:
@@ -52,22 +49,6 @@ def setgroups_text(call: Call, tid: int) -> bytes:
     return b"allow\n" if call.world.tasks.state(tid).creds.namespace.setgroups else b"deny\n"
 
 
-def _whose(call: Call, dirfd: int, index: int, flags: int) -> tuple[int, bytes]:
-    """Of which supervised task such a file is, and the file's name; 0: it is none."""
-    try:
-        fd, st = find_path(call, dirfd, index, AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0)
-    except Unresolved:
-        return 0, b""
-    try:
-        if not call.world.files.on_proc(st) or not call.world.files.note_device(fd, st):
-            return 0, b""
-        parts = os.readlink(b"/proc/self/fd/%d" % fd).split(b"/")
-    finally:
-        os.close(fd)
-    tid = task_of(call, st, parts) if parts[-1] in NAMES else 0
-    return (tid, parts[-1]) if tid and call.world.tasks.supervises(tid) else (0, b"")
-
-
 def _may_write(creds: Credentials, namespace: Namespace, kind: str) -> bool:
     """Whether there is a map that the kernel would take from this caller."""
     if creds.namespace not in (namespace, namespace.parent) or _ids(namespace, kind).extents:
@@ -75,16 +56,13 @@ def _may_write(creds: Credentials, namespace: Namespace, kind: str) -> bool:
     return may_map_any(creds, namespace, kind) or may_map_itself(creds, namespace, kind)
 
 
-def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | None:
-    """An open, to write, of what may be such a file; None if the kernel is to open it: it is not of one made inside.
+def open_to_write(call: Call, tid: int, name: bytes, flags: int) -> Outcome | None:
+    """An open, to write, of the file `name` of `tid`; None if the kernel is to open it: it is not of one made inside.
 
     EACCES for setgroups without CAP_SYS_ADMIN in there. Whose write would be refused whatever it says (EPERM) is given
     a file of which the kernel says so: our own map.
     """
     world = call.world
-    tid, name = (0, b"") if world.tasks.untouched else _whose(call, dirfd, index, flags)
-    if not tid:
-        return None
     namespace, creds = world.tasks.state(tid).creds.namespace, call.creds
     admin = creds.capable_in(CAP_SYS_ADMIN, namespace)
     if name == SETGROUPS and not admin:

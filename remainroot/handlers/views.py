@@ -214,10 +214,9 @@ def opened(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     except Unresolved:
         return CONTINUE
     try:
-        files = call.world.files
         if st.st_size or not S_ISREG(st.st_mode):
             return CONTINUE
-        if not files.on_proc(st) or not files.note_device(fd, st):
+        if not call.world.files.lies_on_proc(fd, st):
             return open_device(call, fd, st, flags) or CONTINUE
         path = os.readlink(b"/proc/self/fd/%d" % fd)
         shown = _shown(call, fd, st, path)

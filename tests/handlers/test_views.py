@@ -7,12 +7,16 @@ import os
 import re
 import signal
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import as_real_root, bare, under
 from tests.launching import ENGINES, remainroot, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCENARIOS = (
     "status", "status_of_others", "status_of_threads", "owners_of_tasks", "descriptors", "id_maps", "realtime_limit",
@@ -43,6 +47,16 @@ def test_login_uid_is_told_to_who_asks_for_its_status(engine: str) -> None:
     real = subprocess.run(words, capture_output=True, text=True, check=True)
     fake = remainroot("--engine", engine, "--", *words)
     assert (fake.stdout, fake.stderr) == (real.stdout, real.stderr) == ("33", "")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_of_that_name_elsewhere_is_what_it_is(engine: str, tmp_path: Path) -> None:
+    script = "mkdir $$; for name in loginuid oom_score_adj uid_map; do touch $$/$name; echo $name >$$/$name; done"
+    made = remainroot("--engine", engine, "--", "sh", "-c", script, cwd=tmp_path)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert sorted((path.name, path.read_text()) for path in tmp_path.glob("*/*")) == [
+        ("loginuid", "loginuid\n"), ("oom_score_adj", "oom_score_adj\n"), ("uid_map", "uid_map\n")
+    ]  # fmt: skip
 
 
 @pytest.mark.oracle
