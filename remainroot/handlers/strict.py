@@ -387,6 +387,16 @@ def fanotify_mark(searcher: Searcher) -> None:
     searcher.demand(file, READ)
 
 
+# ---------------------------------------------------------------- rings
+
+
+@searches("io_uring_setup")
+def io_uring_setup(searcher: Searcher) -> None:
+    """io_uring_setup(2): EPERM without CAP_SYS_ADMIN, as where io_uring_disabled is 1: nobody sees what it opens."""
+    if not searcher.creds.capable(CAP_SYS_ADMIN):
+        raise Refused(EPERM)
+
+
 # ---------------------------------------------------------------- programs
 
 _MAX_INTERPRETERS: Final = 5

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from pathlib import Path
 
@@ -140,6 +141,17 @@ def run(place: Path, script: str, *options: str) -> list[str]:
 
 def as_user(script: str) -> str:
     return f"setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '{script}'"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rings_are_for_root(engine: str) -> None:
+    """As where kernel.io_uring_disabled is 1: what a user opens by one would be seen by nobody."""
+    ask = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); raw = ctypes.create_string_buffer(120); "
+    ask += "print(libc.syscall(425, 1, raw) >= 0, ctypes.get_errno())"
+    words = [PYTHON, "-S", "-c", ask]
+    bare = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    ours = [remainroot("--engine", engine, "--strict", "--user", user, "--", *words) for user in ("0", "1000")]
+    assert [one.stdout for one in ours] == [bare, f"False {errno.EPERM}\n"]
 
 
 def test_a_user_from_the_start(place: Path) -> None:

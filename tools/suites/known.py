@@ -47,6 +47,7 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "stress-ng": {
         "fanotify": _REFUSED,
+        "io-uring": "With --strict a user gets none, as where kernel.io_uring_disabled is 1.",
         "quota": _REFUSED,
         "userfaultfd": _REFUSED,
     },
