@@ -42,9 +42,10 @@ SEES: Final = 1 << 0
 """Look at a file without an override."""
 CHOWNS: Final = 1 << 1
 """Give root's files to root."""
-CHMODS_ANY: Final = 1 << 2
+TRUNCATES: Final = 1 << 2
+"""Cut any file short (while there is no placeholder, and no flag that forbids it)."""
 CHMODS: Final = 1 << 3
-"""Change the mode of a file (ANY: while there is no placeholder, and no flag that forbids it)."""
+"""Change the mode of a file that is the user's own."""
 CREATES_ANYWHERE: Final = 1 << 4
 CREATES: Final = 1 << 5
 """Create files that are root's, and write to any (ANYWHERE: while no directory passes a group on)."""
@@ -109,6 +110,8 @@ class Quick:
     `results`: the call ends a signal handler, and at the stack pointer and so much, by the ABI's name, lies what the
     call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
 
+    `real`: a file that is not really the supervisor's own is the handler's.
+
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once, or where
     there are device nodes, if it is none; with one of `looks`, if the store keeps no set-id bits of the file, either.
     One to read is a reader's (`remainroot.readers`), and the handler's if the file is a task's, on procfs, or a device
@@ -157,6 +160,7 @@ class Quick:
         opens: int = 0,
         node: int = _NONE,
         arguments: int = _NONE,
+        real: bool = False,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -164,7 +168,7 @@ class Quick:
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
-        self._others = (open_flags, looks, opens, node, arguments)
+        self._others = (open_flags, looks, opens, node, arguments, real)
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -176,7 +180,7 @@ class Quick:
                           self._results.get(row.abi.name, _NONE), *self._others)  # fmt: skip
 
 
-_RULE: Final = Struct("=38q")
+_RULE: Final = Struct("=39q")
 
 
 def stat(
@@ -202,7 +206,7 @@ def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) 
     """A change of mode to one without set-id bits; `mode` is the argument."""
     known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
-        surely=CHMODS_ANY, likely=CHMODS, owner=True, clear=(mode, SET_ID),
+        likely=CHMODS, owner=True, real=True, clear=(mode, SET_ID),
         path=path, dirfd=dirfd, flags=flags, known=known,
     )  # fmt: skip
 
@@ -257,8 +261,8 @@ def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: in
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE)
 """As `create`, of a call whose arguments do not tell so easily where."""
 REACH: Final = Quick(surely=REACHES)
-TRUNCATE: Final = Quick(surely=CHMODS_ANY)
-"""A call that may take set-id bits away, which with CHMODS_ANY nobody's are ours to keep."""
+TRUNCATE: Final = Quick(surely=TRUNCATES)
+"""A call that may take set-id bits away, which with TRUNCATES nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 MEET: Final = Quick(surely=PLAIN_PEER)
 LIST: Final = Quick(surely=LISTS)
@@ -316,7 +320,7 @@ def powers(state: State, *, strict: bool = False) -> int:
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
-        found |= CHMODS | CHMODS_ANY | WRITES
+        found |= CHMODS | TRUNCATES | WRITES
     if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CREATES | CREATES_ANYWHERE
     if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_MKNOD) and not state.confined:
@@ -413,11 +417,11 @@ class Loop:
         if world.real_uid or world.real_gid:
             valid &= ~CHOWNS
         if world.loose_set_ids:
-            valid &= ~(CHMODS_ANY | CREATES_ANYWHERE | CREATES | WRITES)
+            valid &= ~(TRUNCATES | CREATES_ANYWHERE | CREATES | WRITES)
         if world.tasks.mixed:
             valid &= ~FORKS
         if world.weak:
-            valid &= ~(CHMODS_ANY | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
+            valid &= ~(TRUNCATES | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
         return valid
 
     def _store_forbids(self) -> int:
@@ -425,7 +429,7 @@ class Loop:
         store = self._world.store
         forbidden = 0
         if store.placeholders or not store.no_attributes:
-            forbidden |= CHMODS_ANY
+            forbidden |= TRUNCATES
         if store.placeholders:
             forbidden |= LISTS
         if store.group_directories or store.default_lists:

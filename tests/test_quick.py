@@ -235,6 +235,22 @@ def test_a_task_that_dropped_its_powers_is_told_its_ids_and_not_let_through(benc
     os.close(write)
 
 
+def test_the_mode_of_anothers_file_is_handed_over(bench: Bench, tmp_path: Path) -> None:
+    """The kernel would refuse to change it, in a user namespace."""
+    own, anothers = tmp_path / "own", tmp_path / "another's"
+    own.touch()
+    anothers.touch()
+    os.chown(anothers, 4242, 0)
+    fds = [os.open(path, os.O_RDONLY) for path in (own, anothers)]
+    found = bench.run(
+        lambda: own.chmod(0o600), lambda: anothers.chmod(0o600),
+        lambda: os.fchmod(fds[0], 0o600), lambda: os.fchmod(fds[1], 0o600),
+    )  # fmt: skip
+    assert [[name.replace("fchmodat", "chmod") for name in names] for names in found] == [[], ["chmod"], [], ["fchmod"]]
+    for fd in fds:
+        os.close(fd)
+
+
 def test_group_directories_matter_only_where_they_are(bench: Bench, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

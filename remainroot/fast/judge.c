@@ -393,6 +393,8 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 		return take(self, rule, place, status);
 	if (rule->form != NOTHING && (status->uid == self->hidden_uid || status->gid == self->hidden_gid))
 		return take(self, rule, place, status);
+	if (rule->real && status->uid != self->own_uid)
+		return PYTHON;
 	if (rule->owner && !no_override(self, place, status))
 		return take(self, rule, place, status);
 	if (rule->arguments >= 0 && self->libraries && is_reader(self, place, status, args[rule->arguments] & rule->word, rule->word))

@@ -317,6 +317,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->listener = -1;
 	self->tag = tag;
+	self->own_uid = geteuid();
 	self->hidden_uid = hidden_uid;
 	self->hidden_gid = hidden_gid;
 	for (int at = 0; at < TASKS; at++)

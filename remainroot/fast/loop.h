@@ -46,7 +46,7 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, node, arguments;
+	int64_t open_flags, looks, opens, node, arguments, real;
 };
 
 /* What a numbered state means. */
@@ -103,7 +103,7 @@ typedef struct {
 	bool untouched, roots_differ, store_empty;
 	bool nodes, readable_nodes; /* some file is shown as a device; as one that can be read from, for readers to read */
 	uint64_t tag; /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
-	uint32_t hidden_uid, hidden_gid;
+	uint32_t own_uid, hidden_uid, hidden_gid;
 	Keys *keys; /* files with an override or attribute */
 	bool complete; /* what is not among the keys has none */
 	Owners *owners; /* all overrides there are, and the keys are of attributes alone; or NULL */

@@ -10,9 +10,9 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
-from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type
+from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type, raw_statx
 from remainroot.namespaces import INITIAL, NO_ID
-from remainroot.store.base import Owner, is_placeholder
+from remainroot.store.base import APPEND, IMMUTABLE, Owner, is_placeholder
 from remainroot.store.codec import KEEP
 from remainroot.world import is_mapped
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
     from remainroot.store.base import Store
+    from remainroot.world import World
 
 _CREATE: Final = 1
 _REPLACE: Final = 2
 _SET_ID: Final = S_ISUID | S_ISGID
+_STATX_ATTRIBUTES: Final = 8
+"""The lowest byte of stx_attributes: statx(2)."""
 _WITHOUT: Final = frozenset({PROC_SUPER_MAGIC, 0x5049_5045, 0x534F_434B})
 """File systems of no attributes that list them all the same: procfs, and those of pipes and sockets."""
 
@@ -105,7 +108,8 @@ class File:
         if override is not None and (override.mode or store.keeps_modes):
             now = os.fstat(self.fd)
             kept = override.mode & _SET_ID & ~lost if S_ISREG(now.st_mode) else 0
-            store.put(self.fd, now, Owner(override.uid, override.gid, now.st_mode | kept if kept else 0))
+            owner = Owner(override.uid, override.gid, now.st_mode | kept if kept else 0)
+            store.put_after_chmod(self.fd, now, owner)
 
     def flags(self) -> int:
         """Those of chattr(1) that the store keeps for it."""
@@ -124,6 +128,17 @@ def demand_unflagged(store: Store, fd: int, st: os.stat_result) -> None:
     """OSError(EPERM) if the file is kept to be immutable or append-only: neither owner, mode nor attributes change."""
     if store.flags(fd, st):
         raise OSError(EPERM, os.strerror(EPERM))
+
+
+def is_anothers(world: World, fd: int, st: os.stat_result) -> bool:
+    """Whether the kernel, which has refused a change (EPERM), would have let real root make it: the file is not ours.
+
+    Nobody may change what is immutable or append-only on disk. About procfs the kernel is believed: it refuses even
+    root the modes of tasks' files and of settings.
+    """
+    if world.is_ours(st) or fs_type(fd) == PROC_SUPER_MAGIC:
+        return False
+    return not raw_statx(fd, 0, 0)[_STATX_ATTRIBUTES] & (IMMUTABLE | APPEND)
 
 
 def move_ctime(fd: int) -> None:

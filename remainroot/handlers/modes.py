@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Change of mode: chmod(2) and its kin. The bits live on disk; only device placeholders keep theirs in the store."""
+"""Change of mode: chmod(2) and its kin.
+
+The bits live on disk. In the store are those of device placeholders, set-id bits that root gave, and those of files
+that really are another's (their ids are not mapped, as a host's file's in a container), which we cannot change.
+"""
 
 from __future__ import annotations
 
 import os
-from errno import EBADF
+from errno import EBADF, EPERM
 from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 
 from remainroot import quick
-from remainroot.credentials import CAP_FOWNER, CAP_FSETID
+from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles
-from remainroot.handlers.attributes import demand_unflagged, move_ctime
+from remainroot.handlers.attributes import demand_unflagged, is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.dispatch import Call, Outcome
+    from remainroot.world import World
 
-
-def _nothing_to_do(call: Call, mode: int) -> bool:
-    """Plain root, no mode of our own about, no set-id bits: the kernel's chmod is the right one."""
-    world = call.world
-    return (
-        not world.store.placeholders
-        and world.store.no_attributes
-        and not world.weak
-        and not mode & (S_ISUID | S_ISGID)
-        and not world.settings.whole_identity
-        and (world.tasks.untouched or (call.creds.capable(CAP_FOWNER) and call.creds.capable(CAP_FSETID)))
-    )
+_SET_ID: Final = S_ISUID | S_ISGID
 
 
 @handles("chmod", quick=quick.chmod(1, path=0))
@@ -57,8 +53,6 @@ def fchmodat2(call: Call) -> Outcome:
 @handles("fchmod", quick=quick.chmod(1, dirfd=0))
 def fchmod(call: Call) -> Outcome:
     """Change the mode of an open file: fchmod(2)."""
-    if _nothing_to_do(call, call.unsigned(1)):
-        return CONTINUE
     try:
         fd, st = find_fd(call, 0)
     except Unresolved:
@@ -72,8 +66,6 @@ def fchmod(call: Call) -> Outcome:
 
 
 def _by_path(call: Call, dirfd: int, index: int, flags: int, mode: int) -> Outcome:
-    if _nothing_to_do(call, mode):
-        return CONTINUE
     try:
         fd, st = find_path(call, dirfd, index, flags)
     except Unresolved:
@@ -99,22 +91,41 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     wanted = mode
     if mode & S_ISGID and not creds.in_group(owner.gid) and not creds.capable_of(CAP_FSETID, *owner.ids):
         mode &= ~S_ISGID
+    call.check()
     if override is not None and is_placeholder(override, st):
-        call.check()
-        move_ctime(fd)
+        _change_on_disk(world, fd, st, mode & ~_SET_ID)  # for access(2), which the kernel answers
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
-    keep = S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and creds.capable_of(CAP_FSETID, *owner.ids)
-    if S_ISREG(st.st_mode) and mode & (S_ISUID | S_ISGID) and not keep:
+    keep = S_ISREG(st.st_mode) and mode & _SET_ID and creds.capable_of(CAP_FSETID, *owner.ids)
+    if S_ISREG(st.st_mode) and mode & _SET_ID and not keep:
         world.loose_set_ids.add((st.st_dev, st.st_ino))
     copied = override is not None and (override.mode or world.store.keeps_modes)
-    disk = world.workable(mode, directory=S_ISDIR(st.st_mode)) if world.is_ours(st) else mode
-    if mode == wanted == disk and not keep and not copied:
+    if mode == wanted and not keep and not copied and _is_quite_ours(world, st, mode):
         return CONTINUE
-    call.check()
-    os.chmod(f"/proc/self/fd/{fd}", disk)
-    if keep or disk != mode:
-        world.store.put(fd, os.fstat(fd), Owner(owner.uid, owner.gid, S_IFMT(st.st_mode) | mode))
+    _change_on_disk(world, fd, st, mode)
+    now = os.fstat(fd)
+    if keep or S_IMODE(now.st_mode) != mode:
+        world.store.put(fd, now, Owner(owner.uid, owner.gid, S_IFMT(st.st_mode) | mode))
     elif override is not None and copied:
-        world.store.put(fd, os.fstat(fd), Owner(override.uid, override.gid))
+        world.store.put_after_chmod(fd, now, Owner(override.uid, override.gid))
     return DONE
+
+
+def _is_quite_ours(world: World, st: os.stat_result, mode: int) -> bool:
+    """Whether the kernel's chmod of it does what is asked.
+
+    It leaves what is another's, drops the set-group-ID bit of another's group, and root may need permissions itself.
+    """
+    if not world.is_ours(st) or (mode & S_ISGID and st.st_gid != world.real_gid):
+        return False
+    return world.workable(mode, directory=S_ISDIR(st.st_mode)) == mode
+
+
+def _change_on_disk(world: World, fd: int, st: os.stat_result, mode: int) -> None:
+    """As far as the kernel lets us: another's file stays as it is."""
+    disk = world.workable(mode, directory=S_ISDIR(st.st_mode)) if world.is_ours(st) else mode
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", disk)
+    except PermissionError as error:
+        if error.errno != EPERM or not is_anothers(world, fd, st):
+            raise

@@ -10,7 +10,7 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 from remainroot import quick
 from remainroot.credentials import CAP_CHOWN, CAP_FSETID, KEEP
 from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
-from remainroot.handlers.attributes import demand_unflagged
+from remainroot.handlers.attributes import demand_unflagged, is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
 from remainroot.store.base import Owner, is_placeholder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
     from remainroot.store.base import Store
+    from remainroot.world import World
 
 
 _SET_ID: Final = S_ISUID | S_ISGID
@@ -131,13 +132,11 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
         # ctime moves.
         chown_fd(fd, KEEP, KEEP)
     except OSError as error:
-        if error.errno != EPERM or world.is_ours(st):
+        if error.errno != EPERM or not is_anothers(world, fd, st):
             return Fail(error.errno or EPERM)
-    if st.st_mode & S_ISGID and not mode & (S_ISGID | S_IXGRP):
-        os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group
     if override is not None and is_placeholder(override, st):
         world.store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
-    elif override is not None and override.mode and (mode & _SET_ID or mode != st.st_mode & ~_SET_ID):
+    elif mode != _left_on_disk(world, fd, st, mode) or (override is not None and override.mode and mode & _SET_ID):
         world.store.put(fd, st, Owner(new_uid, new_gid, mode))
     elif _is_default(call, st, new_uid, new_gid):
         world.store.forget(fd, st)
@@ -146,6 +145,15 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     if not S_ISDIR(mode):
         _clear_capability(world.store, fd, st)
     return DONE
+
+
+def _left_on_disk(world: World, fd: int, st: os.stat_result, mode: int) -> int:
+    """The mode that the file has on disk after the chown, which should be `mode`."""
+    if not st.st_mode & _SET_ID or S_ISDIR(st.st_mode):
+        return st.st_mode
+    if st.st_mode & S_ISGID and not mode & (S_ISGID | S_IXGRP) and world.is_ours(st):
+        os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group
+    return os.fstat(fd).st_mode
 
 
 def _clear_capability(store: Store, fd: int, st: os.stat_result) -> None:

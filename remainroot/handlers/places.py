@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_IFREG, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID, S_IXGRP
+from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
@@ -25,7 +25,7 @@ _PERMISSIONS: Final = 0o777
 class Place:
     """Where something is to be created: the directory (an O_PATH descriptor), the name, and who it will belong to."""
 
-    __slots__ = ("acl", "call", "directory", "group", "name", "owner", "set_gid")
+    __slots__ = ("acl", "call", "directory", "group", "name", "owner", "set_gid", "set_gid_kept")
 
     def __init__(self, call: Call, directory: int, name: bytes) -> None:
         self.call = call
@@ -38,8 +38,14 @@ class Place:
         self.name = name
         st = os.fstat(directory)
         creds = call.creds
-        self.set_gid = bool(st.st_mode & S_ISGID)
-        self.group = call.world.owner(directory, st).gid if self.set_gid else creds.fsgid
+        world = call.world
+        on_disk = bool(st.st_mode & S_ISGID)
+        self.set_gid, self.group = False, creds.fsgid
+        if on_disk or not (world.is_ours(st) and st.st_gid == world.real_gid):
+            shown = world.owner(directory, st)
+            if shown.mode & S_ISGID:
+                self.set_gid, self.group = True, shown.gid
+        self.set_gid_kept = self.set_gid and not on_disk  # of another's directory, or group: in the override alone
         self.owner = Owner(creds.fsuid, self.group)
         store = call.world.store
         self.acl = None if store.no_attributes else store.attributes(directory, st).get(acl.DEFAULT)
@@ -50,7 +56,9 @@ class Place:
         owner = self.owner
         settings = self.call.world.settings
         shows_otherwise = settings.whole_identity or settings.unknown_is_real
-        return owner.uid == 0 and owner.gid == 0 and self.acl is None and not shows_otherwise
+        if self.set_gid_kept or self.acl is not None or shows_otherwise:
+            return False
+        return owner.uid == 0 and owner.gid == 0
 
     def leaves_to_kernel(self, mode: int) -> bool:
         """The kernel would make a regular file of this mode as it is to be."""
@@ -142,6 +150,9 @@ class Place:
         """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
         store = self.call.world.store
         st = os.fstat(fd)
+        if self.set_gid_kept and S_ISDIR(st.st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", S_IMODE(st.st_mode) | S_ISGID)  # as the kernel would pass it on
+            st = os.fstat(fd)
         default = self.call.world.default_owner(st)
         if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)

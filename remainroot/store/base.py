@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from stat import S_IFMT, S_ISDIR
+from stat import S_IFMT, S_ISDIR, S_ISGID
 
 from remainroot.kernel import birth_time, file_handle
 
@@ -31,7 +31,8 @@ class Owner:
     `mode` is the whole st_mode to show, or 0: what the disk says. A placeholder (a device node that is a regular file
     on disk) has its mode and `rdev` here. So has a regular file to which root gave set-id bits: in a user namespace the
     kernel takes them away when root writes to it, which real root's capabilities prevent. And so has what root itself
-    could not use with its mode on disk (see World.workable). An id that is `codec.KEEP` is the one on disk.
+    could not use with its mode on disk (see World.workable), and a file that really is another's, whose mode is not
+    ours to change. An id that is `codec.KEEP` is the one on disk.
     """
 
     __slots__ = ("gid", "mode", "rdev", "uid")
@@ -104,7 +105,7 @@ class Store:
         self.empty = True
         """No override was ever recorded: no lookup can hit."""
         self.group_directories = False
-        """A directory may have a fake group, which a set-gid bit on it would pass on."""
+        """A directory may have a fake group, which a set-gid bit on it would pass on, or that bit in its override."""
         self.default_lists = False
         """A directory may have a default access list of which names are kept here, to pass on to what is made in it."""
         self.placeholders = False
@@ -112,14 +113,14 @@ class Store:
         self.no_attributes = True
         """No attribute was ever recorded: no lookup can hit."""
         self.keeps_modes = False
-        """An override holds a copy of the file's mode: after a chmod of a file that has one, `put` it again."""
+        """An override holds a copy of the file's mode: after a chmod of a file that has one, `put_after_chmod`."""
 
     def note(self, st: os.stat_result, owner: Owner) -> None:
         """Keep the hints above true: called by backends for every override they record."""
         self.empty = False
         if self.table is None:
             self.note_key(st)
-        if owner.gid and S_ISDIR(st.st_mode):
+        if S_ISDIR(st.st_mode) and (owner.gid or owner.mode & S_ISGID):
             self.group_directories = True
         if owner.mode:
             self.placeholders = True
@@ -153,6 +154,10 @@ class Store:
     def put(self, fd: int, st: os.stat_result, owner: Owner) -> None:
         """Record that this file belongs to `owner`."""
         raise NotImplementedError
+
+    def put_after_chmod(self, fd: int, st: os.stat_result, owner: Owner) -> None:
+        """As `put`, of a file whose mode has just been changed: where `owner` has none, no former one is kept."""
+        self.put(fd, st, owner)
 
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove this file's override, if it has one."""

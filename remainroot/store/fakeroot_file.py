@@ -8,7 +8,7 @@ an owner belongs to, and nothing else, so it holds for a tree that stays where i
 from __future__ import annotations
 
 import os
-from stat import S_IFMT, S_IMODE, S_ISGID, S_ISREG, S_ISUID
+from stat import S_IFMT, S_IMODE, S_ISREG
 
 from remainroot.errors import RemainrootError
 from remainroot.store.base import Owner, identity, is_placeholder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Key = tuple[int, int]
 
-_SET_ID: Final = S_ISUID | S_ISGID
 _NAMES: Final = ("dev", "ino", "mode", "uid", "gid", "nlink", "rdev")
 _BASES: Final = (16, 10, 8, 10, 10, 10, 10)
 
@@ -119,8 +118,7 @@ class FakerootStore(MemoryStore):
         for key, (owner, _) in self._owners.items():
             if key not in gone:
                 seen = self._seen[key]
-                whole = isinstance(owner, _Whole) or (owner.mode and S_IFMT(owner.mode) != S_IFMT(seen.mode))
-                mode = owner.mode if whole else seen.mode | (owner.mode & _SET_ID)
+                mode = owner.mode or seen.mode
                 yield Line(*key, Owner(owner.uid, owner.gid, mode, owner.rdev or seen.rdev), seen.links)
 
     def save(self) -> None:
@@ -166,6 +164,14 @@ class FakerootStore(MemoryStore):
         now = os.fstat(fd)
         if isinstance(before, _Whole) and not owner.mode and S_IMODE(now.st_mode) == S_IMODE(self._disk(st)):
             owner = _Whole(owner.uid, owner.gid, before.mode, before.rdev)
+        self._put(fd, now, owner)
+
+    def put_after_chmod(self, fd: int, st: os.stat_result, owner: Owner) -> None:
+        """As in Store: what was loaded counts no longer."""
+        self._loaded.pop((st.st_dev, st.st_ino), None)
+        self._put(fd, os.fstat(fd), owner)
+
+    def _put(self, fd: int, now: os.stat_result, owner: Owner) -> None:
         super().put(fd, now, owner)
         self._see(fd, now)
 
