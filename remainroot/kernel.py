@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from _struct import Struct
-from errno import EACCES, EAGAIN, EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOMEM
+from errno import EACCES, EAGAIN, EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOMEM, EPERM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ _NUMBERS: Final[dict[str, int]] = (
     {
         "add_key": 217, "capget": 90, "capset": 91, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44,
         "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264,
-        "prctl": 167, "prlimit64": 261,
+        "prctl": 167, "prlimit64": 261, "quotactl": 60,
         "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "umount2": 39, "unshare": 97,
     }
     if MACHINE == "aarch64"
     else {
         "add_key": 248, "capget": 125, "capset": 126, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138,
         "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303,
-        "prctl": 157, "prlimit64": 302,
+        "prctl": 157, "prlimit64": 302, "quotactl": 179,
         "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "umount2": 166, "unshare": 272,
     }
 )  # fmt: skip
@@ -151,6 +151,26 @@ _SYS_FCHOWNAT: Final = _NUMBERS["fchownat"]
 def chown_fd(fd: int, uid: int, gid: int) -> None:
     """chown(2) what `fd` (O_PATH will do, a symbolic link too) names; 0xFFFFFFFF keeps an id."""
     syscall(_SYS_FCHOWNAT, fd, b"", uid, gid, AT_EMPTY_PATH)
+
+
+_SYS_QUOTACTL: Final = _NUMBERS["quotactl"]
+_SYS_QUOTACTL_FD: Final = 443
+_Q_GETFMT: Final = 0x800004
+
+
+def quota_format(fd: int, kind: int, *, device: bool) -> int:
+    """The errno of quotactl(2)'s Q_GETFMT, which anybody may ask; 0: there are quotas of this kind.
+
+    `fd` (O_PATH will do) names the block device, or a file on the file system.
+    """
+    try:
+        if device:
+            syscall(_SYS_QUOTACTL, _Q_GETFMT << 8 | kind, b"/proc/self/fd/%d" % fd, 0, bytearray(4))
+        else:
+            syscall(_SYS_QUOTACTL_FD, fd, _Q_GETFMT << 8 | kind, 0, bytearray(4))
+    except OSError as error:
+        return error.errno or EPERM
+    return 0
 
 
 _FILE_GETATTR: Final = 468
