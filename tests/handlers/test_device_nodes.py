@@ -95,3 +95,31 @@ def test_a_user_writes_to_what_is_open_to_it(place: Path, option: str) -> None:
         )  # fmt: skip
         told.append(done.stdout)
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("store", ["memory", "durable:owners.db"])
+def test_it_may_be_executed_as_its_mode_says(place: Path, store: str) -> None:
+    """access(2): root needs some x bit, and it shows what a chmod made of them."""
+    script = """
+import os
+def told(node): return [oct(os.stat(node).st_mode), *(os.access(node, want) for want in (os.R_OK, os.W_OK, os.X_OK))]
+for node, mode in (("plain", 0o644), ("executable", 0o755)):
+    os.mknod(node, 0o020000 | mode, 0x103)
+    print(told(node))
+    for other in (0o600, 0o6711, 0o4000, 0o1666, 0o001, 0o777):
+        os.chmod(node, other)
+        print(told(node))
+os.chown("plain", 1000, 1000); os.chmod("plain", 0o500); os.chmod("executable", 0o610)
+os.setgroups([]); os.setgid(1000); os.setuid(1000)
+print(told("plain"), told("executable"))
+"""
+    kept = store.replace(":", f":{place}/")
+    fake = [*PLACE, *REMAINROOT, f"--store={kept}", "--"]
+    printed = [
+        subprocess.run(
+            [*prefix, "/usr/bin/python3", "-c", script], cwd=place / side, env=environment(), capture_output=True,
+            text=True, check=True, timeout=TIMEOUT,
+        ).stdout
+        for prefix, side in (([], "real"), (fake, "fake"))
+    ]  # fmt: skip
+    assert printed[1] == printed[0]
