@@ -72,8 +72,9 @@ def test_a_container_is_entered_by_its_name(podman: Podman) -> None:
 
 def test_the_shim_in_a_container_that_has_few_capabilities(podman: Podman) -> None:
     script = "touch /f; chown 33:44 /f; mknod /n c 1 3; stat -c '%u:%g' /f; stat -c %F /n; su web -c 'id -u'"
+    script += "; chmod 606 /dev/null && stat -c '%a %u' /dev/null"  # which is the host's
     out = enter_pod(podman, "--shim", "podman:web", "sh", "-c", script).splitlines()
-    assert out == ["33:44", "character special file", "1007"]
+    assert out == ["33:44", "character special file", "1007", "606 0"]
 
 
 def test_programs_of_the_host_in_it(podman: Podman) -> None:
