@@ -68,26 +68,30 @@ __all__ = [
 class When:
     """A test on one argument's register that the filter makes in the kernel: only calls that pass reach the handler.
 
-    `op` is "eq" or "ne"; the argument is masked with `mask` before it is compared with `value`.
+    `op` is "eq" or "ne"; the argument is masked with `mask` before it is compared with `value`. The argument `nonzero`
+    (-1: none) must not be 0, either.
     """
 
-    __slots__ = ("arg", "mask", "op", "value")
+    __slots__ = ("arg", "mask", "nonzero", "op", "value")
 
-    def __init__(self, arg: int, op: str, value: int, mask: int) -> None:
+    def __init__(self, arg: int, op: str, value: int, mask: int, nonzero: int = -1) -> None:
         self.arg = arg
         self.op = op
         self.value = value
         self.mask = mask
+        self.nonzero = nonzero
 
-    def passes(self, value: int) -> bool:
-        """The test itself, of the argument's value."""
-        return (value & self.mask == self.value) == (self.op == "eq")
+    def passes(self, args: tuple[int, ...]) -> bool:
+        """The test itself, of a call's arguments."""
+        if self.nonzero >= 0 and not args[self.nonzero] & INT:
+            return False
+        return (args[self.arg] & self.mask == self.value) == (self.op == "eq")
 
 
 def meets(when: tuple[When, ...], args: tuple[int, ...]) -> bool:
     """Whether a call with these arguments passes one of the tests (or there are none)."""
     for test in when:
-        if test.passes(args[test.arg]):
+        if test.passes(args):
             return True
     return not when
 
@@ -392,6 +396,9 @@ class Call:
         if creds is not old.creds:
             self.check()
             tasks.set(self.tid, old.with_creds(creds))
+            mourners = self.world.mourners
+            if mourners and self.tid in mourners and old.acts_as_another(creds):
+                mourners[self.tid] = True
             if self.world.waiters.calls:
                 self.world.waiters.recall()
 

@@ -387,6 +387,7 @@ class Loop:
             store.no_attributes,
             not world.births.pending,
             not world.loose_set_ids,
+            not world.mourners,
             world.mounts,
         )
         if now == self._known:
@@ -406,7 +407,10 @@ class Loop:
             self._states += 1
         empty = store.empty and store.no_attributes
         differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
-        self._loop.set_conditions(self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable)
+        mourned = bool(world.mourners)
+        self._loop.set_conditions(
+            self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable, mourned
+        )
 
     def _valid(self) -> int:
         """The powers that count at present."""

@@ -188,12 +188,18 @@ class Supervisor:
                 self.world.tasks.arrive(tid)
                 if self.world.id_maps is not None:
                     self.world.id_maps.settle()
-            return row.handler(call)
+            outcome = row.handler(call)
+            return self._mourned(outcome) if self.world.mourners else outcome
         except OSError as error:
             return Fail(error.errno or errno.EIO)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not hang the task
             self._fault(error)
             return Fail(errno.EIO)
+
+    def _mourned(self, outcome: Outcome) -> Outcome:
+        from remainroot.handlers.process_control import settle_mourning
+
+        return settle_mourning(self.call, outcome)
 
     def _fault(self, error: Exception) -> None:
         """Say on stderr that a handler failed, and where."""

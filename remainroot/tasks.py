@@ -117,11 +117,15 @@ class State:
 
         One that gains anything, or acts as another, is dumpable no more (prctl(2)).
         """
+        if self.acts_as_another(creds):
+            return self.replace(creds=creds, dumpable=SUID_DUMPABLE)
+        return self.replace(creds=creds)
+
+    def acts_as_another(self, creds: Credentials) -> bool:
+        """Whether this change of credentials gains anything, or has the task act as another."""
         old = self.creds
         same = (old.euid, old.egid, old.fsuid, old.fsgid) == (creds.euid, creds.egid, creds.fsuid, creds.fsgid)
-        if same and not creds.permitted & ~old.permitted:
-            return self.replace(creds=creds)
-        return self.replace(creds=creds, dumpable=SUID_DUMPABLE)
+        return not same or bool(creds.permitted & ~old.permitted)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, State) and self._key == other._key)

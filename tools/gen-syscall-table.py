@@ -50,6 +50,11 @@ real credentials like the caller's would not do; then the handler above, if ther
 
 def condition(when: When) -> str:
     """One argument test, as C would put it."""
+    return comparison(when) + (f" && arg{when.nonzero} != 0" if when.nonzero >= 0 else "")
+
+
+def comparison(when: When) -> str:
+    """Of the argument with a value."""
     argument = f"arg{when.arg}"
     if when.mask != INT:
         masked = f"{argument} & {when.mask:#o}"

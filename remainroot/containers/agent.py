@@ -95,7 +95,7 @@ def serve(settings: Settings, pid: int, listener: int) -> None:
 
     def answer(tid: int, arch: int, nr: int, args: tuple[int, ...]) -> Outcome:
         row = supervisor.table.get(arch, {}).get(nr)
-        if row is not None and row.when and not any(test.passes(args[test.arg]) for test in row.when):
+        if row is not None and not row.passes(args):
             return CONTINUE
         return inner(tid, arch, nr, args)
 

@@ -77,8 +77,11 @@ def _tests(when: tuple[When, ...], action: int, *, reads: bool) -> list[Instruct
         code.append((_LOAD, 0, 0, _ARGS + 8 * test.arg))
         if test.mask != 0xFFFF_FFFF:
             code.append((_AND, 0, 0, test.mask))
-        code.append((_JEQ, 0, 1, test.value) if test.op == "eq" else (_JEQ, 1, 0, test.value))
-        code.append((_RET, 0, 0, action))
+        rest = [(_RET, 0, 0, action)]
+        if test.nonzero >= 0:
+            rest = [(_LOAD, 0, 0, _ARGS + 8 * test.nonzero), (_JEQ, 1, 0, 0), *rest]
+        code.append((_JEQ, 0, len(rest), test.value) if test.op == "eq" else (_JEQ, len(rest), 0, test.value))
+        code += rest
     if when and reads:
         code += [(_LOAD, 0, 0, _FROM), (_JGE, 0, 2, readers.LOW), (_JGE, 1, 0, readers.HIGH), (_RET, 0, 0, action)]
     code.append((_RET, 0, 0, RET_ALLOW if when else action))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from remainroot.dispatch import CONTINUE, DONE, Fail, Return, equals, handles
+from remainroot.dispatch import CONTINUE, DONE, INT, Fail, Instead, Return, When, equals, handles
 from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER
 from remainroot.tasks import DEFAULT_SLACK
 from remainroot.tracee import status_field
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
 
+PR_SET_PDEATHSIG: Final = 1
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_GET_SECCOMP: Final = 21
@@ -34,12 +35,34 @@ _PRCTL_OPTIONS: Final = (
 )  # fmt: skip
 
 
-@handles("prctl", when=equals(0, *_PRCTL_OPTIONS))
+_MOURNS: Final = When(0, "eq", PR_SET_PDEATHSIG, INT, nonzero=1)
+"""To end it is not caught: that is what the task is made to do (`settle_mourning`)."""
+
+
+@handles("prctl", when=(*equals(0, *_PRCTL_OPTIONS), _MOURNS))
 def prctl(call: Call) -> Outcome:
     """prctl(2) of the options that ask for or change credentials."""
     option = call.signed(0)
     handler = _OPTIONS.get(option)
     return CONTINUE if handler is None else handler(call)
+
+
+def _set_pdeathsig(call: Call) -> Outcome:
+    """Set by the kernel; who has set one is made to clear it when it acts as another: prctl(2)."""
+    world = call.world
+    if world.mourners is None:
+        world.mourners = {}
+    world.mourners[call.tid] = False
+    return CONTINUE
+
+
+def settle_mourning(call: Call, outcome: Outcome) -> Outcome:
+    """The outcome of a change of credentials that ends the caller's parent-death signal, which only it can."""
+    mourners = call.world.mourners
+    if not mourners or not mourners.get(call.tid) or not isinstance(outcome, Return):
+        return outcome
+    del mourners[call.tid]
+    return Instead(call.abi.numbers["prctl"], (PR_SET_PDEATHSIG, 0, 0, 0, 0), outcome.value)
 
 
 def _get_dumpable(call: Call) -> Outcome:
@@ -140,6 +163,7 @@ def _are_you_there(call: Call) -> Outcome:
 
 
 _OPTIONS: Final = {
+    PR_SET_PDEATHSIG: _set_pdeathsig,
     PR_GET_DUMPABLE: _get_dumpable,
     PR_SET_DUMPABLE: _set_dumpable,
     PR_GET_KEEPCAPS: _get_keepcaps,

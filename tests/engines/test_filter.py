@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+from itertools import product
 from struct import iter_unpack, pack, unpack_from
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ def passes(when: tuple[When, ...], args: Iterable[int]) -> bool:
     words = [*args, 0, 0, 0, 0, 0, 0]
     for test in when:
         equal = words[test.arg] & test.mask == test.value
+        if test.nonzero >= 0 and not words[test.nonzero] & INT:
+            continue
         if equal if test.op == "eq" else not equal:
             return True
     return not when
@@ -133,8 +136,8 @@ def test_every_condition_of_every_declaration(code: list[Instruction]) -> None:
         for nr, row in rows.items():
             when = SYSCALLS[row.name].when
             for test in when:
-                for value in interesting(when):
-                    args = [0x5A5A_5A5A] * 6
+                for value, other in product(interesting(when), (0x5A5A_5A5A, 0)):
+                    args = [other] * 6
                     args[test.arg] = value
                     # Registers are 64 bits wide, the arguments tested 32: the upper half is no part of them.
                     low = [word & INT for word in args]

@@ -62,6 +62,75 @@ def in_child(body: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+# ---------------------------------------------------------------- what a change of ids ends
+
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
+_SETRESUID = 117
+
+
+def death_signal() -> int:
+    number = ctypes.c_int(-1)
+    LIBC.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value
+
+
+def parent_death() -> None:
+    """prctl(2), PR_SET_PDEATHSIG: cleared when the task acts as another, and in a child."""
+
+    def after(what: str, change: Callable[[], object]) -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+        attempt(what, change)
+        print(what, death_signal(), os.getresuid(), os.getresgid())
+
+    def body() -> None:
+        for number in (signal.SIGTERM, 0, 65, 64):
+            print(number, LIBC.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), death_signal())
+        after("nothing", lambda: os.setresuid(-1, 0, -1))
+        after("groups", lambda: os.setgroups([5, 6]))
+        after("saved", lambda: os.setresgid(-1, -1, 7))
+        after("group", lambda: os.setegid(7))
+        after("file systems' id", lambda: LIBC.setfsuid(33))
+        after("and back", lambda: LIBC.setfsuid(0))
+        after("child", lambda: in_child(lambda: print(death_signal())))
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+        sys.stdout.flush()
+        print(os.spawnlp(os.P_WAIT, "sh", "sh", "-c", "exec true"), death_signal())
+        after("user", lambda: os.seteuid(1000))
+        after("refused", lambda: os.setuid(7))
+        after("root", lambda: os.seteuid(0))
+        thread = threading.Thread(target=lambda: after("thread", lambda: LIBC.syscall(_SETRESUID, -1, 5, -1)))
+        thread.start()
+        thread.join()
+        print("first thread", death_signal(), os.getresuid())
+        after("for good", lambda: drop(1000, 1000))
+        after("again", lambda: os.setuid(1000))
+
+    in_child(body)
+
+
+def orphans_of_users() -> None:
+    """Whom the end of a parent kills: not who has become another since asking for it."""
+
+    def parent() -> None:
+        waits, ready = os.pipe()
+        for becomes in (0, 1000):
+            if os.fork() == 0:
+                LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                os.setuid(becomes)
+                os.close(ready)
+                os.read(ends, 1)
+                os.write(told, b"%d lives " % becomes)
+                os._exit(0)
+        os.close(ready)
+        os.read(waits, 1)  # until both are what they want to be
+
+    (ends, end), (tells, told) = os.pipe(), os.pipe()
+    in_child(parent)
+    os.close(told)
+    os.write(end, b"..")
+    print(b"".join(iter(lambda: os.read(tells, 100), b"")))
+
+
 # ---------------------------------------------------------------- files that only the kernel can make
 
 

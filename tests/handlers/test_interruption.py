@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remainroot.dispatch import equals, has_bits
+from remainroot.dispatch import INT, When, equals, has_bits
 from tests.compiling import FIXTURES
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def test_a_shell_with_background_jobs_finds_its_files() -> None:
 
 def test_conditions_are_tested_as_the_filter_does() -> None:
     (bit,) = has_bits(2, 0o100)
-    assert bit.passes(0o102)
-    assert not bit.passes(0o2)
-    assert [test.passes(5) for test in equals(0, 4, 5)] == [False, True]
+    assert bit.passes((0, 0, 0o102))
+    assert not bit.passes((0, 0, 0o2))
+    assert [test.passes((5,)) for test in equals(0, 4, 5)] == [False, True]
+    both = When(0, "eq", 1, INT, nonzero=1)
+    assert [both.passes(args) for args in ((1, 7), (1, 0), (1, 1 << 32), (2, 7))] == [True, False, False, False]
