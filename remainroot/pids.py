@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 from fcntl import ioctl
 
-from remainroot.tasks import parent_of
+from remainroot.tasks import parent_of, thread_ids
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Final
 
 _NS_GET_PARENT: Final = 0xB702
+_OF_ONE: Final = 3
+"""How many links the directory of the threads of a process with one thread has."""
 
 
 def levels(tid: int) -> list[int]:
@@ -71,7 +74,7 @@ def task_called(caller: int, pid: int) -> int:
     if own[-1] == pid:
         return caller
     depth = len(own)
-    for tid in everyone():
+    for tid in _tasks():
         try:
             numbers = levels(tid)
             if numbers[depth - 1 : depth] == [pid] and sees(caller, depth, tid, numbers):
@@ -79,6 +82,18 @@ def task_called(caller: int, pid: int) -> int:
         except OSError:
             continue  # gone, or somebody else's
     return 0
+
+
+def _tasks() -> Iterator[int]:
+    """The processes there are, then their other threads, by their numbers here."""
+    processes = everyone()
+    yield from processes
+    for process in processes:
+        try:
+            if os.stat(f"/proc/{process}/task").st_nlink > _OF_ONE:
+                yield from (tid for tid in thread_ids(process) if tid != process)
+        except OSError:
+            continue  # gone
 
 
 def thread_called(caller: int, pid: int, tid: int) -> int:

@@ -47,6 +47,8 @@ _THREAD: Final = 1
 _PIDFD_FLAGS: Final = (0, _THREAD, 2, _PROCESS_GROUP)
 """PIDFD_SIGNAL_{THREAD,THREAD_GROUP,PROCESS_GROUP}, one at most."""
 
+_SIGINFO: Final = 48
+"""What is read of a siginfo_t at least, before anything else is asked."""
 _NOT_OURS: Final = differs(5, Letter.magic)
 """The receiver of a letter makes such a call, which asks nobody."""
 
@@ -69,8 +71,10 @@ def _to_one(call: Call, pid: int, signo: int, way: Way | None = None) -> Outcome
     if pid <= 0 or not 0 <= signo <= _NSIG:
         return CONTINUE
     tid = supervisors_pid(call, pid)
-    if not tid:
-        return CONTINUE
+    return CONTINUE if not tid else _to_task(call, tid, signo, way)
+
+
+def _to_task(call: Call, tid: int, signo: int, way: Way | None) -> Outcome:
     if not _allowed(call, tid, signo):
         return Fail(EPERM)
     if tid in call.world.guardians:
@@ -154,25 +158,33 @@ def tgkill(call: Call) -> Outcome:
     pid = call.signed(1)
     if call.world.tasks.untouched and pid == call.tid:
         return CONTINUE
-    return _to_one(call, pid, call.signed(2), _to_thread_of)
+    return _to_thread_of(call, call.signed(0), pid, call.signed(2), _to_thread)
 
 
-def _to_thread_of(call: Call, tid: int, signo: int) -> Outcome:
-    if supervisors_pid(call, call.signed(0)) != thread_group(tid):
-        return CONTINUE  # ESRCH
-    return letters.to_one(call, tid, signo, whole=False)
+def _to_thread_of(call: Call, tgid: int, pid: int, signo: int, way: Way | None = None) -> Outcome:
+    """As `_to_one`, if the task is of the process that the caller calls `tgid`, which the kernel asks first (ESRCH)."""
+    if tgid <= 0 or pid <= 0 or not 0 <= signo <= _NSIG:
+        return CONTINUE
+    tid = supervisors_pid(call, pid)
+    if not tid or thread_group(tid) != (tid if tgid == pid else supervisors_pid(call, tgid)):
+        return CONTINUE
+    return _to_task(call, tid, signo, way)
 
 
 @handles("rt_tgsigqueueinfo", when=_NOT_OURS)
 def rt_tgsigqueueinfo(call: Call) -> Outcome:
     """Queue a signal and data to a thread of a process: rt_tgsigqueueinfo(2)."""
     pid = call.signed(1)
-    return CONTINUE if pid == call.tid else _to_one(call, pid, call.signed(2))
+    if pid == call.tid:
+        return CONTINUE
+    call.read(call.ptr(3), _SIGINFO)
+    return _to_thread_of(call, call.signed(0), pid, call.signed(2))
 
 
 @handles("rt_sigqueueinfo", when=_NOT_OURS)
 def rt_sigqueueinfo(call: Call) -> Outcome:
     """Queue a signal and data to a process: rt_sigqueueinfo(2)."""
+    call.read(call.ptr(2), _SIGINFO)
     return _to_one(call, call.signed(0), call.signed(1))
 
 

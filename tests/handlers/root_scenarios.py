@@ -999,6 +999,51 @@ def queued_signals() -> None:
     print(in_child(stranger))
 
 
+def signals_to_threads() -> None:
+    """In a pid namespace of its own: who sent a signal to a thread that is not the first, and who may not."""
+    kill, tkill, tgkill, queue, queue_to_thread = 62, 200, 234, 129, 297
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    told: list[tuple[int, int]] = []
+    hear, tell = os.pipe()
+
+    def thread() -> None:
+        os.write(tell, b"%05d" % threading.get_native_id())
+        for _ in range(3):
+            info = signal.sigwaitinfo({signal.SIGUSR1})
+            told.append((info.si_uid, info.si_code))
+            os.write(tell, b"-----")
+
+    def send(uid: int, euid: int, *calls: tuple[object, ...]) -> None:
+        def user() -> None:
+            os.setgroups([])
+            os.setresuid(uid, euid, euid)
+            for call in calls:
+                sent = LIBC.syscall(*call) == 0
+                print(call[0], "sent" if sent else errno.errorcode[ctypes.get_errno()])
+
+        print(in_child(user))
+
+    worker = threading.Thread(target=thread)
+    worker.start()
+    pid, tid, siginfo = os.getpid(), int(os.read(hear, 5)), ctypes.create_string_buffer(128)
+    siginfo[8] = b"\xff"
+    print(pid < 20, tid < 20, pid == tid)
+    for uid, call in ((33, (tgkill, pid, tid, 10)), (34, (tkill, tid, 10))):
+        send(uid, 0, call)
+        os.read(hear, 5)
+    may_not = [(tgkill, *target, 10) for target in ((pid, tid), (1, tid), (pid, pid), (tid, tid), (0, tid), (pid, 77))]
+    may_not += [(tkill, tid, 10), (tkill, 77, 10), (kill, tid, 10), (kill, 77, 10)]  # type: ignore[list-item]
+    may_not += [(tgkill, pid, tid, number) for number in (0, 65)]
+    for info in (None, siginfo):
+        for target in ((pid, tid), (pid, pid), (tid, pid)):
+            may_not.append((queue_to_thread, *target, 10, info))  # type: ignore[arg-type]
+        may_not.append((queue, tid, 10, info))  # type: ignore[arg-type]
+    send(35, 35, *may_not)
+    send(36, 0, (kill, tid, 10))
+    worker.join()
+    print(told)
+
+
 def senders_outside() -> None:
     """Signals to a process in a user namespace, from outside and inside: sigwaitinfo(2), waitid(2)."""
     import signal

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from tests.compiling import FIXTURES, abis, program
-from tests.handlers.rooted import PYTHON, as_real_root, bare, under
-from tests.launching import ENGINES, TIMEOUT, remainroot
+from tests.handlers.rooted import PYTHON, as_real_root, bare, printed, under
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, remainroot
 
 TAKERS = FIXTURES / "signal_takers.c"
 STORM = FIXTURES / "signal_storm.c"
@@ -31,6 +31,16 @@ def test_senders(engine: str, abi: str) -> None:
     expected = really(abi)
     assert expected.count("uid 3") == 20
     assert remainroot("--engine", engine, "--", str(program(TAKERS, abi))).stdout == expected
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_in_a_pid_namespace(engine: str) -> None:
+    """That a user may not signal them, either; of a siginfo that cannot be read nothing else is asked."""
+    alone = ["unshare", "--pid", "--fork"]
+    expected = printed(alone, "signals_to_threads")
+    assert expected[-1].startswith("[(33, ")
+    assert printed([*PLACE, *REMAINROOT[:-1], engine, "--", *alone], "signals_to_threads") == expected
 
 
 @pytest.mark.oracle
