@@ -40,12 +40,14 @@ def waitid(call: Call) -> Outcome:
     """
     world, number = call.world, call.abi.numbers["waitid"]
     options = call.unsigned(3)
-    if world.tasks.untouched:
-        if not options & _WNOHANG:
-            world.waiters.calls[call.tid] = number
-        return CONTINUE
     tid, address = call.tid, call.ptr(2)
     form = _WIDE if call.abi.name in ("x86_64", "aarch64") else _NARROW
+    if world.tasks.untouched:
+        if not options & _WNOHANG:
+            world.waiters.calls[tid] = number, lambda: _is_room(tid, address, form.size)
+        return CONTINUE
+    if not _is_room(tid, address, form.size):
+        return CONTINUE  # EFAULT, but the child is reaped
 
     def finish(have: Have) -> int | None:
         try:
@@ -64,3 +66,12 @@ def waitid(call: Call) -> Outcome:
         return None if have(number, _P_PID, pid, 0, which, 0) == -ECHILD else 0
 
     return Attend(number, 3, options | _WNOWAIT, finish)
+
+
+def _is_room(tid: int, address: int, size: int) -> bool:
+    """Whether the task can be told anything there."""
+    try:
+        write_memory(tid, address, read_memory(tid, address, size))
+    except OSError:
+        return False
+    return True

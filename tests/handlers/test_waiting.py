@@ -80,3 +80,36 @@ def test_waiters_that_are_killed_or_stopped(engine: str) -> None:
     expected = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout
     assert expected.split() == ["9", "19", "waited", "55", "3", "0"]
     assert remainroot("--engine", engine, "--", *command).stdout == expected
+
+
+NOWHERE = """
+import ctypes, errno, os, time
+
+def nowhere(address, options):
+    child = os.fork()
+    if child == 0:
+        os.setresuid(55, 0, 0)
+        os._exit(3)
+    while options & os.WNOHANG and os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        time.sleep(0.01)
+    print(libc.waitid(os.P_PID, child, ctypes.c_void_p(address), options), errno.errorcode[ctypes.get_errno()])
+    try:
+        print(os.waitpid(child, 0)[1])
+    except ChildProcessError:
+        print("reaped")
+
+libc = ctypes.CDLL(None, use_errno=True)
+for address in (16, 1 << 47):
+    for options in (os.WEXITED, os.WEXITED | os.WNOWAIT, os.WEXITED | os.WNOHANG):
+        nowhere(address, options)
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nowhere_to_tell(engine: str) -> None:
+    """The child is reaped before the kernel finds that it cannot say whom; the first is waited for by plain root."""
+    command = [PYTHON, "-c", NOWHERE]
+    expected = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout
+    assert expected.split().count("reaped") == 4
+    assert remainroot("--engine", engine, "--", *command).stdout == expected
