@@ -24,6 +24,7 @@ from remainroot.outcomes import (
     Lend,
     Letter,
     Outcome,
+    Pair,
     Post,
     Replace,
     Return,
@@ -55,6 +56,7 @@ __all__ = [
     "Lend",
     "Letter",
     "Outcome",
+    "Pair",
     "Post",
     "Replace",
     "Return",
@@ -124,10 +126,11 @@ class Syscall:
     handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
     (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
     the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop. `strictly`: with
-    `--strict` each is the handler's, but for those that this lets through (None: no more than without).
+    `--strict` each is the handler's, but for those that this lets through (None: no more than without). Not `lax`: it
+    is caught with that option only.
     """
 
-    __slots__ = ("blind", "handler", "name", "quick", "readers", "strictly", "waits", "when")
+    __slots__ = ("blind", "handler", "lax", "name", "quick", "readers", "strictly", "waits", "when")
 
     def __init__(
         self,
@@ -140,7 +143,9 @@ class Syscall:
         readers: bool = False,
         waits: bool = False,
         strictly: Quick | None = None,
+        lax: bool = True,
     ) -> None:
+        self.lax = lax
         self.readers = readers
         self.strictly = strictly
         self.waits = waits
@@ -170,6 +175,7 @@ def handles(
     readers: bool = False,
     waits: bool = False,
     strictly: Quick | None = None,
+    lax: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated function the handler of the syscalls `names` (kernel names, of any ABI).
 
@@ -183,7 +189,7 @@ def handles(
             if not abis.known(name):
                 raise ValueError(f"syscall {name} is in no ABI's table")
             SYSCALLS[name] = Syscall(
-                name, handler, when, quick, blind, readers=readers, waits=waits, strictly=strictly
+                name, handler, when, quick, blind, readers=readers, waits=waits, strictly=strictly, lax=lax
             )
         return handler
 
@@ -342,7 +348,10 @@ def build_table(*, strict: bool = False) -> dict[int, dict[int, Row]]:
         return table
     declare(strict=strict)
     table = {}
-    declared = SYSCALLS | _strictly() if strict else SYSCALLS
+    if strict:
+        declared = SYSCALLS | _strictly()
+    else:
+        declared = {name: syscall for name, syscall in SYSCALLS.items() if syscall.lax}
     for abi in abis.native():
         rows = table.setdefault(abi.audit_arch, {})
         for name, syscall in declared.items():

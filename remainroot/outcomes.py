@@ -164,22 +164,53 @@ class Post:
         self.alone = alone
 
 
+def _nothing() -> None:
+    pass
+
+
 class Attend:
     """The kernel runs this call (its number is `number`) with another `value` of the argument `index`.
 
-    When it has succeeded, before the task goes on, the engine calls `finish`, which may have the task make other calls,
-    ones that nobody catches; what that returns is the result. None: the call is to be made again, as the task made it.
-    Where it has failed, or was interrupted, the task gets to know nothing of this. It runs as it is where that cannot
-    be done: somebody inside traces the task, or it has seccomp filters of its own.
+    When it has succeeded, before the task goes on, the engine calls `finish` with the result, which may have the task
+    make other calls, ones that nobody catches; what that returns is the result. None: the call is to be made again, as
+    the task made it. Where it has failed, or was interrupted, the task gets to know nothing of this. It runs as it is
+    where that cannot be done: somebody inside traces the task, or it has seccomp filters of its own; then `miss` is
+    called before.
     """
 
-    __slots__ = ("finish", "index", "number", "value")
+    __slots__ = ("finish", "index", "miss", "number", "value")
 
-    def __init__(self, number: int, index: int, value: int, finish: Callable[[Have], int | None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        index: int,
+        value: int,
+        finish: Callable[[Have, int], int | None],
+        miss: Callable[[], None] = _nothing,
+    ) -> None:
+        self.miss = miss
         self.number = number
         self.index = index
         self.value = value
         self.finish = finish
+
+
+class Pair(Attend):
+    """As Attend, of a call that makes two descriptors and puts their numbers, two ints, at `address`.
+
+    An engine to which that is cheaper may have `make` make them here, gives them to the task, `cloexec` or not, and
+    closes them; the result is 0. Where `make` raises OSError it attends the call.
+    """
+
+    __slots__ = ("address", "cloexec", "make")
+
+    def __init__(
+        self, attend: Attend, make: Callable[[], tuple[int, int]], address: int, *, cloexec: bool
+    ) -> None:
+        super().__init__(attend.number, attend.index, attend.value, attend.finish, attend.miss)
+        self.make = make
+        self.address = address
+        self.cloexec = cloexec
 
 
 Outcome = Continue | Return | Fail | InstallFd | Replace | Instead | Exec | Lend | Post | Attend

@@ -49,6 +49,8 @@ CHMODS: Final = 1 << 3
 CREATES_ANYWHERE: Final = 1 << 4
 CREATES: Final = 1 << 5
 """Create files that are root's, and write to any (ANYWHERE: while no directory passes a group on)."""
+MAKES: Final = 1 << 6
+"""Make pipes that are root's."""
 SCHEDULES: Final = 1 << 7
 EXECUTES: Final = 1 << 8
 """Stay plain root over an exec of a program without set-id bits."""
@@ -260,6 +262,7 @@ def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: in
 
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE)
 """As `create`, of a call whose arguments do not tell so easily where."""
+MAKE: Final = Quick(surely=MAKES)
 REACH: Final = Quick(surely=REACHES)
 TRUNCATE: Final = Quick(surely=TRUNCATES)
 """A call that may take set-id bits away, which with TRUNCATES nobody's are ours to keep."""
@@ -321,10 +324,8 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
         found |= CHMODS | TRUNCATES | WRITES
-    if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
-        found |= CREATES | CREATES_ANYWHERE
-    if creds.fsuid == 0 and creds.fsgid == 0 and creds.capable(CAP_MKNOD) and not state.confined:
-        found |= NODES
+    if creds.fsuid == 0 and creds.fsgid == 0:
+        found |= _creation(state)
     if creds.capable(CAP_SYS_NICE):
         found |= SCHEDULES
     if is_plain(creds):
@@ -335,6 +336,17 @@ def powers(state: State, *, strict: bool = False) -> int:
         found |= REACHES
         if state.dumpable == 1:
             found |= EXECUTES
+    return found
+
+
+def _creation(state: State) -> int:
+    """Of tasks whose new files are root's."""
+    creds = state.creds
+    found = MAKES
+    if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
+        found |= CREATES | CREATES_ANYWHERE
+    if creds.capable(CAP_MKNOD) and not state.confined:
+        found |= NODES
     return found
 
 

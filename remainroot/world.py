@@ -17,6 +17,7 @@ from remainroot.store.base import Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
 from remainroot.tracee import Files, status_field
+from remainroot.unnamed import Unnamed, is_unnamed
 from remainroot.waiters import Waiters
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.adjustments import Adjustments
+    from remainroot.credentials import Credentials
     from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
     from remainroot.mount_contexts import Context
@@ -84,6 +86,7 @@ class World:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
+        self.unnamed = Unnamed(store, strict=settings.strict)
         self.tasks = Tasks()
         self.files = Files()
         self.births = Births(self)
@@ -133,8 +136,7 @@ class World:
         self.marks_readers = known() and not settings.strict
         """Whether the filter can see which program an open to read comes from. With `--strict` all are caught."""
         self.weak = not _has_dac_override()
-        hide = settings.whole_identity
-        self._hide_all = hide
+        self._hide_all = hide = settings.whole_identity
         self._unknown = settings.outer if settings.unknown_is_real else None
         self._hidden_uid = -1 if hide or is_mapped("uid", OVERFLOW) else OVERFLOW
         self._hidden_gid = -1 if hide or is_mapped("gid", OVERFLOW) else OVERFLOW
@@ -157,13 +159,27 @@ class World:
             self.births.settle(0)
         if self.store.empty:
             return None
-        found = self.store.get(fd, st)
+        found = self.keeper(fd, st).get(fd, st)
         if found is not None and (found.uid == KEEP or found.gid == KEEP):
             default = self.default_owner(st)
             uid = default.uid if found.uid == KEEP else found.uid
             gid = default.gid if found.gid == KEEP else found.gid
             return Owner(uid, gid, found.mode, found.rdev)
         return found
+
+    def keeper(self, fd: int, st: os.stat_result) -> Store:
+        """Where this file's owner is kept."""
+        return self.unnamed.store if is_unnamed(fd, st) else self.store
+
+    def is_anybodys(self, fd: int, st: os.stat_result) -> bool:
+        """Whether it is a pipe or a socket that whoever asks may have made, for all we know."""
+        return is_unnamed(fd, st) and not self.unnamed.has_known_maker(st) and self.override(fd, st) is None
+
+    def supposed_owner(self, fd: int, st: os.stat_result, creds: Credentials) -> Owner:
+        """Who a file without an override belongs to, if `creds` are to be given the benefit of the doubt."""
+        if self.is_anybodys(fd, st):
+            return Owner(creds.fsuid, creds.fsgid, st.st_mode, st.st_rdev)
+        return self.default_owner(st)
 
     def default_owner(self, st: os.stat_result) -> Owner:
         """Who a file without an override belongs to.

@@ -113,8 +113,8 @@ def test_table_has_each_declared_number_of_each_abi() -> None:
     expected = {
         (abi.audit_arch, abi.numbers[name]): (abi.name, name)
         for abi in abis.native()
-        for name in SYSCALLS
-        if name in abi.numbers
+        for name, syscall in SYSCALLS.items()
+        if name in abi.numbers and syscall.lax
     }
     got = {(arch, nr): (row.abi.name, row.name) for arch, rows in table.items() for nr, row in rows.items()}
     assert got == expected

@@ -49,6 +49,7 @@ TESTED_BY = {
     "pids": "handlers/test_user_namespaces",
     "connections": "handlers/test_sockets",
     "recipients": "handlers/test_sockets",
+    "unnamed": "handlers/test_pipes",
     "mount_contexts": "handlers/test_kernel_mounts",
     # The formats of the command that shows owners.
     "listing": "test_owners",

@@ -81,10 +81,10 @@ def where(function: Handler | Guard) -> str:
     return f"`{function.__module__.removeprefix('remainroot.handlers.')}:{function.__name__}`"
 
 
-def caught(when: tuple[When, ...], *, readers: bool = False, waits: bool = False) -> str:
+def caught(when: tuple[When, ...], *, readers: bool = False, waits: bool = False, lax: bool = True) -> str:
     """The cell that says which calls are meant."""
     of_readers = ["or made by a reader (`remainroot/readers.py`)"] if readers else []
-    whenever = "with `notify`" if waits else "always"
+    whenever = "with `notify`" if waits else "always" if lax else "with `--strict`"
     return "<br>".join([f"`{condition(test)}`" for test in when] + of_readers) or whenever
 
 
@@ -93,7 +93,7 @@ def row(syscall: Syscall) -> str:
     cells = (
         f"`{syscall.name}`",
         *numbers_of(syscall.name),
-        caught(syscall.when, readers=syscall.readers, waits=syscall.waits),
+        caught(syscall.when, readers=syscall.readers, waits=syscall.waits, lax=syscall.lax),
         where(syscall.handler),
         purpose(syscall.handler),
     )

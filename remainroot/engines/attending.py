@@ -38,14 +38,15 @@ def change(tid: int, arch: int, outcome: Attend) -> int:
 def over(tid: int, arch: int, outcome: Attend, original: int, wait: Callable[[int], int]) -> None:
     """`tid` has stopped at the end of the call. LostError, or OSError(ESRCH): it is gone."""
     pt.demand(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE.value, pt.INFO_ADDRESS)
-    if pt.exit_value() < 0:
+    made = pt.exit_value()
+    if made < 0:
         registers = pt.Registers(tid, arch)
         registers[registers.layout.args[outcome.index]] = original
         registers.write()
         return
     puppet = Puppet(tid, arch, wait, entered=False)
     puppet.saved[puppet.layout.args[outcome.index]] = original
-    result = outcome.finish(puppet.call)
+    result = outcome.finish(puppet.call, made)
     if result is None:
         puppet.make_again(outcome.number)
     else:
@@ -58,6 +59,7 @@ class Attendance(Held):
     __slots__ = ("_arch", "_original", "_outcome", "_wait")
 
     waits = True
+    attends = True
     patience = 200
 
     def __init__(self, tid: int, arch: int, seize: Seize, outcome: Attend, wait: Callable[[int], int]) -> None:

@@ -41,6 +41,23 @@ def install(listener: int, current: int, outcome: InstallFd) -> tuple[int, int] 
         os.close(outcome.fd)
 
 
+def install_pair(listener: int, current: int, ends: tuple[int, int], *, cloexec: bool) -> tuple[list[int], int]:
+    """Give the task both `ends`, which are closed: their numbers, and the errno if it cannot have all of them."""
+    numbers: list[int] = []
+    flags = os.O_CLOEXEC if cloexec else 0
+    try:
+        for end in ends:
+            # The call's result is returned for a mutable argument.
+            number = ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, end, 0, flags)))
+            numbers.append(number)
+    except OSError as error:
+        return numbers, error.errno or EINVAL
+    finally:
+        for end in ends:
+            os.close(end)
+    return numbers, 0
+
+
 def replace(listener: int, current: int, outcome: Replace) -> None:
     """Put one in the place of the task's descriptor."""
     cloexec = os.O_CLOEXEC if outcome.cloexec else 0

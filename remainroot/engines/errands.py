@@ -105,6 +105,7 @@ class Errands(Engine):
         from remainroot.engines.inject import is_confined
 
         if is_confined(tid, self.filters):
+            outcome.miss()
             pt.request(self.resume, tid, 0, 0)
             return
         try:

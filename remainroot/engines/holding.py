@@ -71,6 +71,20 @@ class Holding(Engine):
         if not self._hold(tid, act):
             self._send(outcome.value, 0, 0)
 
+    def _take_back(self, tid: int, arch: int, numbers: list[int], errno: int) -> None:
+        """Have the task close descriptors that it was given; its call fails with `errno`."""
+        from remainroot.engines.inject import LostError, take_back
+
+        def act(seize: Seize, _: int) -> None:
+            try:
+                take_back(tid, arch, numbers, errno, self._status_of_held)
+                seize.detach(tid)
+            except LostError:
+                pass  # it was killed meanwhile
+
+        if not self._hold(tid, act):
+            self._send(0, -errno, 0)
+
     def _hold(self, tid: int, act: Callable[[Seize, int], None]) -> bool:
         """End the call of `tid` and have `act` done to the task as it leaves it, held with ptrace(2), with its tgid.
 
@@ -166,13 +180,21 @@ class Holding(Engine):
                 del self._execs[tid]
                 raise
 
-        if isinstance(self._execs.get(tid), Attendance):
-            if self._is_ours(tid):
-                self._send(0, 0, _FLAG_CONTINUE)
-                return
-            del self._execs[tid]  # of a first thread that another one's exec has ended
-        if not self.injects or not self._hold(tid, act):
+        if self._is_attended(tid):
             self._send(0, 0, _FLAG_CONTINUE)
+        elif not self.injects or not self._hold(tid, act):
+            outcome.miss()
+            self._send(0, 0, _FLAG_CONTINUE)
+
+    def _is_attended(self, tid: int) -> bool:
+        """Whether the call of `tid` is one that it makes while that is attended."""
+        held = self._execs.get(tid)
+        if held is None or not held.attends:
+            return False
+        if self._is_ours(tid):
+            return True
+        del self._execs[tid]  # of a first thread that another one's exec has ended
+        return False
 
     def _renew(self, tid: int) -> None:
         """Have the task make the call that it waits in once more; it has left it when this returns."""

@@ -260,6 +260,17 @@ def make_instead(
     puppet.release(min(puppet.call(outcome.number, *outcome.args), 0) or outcome.value)
 
 
+def take_back(tid: int, arch: int, numbers: list[int], errno: int, wait: Callable[[int], int]) -> None:
+    """Have `tid`, on its way out of a call, close these descriptors; the call fails with `errno`. It is left stopped.
+
+    LostError or OSError(ESRCH): it is gone.
+    """
+    puppet = Puppet(tid, arch, wait, entered=False)
+    for number in numbers:
+        puppet.call(_NUMBERS[arch][2], number)
+    puppet.release(-errno)
+
+
 def _perform(tid: int, arch: int, wait: Callable[[int], int], act: Callable[[Puppet], int]) -> int:
     """Have the task do `act` instead of the call it stands at, and leave no trace but the result."""
     if arch not in _NUMBERS:

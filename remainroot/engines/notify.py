@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _thread
 import os
-from errno import EINTR, ENOENT
+from errno import EFAULT, EINTR, ENOENT
 from fcntl import ioctl
 from select import POLLIN, poll
 
@@ -22,8 +22,21 @@ from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.holding import Holding
 from remainroot.engines.listener import RESP, SEND, listen, take_listener
-from remainroot.kernel import Seize
-from remainroot.outcomes import CONTINUE, Attend, Continue, Exec, Fail, InstallFd, Instead, Lend, Post, Replace, Return
+from remainroot.kernel import Seize, write_memory
+from remainroot.outcomes import (
+    CONTINUE,
+    Attend,
+    Continue,
+    Exec,
+    Fail,
+    InstallFd,
+    Instead,
+    Lend,
+    Pair,
+    Post,
+    Replace,
+    Return,
+)
 from remainroot.tasks import thread_group
 
 TYPE_CHECKING = False
@@ -255,6 +268,8 @@ class NotifyEngine(Holding):
                 self._lend(tid, outcome)
             case Post():
                 self._post(tid, outcome)
+            case Pair() if not (self._interruptible or self._is_attended(tid)):
+                self._give_pair(tid, arch, outcome)
             case Attend():
                 self._attend(tid, arch, outcome)
             case Continue():
@@ -289,6 +304,28 @@ class NotifyEngine(Holding):
         os.eventfd_write(self._seized, 1)
         # The interrupt must be there before the task can be anywhere but on its way out of this call.
         seize.interrupt()
+
+    def _give_pair(self, tid: int, arch: int, outcome: Pair) -> None:
+        """A signal cannot have the call made again, for it waits killable."""
+        from _struct import pack
+
+        from remainroot.engines.descriptors import install_pair
+
+        try:
+            ends = outcome.make()
+        except OSError:
+            self._attend(tid, arch, outcome)
+            return
+        numbers, error = install_pair(self._listener, self._current, ends, cloexec=outcome.cloexec)
+        if not error and not self._vanished():
+            try:
+                write_memory(tid, outcome.address, pack("=ii", *numbers))
+            except OSError as failure:
+                error = failure.errno or EFAULT
+        if not error or not numbers:
+            self._send(0, -error, 0)
+        else:
+            self._take_back(tid, arch, numbers, error)
 
     def _replace(self, outcome: Replace) -> None:
         from remainroot.engines.descriptors import replace

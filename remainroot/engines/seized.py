@@ -24,6 +24,8 @@ class Held:
 
     waits = False
     """Whether its stop takes a wait for further ones of the task."""
+    attends = False
+    """Whether it makes its call anew while that is attended."""
     patience = 5
     """After so many ms at the latest its stop must be served, should the other thread's signal have come too early."""
 

@@ -83,8 +83,8 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
     world = call.world
     demand_unflagged(world.store, fd, st)
     override = world.override(fd, st)
-    owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
+    owner = world.supposed_owner(fd, st, creds) if override is None else override.shown(st)
     if not creds.owns(owner.uid):
         return not_permitted(fd)
     mode = S_IMODE(mode)

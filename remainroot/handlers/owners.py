@@ -112,8 +112,8 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     world = call.world
     demand_unflagged(world.store, fd, st)
     override = world.override(fd, st)
-    owner = world.default_owner(st) if override is None else override.shown(st)
     creds = call.creds
+    owner = world.supposed_owner(fd, st, creds) if override is None else override.shown(st)
     uid, gid = creds.namespace.uids.named(uid), creds.namespace.gids.named(gid)
     new_uid = owner.uid if uid == KEEP else uid
     new_gid = owner.gid if gid == KEEP else gid
@@ -134,16 +134,17 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     except OSError as error:
         if error.errno != EPERM or not is_anothers(world, fd, st):
             return Fail(error.errno or EPERM)
+    store = world.keeper(fd, st)
     if override is not None and is_placeholder(override, st):
-        world.store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
+        store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
     elif mode != _left_on_disk(world, fd, st, mode) or (override is not None and override.mode and mode & _SET_ID):
-        world.store.put(fd, st, Owner(new_uid, new_gid, mode))
+        store.put(fd, st, Owner(new_uid, new_gid, mode))
     elif _is_default(call, st, new_uid, new_gid):
-        world.store.forget(fd, st)
+        store.forget(fd, st)
     else:
-        world.store.put(fd, st, Owner(new_uid, new_gid))
+        store.put(fd, st, Owner(new_uid, new_gid))
     if not S_ISDIR(mode):
-        _clear_capability(world.store, fd, st)
+        _clear_capability(store, fd, st)
     return DONE
 
 

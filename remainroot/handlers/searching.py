@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, ENOENT, ENOTDIR
-from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISFIFO, S_ISLNK
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISLNK
 
 from remainroot import acl, permissions
 from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
 from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, fs_type
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
@@ -37,7 +37,6 @@ CHANGE: Final = WRITE | EXECUTE
 _NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
 _MAX_LINKS: Final = 40
 _FREEZABLE: Final = (S_IFREG, S_IFDIR, S_IFLNK)
-_PIPEFS: Final = 0x5049_5045
 _OWN_LINKS: Final = (b"fd", b"fdinfo", b"map_files")
 _MEMORY: Final = (b"auxv", b"environ", b"maps", b"numa_maps", b"pagemap", b"smaps", b"smaps_rollup")
 """What tells of a process' memory."""
@@ -103,16 +102,14 @@ class Searcher:
     def owner(self, file: File) -> Owner:
         """Whose it is, with its whole mode."""
         st = file.st
-        owner = self.call.world.correction(file.fd, st, self.call.tid)
+        world = self.call.world
+        owner = world.correction(file.fd, st, self.call.tid)
+        if owner is None and world.is_anybodys(file.fd, st):
+            return Owner(self.creds.fsuid, self.creds.fsgid, st.st_mode)
         return Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev) if owner is None else owner
 
     def permits(self, file: File, want: int) -> bool:
-        """Whether the caller may do what is `want`ed (READ, WRITE, EXECUTE) with the file.
-
-        Who made a pipe is not known: it may be the caller's own.
-        """
-        if S_ISFIFO(file.st.st_mode) and fs_type(file.fd) == _PIPEFS:
-            return True
+        """Whether the caller may do what is `want`ed (READ, WRITE, EXECUTE) with the file."""
         owner = self.owner(file)
         if self._is_of_own_namespace(file):
             return permissions.may_access(self.creds, Owner(self.creds.fsuid, owner.gid, owner.mode), None, want)

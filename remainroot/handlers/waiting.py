@@ -49,7 +49,7 @@ def waitid(call: Call) -> Outcome:
     if not _is_room(tid, address, form.size):
         return CONTINUE  # EFAULT, but the child is reaped
 
-    def finish(have: Have) -> int | None:
+    def finish(have: Have, _: int) -> int | None:
         try:
             _, _, code, pid, shown = form.unpack(read_memory(tid, address, form.size))
             if not pid:

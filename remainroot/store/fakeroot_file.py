@@ -178,8 +178,12 @@ class FakerootStore(MemoryStore):
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove the override."""
         self._loaded.pop((st.st_dev, st.st_ino), None)
-        self._seen.pop((st.st_dev, st.st_ino), None)
         super().forget(fd, st)
+
+    def drop(self, dev: int, ino: int) -> None:
+        """As in MemoryStore."""
+        self._seen.pop((dev, ino), None)
+        super().drop(dev, ino)
 
     def _disk(self, st: os.stat_result) -> int:
         seen = self._seen.get((st.st_dev, st.st_ino))

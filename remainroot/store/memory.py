@@ -55,7 +55,11 @@ class MemoryStore(Store):
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove the override."""
         del fd
-        self._owners.pop((st.st_dev, st.st_ino), None)
+        self.drop(st.st_dev, st.st_ino)
+
+    def drop(self, dev: int, ino: int) -> None:
+        """Remove the override of whatever file has, or had, this number."""
+        self._owners.pop((dev, ino), None)
 
     def attributes(self, fd: int, st: os.stat_result) -> dict[str, bytes]:
         """What is kept for this very file."""
@@ -118,10 +122,9 @@ class TableStore(MemoryStore):
         self.note(st, owner)
         self._table.put(st.st_dev, st.st_ino, identity(fd), owner.uid, owner.gid, owner.mode, owner.rdev)
 
-    def forget(self, fd: int, st: os.stat_result) -> None:
-        """Remove the override."""
-        del fd
-        self._table.remove(st.st_dev, st.st_ino)
+    def drop(self, dev: int, ino: int) -> None:
+        """As in MemoryStore."""
+        self._table.remove(dev, ino)
 
 
 def memory_store() -> Store:

@@ -1518,6 +1518,125 @@ def terminals() -> None:
     print(shown(slave))
 
 
+def pipe2(flags: int, ends: object) -> int:
+    if LIBC.pipe2(ends, flags) < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return 0
+
+
+def owned(fd: int) -> str:
+    st = os.fstat(fd)
+    return f"{st.st_mode:o} {st.st_uid}:{st.st_gid}"
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def open_again(fd: int) -> None:
+    for path in (f"/proc/self/fd/{fd}", f"/dev/fd/{fd}"):
+        attempt("again", lambda path=path: os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK)))  # type: ignore[misc]
+
+
+def make_pipes(least: int, gid: int, other: int) -> None:
+    """By every flag, and where there is no room; `least` is the lowest free descriptor."""
+    ends = (ctypes.c_int * 2)(-7, -7)
+    for flags in (0, os.O_NONBLOCK, os.O_CLOEXEC, os.O_CLOEXEC | os.O_DIRECT, os.O_EXCL | os.O_SYNC, 0o777):
+        attempt("made", functools.partial(pipe2, flags, ends))
+        print([fd - least for fd in ends])
+    for fd in range(least, least + 8):
+        print(fd - least, owned(fd), [fcntl.fcntl(fd, what) for what in (fcntl.F_GETFL, fcntl.F_GETFD, 1032)])
+    attempt("mode", lambda: os.fchmod(least, 0o640))
+    print(owned(least + 1))
+    open_again(least)
+    attempt("group", lambda: os.fchown(least, -1, gid))
+    attempt("other", lambda: os.fchown(least + 2, other, -1))
+    print(owned(least + 3))
+    open_again(least + 2)
+    for address in (None, ctypes.c_void_p(16)):
+        attempt("nowhere", functools.partial(pipe2, 0, address))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for left in (2, 1, 0):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least + 8 + left, hard))
+        ends[0] = ends[1] = -7
+        attempt("no room", lambda: pipe2(0, ends))
+        print([fd - least for fd in ends], [fd - least for fd in range(least + 16) if is_open(fd)])
+        for fd in {*ends} - {-7}:
+            os.close(fd)
+
+
+def pipes() -> None:
+    """Whose a pipe is, who opens it anew, and what a pipe that cannot be made leaves behind."""
+
+    def work(ids: tuple[int, int, int]) -> None:
+        uid, gid, other = ids
+        os.setresgid(0, gid, 0)
+        os.setresuid(0, uid, 0)
+        for fd in outer:
+            open_again(fd)
+        make_pipes(least, gid, other)
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        print([owned(fd) for fd in (*outer, least, least + 2)])
+
+    os.closerange(3, 64)
+    outer = os.pipe()
+    least = max(outer) + 1
+    for ids in ((42, 43, 42), (0, 44, 8), (1000, 1000, 0), (0, 0, 5)):
+        print(ids)
+        print(in_child(functools.partial(work, ids)))
+
+
+def pipes_of_threads() -> None:
+    """Four threads of a user make pipes."""
+    drop(42, 43)
+    found: set[str] = set()
+
+    def work() -> None:
+        for _ in range(50):
+            ends = os.pipe()
+            found.update(owned(fd) for fd in ends)
+            os.write(ends[1], b"x")
+            os.close(ends[0])
+            os.close(ends[1])
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(found)
+
+
+def unnamed_files() -> None:
+    """A user may give its own pipes and sockets another mode, and to a group that it is in."""
+
+    def user() -> None:
+        drop(42, 43, (44,))
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        calling = socket.create_connection(listening.getsockname())
+        accepted = listening.accept()[0]
+        unix = socket.socket(socket.AF_UNIX)
+        sockets = (listening, calling, accepted, unix, *socket.socketpair())
+        for fd in (*os.pipe(), *(one.fileno() for one in sockets)):
+            attempt("mode", lambda fd=fd: os.fchmod(fd, 0o640))  # type: ignore[misc]
+            attempt("times", lambda fd=fd: os.utime(fd, (7, 8)))  # type: ignore[misc]
+            attempt("group", lambda fd=fd: os.fchown(fd, -1, 44))  # type: ignore[misc]
+            attempt("group", lambda fd=fd: os.fchown(fd, -1, 45))  # type: ignore[misc]
+            attempt("user", lambda fd=fd: os.fchown(fd, 0, -1))  # type: ignore[misc]
+            print(oct(os.fstat(fd).st_mode))
+        unix.bind("socket")
+        print(shown("socket"))
+
+    print(in_child(user))
+
+
 def own_links() -> None:
     """A user's own descriptors, in /proc and in another procfs, though it is not dumpable; another's are not for it."""
     mount_proc()
