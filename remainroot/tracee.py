@@ -58,6 +58,17 @@ def umask_of(tid: int) -> int:
     return int(status_field(tid, b"Umask"), 8)
 
 
+def _open_flags(tid: int, fd: int) -> int:
+    """What /proc/TID/fdinfo says of the task's descriptor `fd`."""
+    info = os.open(f"/proc/{tid}/fdinfo/{fd}", os.O_RDONLY | O_CLOEXEC)
+    try:
+        text = os.read(info, 512)
+    finally:
+        os.close(info)
+    start = text.index(b"flags:") + 6
+    return int(text[start : text.index(b"\n", start)], 8)
+
+
 class Files:
     """Resolves what tasks mean. Every descriptor handed out is O_PATH and the caller's to close."""
 
@@ -90,13 +101,12 @@ class Files:
         """Whether the task's descriptor `fd` was opened with O_PATH (most calls refuse it: EBADF)."""
         if os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600:
             return False  # open for reading or writing, as the link's mode tells (proc_pid_fd(5))
-        info = os.open(f"/proc/{tid}/fdinfo/{fd}", os.O_RDONLY | O_CLOEXEC)
-        try:
-            text = os.read(info, 512)
-        finally:
-            os.close(info)
-        start = text.index(b"flags:") + 6
-        return bool(int(text[start : text.index(b"\n", start)], 8) & O_PATH)
+        return bool(_open_flags(tid, fd) & O_PATH)
+
+    @staticmethod
+    def is_close_on_exec(tid: int, fd: int) -> bool:
+        """Whether an exec closes the task's descriptor `fd`."""
+        return bool(_open_flags(tid, fd) & O_CLOEXEC)
 
     # -- paths
 

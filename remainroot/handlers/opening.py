@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL, ENXIO, EPERM
-from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IMODE, S_ISCHR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, S_IMODE, S_ISCHR, S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
@@ -40,7 +40,7 @@ def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
         return CONTINUE
     try:
         kind = S_IFMT(st.st_mode)
-        fits = kind in (S_IFREG, S_IFIFO) or (kind == S_IFDIR and not flags & (os.O_ACCMODE | os.O_TRUNC))
+        fits = kind in (S_IFREG, S_IFIFO, S_IFSOCK) or (kind == S_IFDIR and not flags & (os.O_ACCMODE | os.O_TRUNC))
         if unseen and fits and not creds.owns(call.world.owner(fd, st).uid):
             return Fail(EPERM)
         device = open_device(call, fd, st, flags)

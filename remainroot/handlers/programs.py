@@ -52,6 +52,16 @@ def _exec(call: Call, dirfd: int, index: int, flags: int, arguments: int) -> Out
         fd, st = find_path(call, dirfd, index, flags)
     except Unresolved:
         return CONTINUE
+    try:
+        return _execute(call, fd, st, arguments)
+    except PermissionError:
+        if _is_out_of_reach(call, dirfd, index, flags):
+            return CONTINUE
+        raise
+
+
+def _execute(call: Call, fd: int, st: os.stat_result, arguments: int) -> Outcome:
+    """The exec of the file `fd`, which is closed. PermissionError: it does not get what its file promises it."""
     world = call.world
     state = call.state
     plain = state.creds == ROOT and state.dumpable == 1
@@ -170,6 +180,20 @@ def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_resu
         os.close(fd)
         fd = found
     return fd, st
+
+
+def _is_out_of_reach(call: Call, dirfd: int, index: int, flags: int) -> bool:
+    """Whether it is a script named by a descriptor that its interpreter will not have: execveat(2), ENOENT."""
+    if dirfd == AT_FDCWD or call.path(index).startswith(b"/") or not call.world.files.is_close_on_exec(call.tid, dirfd):
+        return False
+    try:
+        fd, _ = find_path(call, dirfd, index, flags)
+    except Unresolved:
+        return True  # it has gone meanwhile
+    try:
+        return interpreter(fd) is not None
+    finally:
+        os.close(fd)
 
 
 def _gains(before: Credentials, after: Credentials) -> bool:
