@@ -16,13 +16,20 @@ from remainroot import quick
 from remainroot.credentials import CAP_FOWNER, CAP_FSETID
 from remainroot.dispatch import CONTINUE, Fail, InstallFd, handles
 from remainroot.handlers.paths import Unresolved, find_path
-from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.world import DEVICES, NULL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.dispatch import Call, Outcome
+
+_TOUCH: Final = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+"""How touch(1) opens a file, and nobody else: to set its times, not to write."""
+_O_LARGEFILE: Final = 0o100000
+
 
 def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
     """open(2) of a file that need not be created: EPERM for O_NOATIME, unless owner or CAP_FOWNER."""
@@ -69,7 +76,12 @@ def open_device(call: Call, fd: int, st: os.stat_result, flags: int) -> Outcome 
         return CONTINUE  # as empty as the placeholder, whose status is the node's
     call.check()
     given = _device(node, flags)
-    return Fail(ENXIO) if given < 0 else InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
+    if given < 0:
+        return Fail(ENXIO)
+    if flags & ~_O_LARGEFILE == _TOUCH:  # the placeholder, which cannot be written to by this: it has the node's times
+        os.close(given)
+        given = os.open(f"/proc/self/fd/{fd}", O_CLOEXEC)
+    return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
 
 
 def _device(node: Owner, flags: int) -> int:
@@ -78,7 +90,7 @@ def _device(node: Owner, flags: int) -> int:
     if path is None:
         return -1
     try:
-        fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | O_CLOEXEC)
     except FileNotFoundError:
         return -1
     st = os.fstat(fd)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.oracle
 
 SCRIPT = r"""
-import os
+import os, subprocess
 
 def told(name, flags):
     try:
@@ -37,6 +37,10 @@ for name, numbers in KINDS.items():
         os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK,
     ):
         print(name, hex(flags), told(name, flags), told(name + "-link", flags))
+    subprocess.run(["touch", "-d", f"@{min(numbers[1], 5)}", name], check=True)
+    print(os.stat(name).st_mtime)
+    subprocess.run(["touch", name + "-link"], check=True)
+    print(os.stat(name).st_mtime > 9)
 for name in ("null", "full"):
     try:
         with open(name, "w") as file:
