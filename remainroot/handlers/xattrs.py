@@ -372,10 +372,19 @@ def _list(call: Call, locate: Locate, buffer: int, size: int) -> Outcome:
             shown.append(name)
     if len(shown) == len(names) and not kept.keys() - {FLAGS}:
         return CONTINUE
-    raw = b"".join(os.fsencode(name) + b"\0" for name in shown)
+    raw = b"".join(os.fsencode(name) + b"\0" for name in _in_order(shown))
     if len(raw) > _LIST_MAX:
         return Fail(E2BIG)
     return _give(call, raw, buffer, size)
+
+
+def _in_order(names: list[str]) -> list[str]:
+    """Access lists first, the others from the last to the first, as in a tmpfs, which has an order of its own.
+
+    Other file systems keep the order in which they were set, or that of a hash. Images are built of what is listed, and
+    the same files are to make the same image, wherever we keep what.
+    """
+    return sorted(names, key=lambda name: (name == acl.ACCESS, name == acl.DEFAULT, os.fsencode(name)), reverse=True)
 
 
 @handles("listxattr", quick=quick.attributes(path=0))

@@ -106,6 +106,35 @@ def test_tools_as_real_root(tmp_path: Path, store: str) -> None:
     assert (fake.stdout.splitlines(), fake.stderr) == (real.stdout.splitlines(), real.stderr)
 
 
+ORDER = """
+import os, random, struct
+entries = (1, 6, 0xffffffff), (2, 7, 33), (4, 4, 0xffffffff), (16, 7, 0xffffffff), (32, 4, 0xffffffff)
+some = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+values = {
+    "user.b": b"1", "user.a": b"", "trusted.b": b"2", "trusted.a": b"", "security.s": b"3",
+    "system.posix_acl_access": some, "system.posix_acl_default": some,
+}
+os.chdir("m")
+for seed in range(20):
+    os.mkdir(str(seed))
+    for name in random.Random(seed).sample(sorted(values), 5):
+        os.setxattr(str(seed), name, values[name])
+    print(os.listxattr(str(seed)))
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("store", ["memory", "xattr"])
+def test_order_in_a_tmpfs_as_real_root(tmp_path: Path, store: str) -> None:
+    (tmp_path / "m").mkdir()
+    words = ["sh", "-ec", 'mount -t tmpfs none m; exec "$@"', "sh", PYTHON, "-c", ORDER]
+    real = subprocess.run(
+        ["unshare", "--mount", *words], capture_output=True, text=True, check=True, env=environment(), cwd=tmp_path
+    )
+    fake = remainroot(f"--store={store}", "--", "unshare", "--mount", *words, cwd=tmp_path)
+    assert (fake.stdout.splitlines(), fake.stderr) == (real.stdout.splitlines(), "")
+
+
 def test_what_the_next_run_sees(tmp_path: Path) -> None:
     store = f"--store=durable:{tmp_path}/owners.db"
     make = "touch f; ln -s f l; setfattr -n trusted.a -v 1 f; setfattr -hn trusted.b -v 2 l; setfacl -m u:42:rw f"
