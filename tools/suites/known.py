@@ -8,17 +8,12 @@ from __future__ import annotations
 
 _FLAG = "chattr's flags are remembered, and keep root from changing owners and modes, but from no write or unlink."
 _REFUSED = "Refused, as doc/PRIVILEGED.md says: the host's, or not harmless."
-_MOUNT = "Of this kind of mount a user namespace's root may have none."
 _IDMAPPED = "An idmapped mount takes the real CAP_SYS_ADMIN, and ids to map."
 _FILTER = "remainroot's filter is there already: one listener for all, no strict mode, no SECCOMP_RET_TRACE behind it."
 _LOOP = "It mounts a disk image, which a user namespace may not; what is mounted must be there."
 _EVENTS = "Events of devices are sent with the real CAP_SYS_ADMIN only."
+_LIMITS = "A root without CAP_SYS_RESOURCE, as here, may not raise limits; ours may."
 REASONS: dict[str, dict[str, str]] = {
-    "acl": {
-        "test/root/permissions line 245": (
-            "Opening a device node opens its placeholder, an empty file; the kernel has no such device (ENXIO)."
-        ),
-    },
     "kselftest": {
         "acct.": _REFUSED,
         "clone3.clone3_set_tid": "To choose a pid takes CAP_CHECKPOINT_RESTORE over the host's pid namespace.",
@@ -26,8 +21,8 @@ REASONS: dict[str, dict[str, str]] = {
         "proc.proc-multiple-procfs": "It mounts proc, which in a user namespace takes a pid namespace of one's own.",
         "ipc.msgque": "It writes to /proc/sys/kernel/msg_next_id, which is the host's.",
         "landlock.fs_test: layout1.make_": "A task under Landlock makes its files itself, and no devices.",
-        "landlock.fs_test: layout3_fs.": _MOUNT,
         "mount_setattr.mount_setattr_test: mount_setattr_idmapped.": _IDMAPPED,
+        "proc.read": "It reads all of /proc, and fails, really too, where a process ends meanwhile.",
         "proc.proc-subset-pid": "It mounts proc, which in a user namespace takes a pid namespace of one's own.",
         "seccomp.seccomp_bpf": _FILTER,
         "seccomp.seccomp_bpf: global.get_metadata": _REFUSED,
@@ -43,8 +38,9 @@ REASONS: dict[str, dict[str, str]] = {
         "test-sd-device-monitor": _EVENTS,
     },
     "dbus": {
-        "test-dbus-daemon: /fd-limit/": "A root without CAP_SYS_RESOURCE, as here, may not raise limits; ours may.",
+        "test-dbus-daemon: /fd-limit/": _LIMITS,
     },
+    "pam": {"tst-pam_limits1": _LIMITS},
     "stress-ng": {
         "fanotify": _REFUSED,
         "io-uring": "With --strict a user gets none, as where kernel.io_uring_disabled is 1.",

@@ -127,9 +127,9 @@ def util_linux(_tree: Path, out: Path) -> Results:
 
 
 def rsync(_tree: Path, out: Path) -> Results:
-    """What rsync's runtests.sh prints of each script."""
+    """What rsync's runtests.sh, and PAM's, print of each script."""
     words = {"PASS": PASS, "SKIP": SKIP}
-    found = re.findall(r"^(PASS|FAIL|SKIP|ERROR) +(\S+)", (out / "log").read_text(errors="replace"), re.MULTILINE)
+    found = re.findall(r"^(PASS|FAIL|SKIP|ERROR):? +(\S+)", (out / "log").read_text(errors="replace"), re.MULTILINE)
     return {test: words.get(word, FAIL) for word, test in found}
 
 

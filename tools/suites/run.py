@@ -277,7 +277,8 @@ under `remainroot --strict` and `remainroot --strict --user 1000`, where one use
 
 {what}
 
-Counts are passed / failed / skipped; what fails as on the real machine is no difference.
+Counts are passed / failed / skipped; what fails as on the real machine is no difference. Times are of one run each, of
+some while the machine had other work, too.
 
 | suite | as | real | under remainroot | differ | took really | under remainroot |
 |---|---|---|---|---|---|---|

@@ -305,6 +305,60 @@ done
 END
 """
 
+# With the installed libpam and its modules.
+_PAM_BUILD = """
+set -e
+touch config.h
+for test in xtests/*.c; do
+  gcc -w -D_GNU_SOURCE -DUNUSED= -I. -Ilibpam/include -o ${test%.c} $test -lpam -lpam_misc
+done
+chmod +x xtests/*.sh
+"""
+_PAM_RUN = f"""{_OWN_ETC}
+cd "$tree/xtests"
+tests=$(sed -n '/^\\(XTESTS\\|NOSRCTESTS\\) = /,/[^\\\\]$/p' Makefile.am | grep -oE 'tst-\\S+')
+timeout 300 ./run-xtests.sh . $tests >"$out/log" 2>&1
+"""
+
+# By a user who may do all with sudo, as Debian runs them; what is about ciphers and keys alone is left out.
+_OPENSSH = (
+    "connect proxy-connect connect-privsep connect-uri proto-version exit-status exit-status-signal envpass banner "
+    "stderr-data stderr-after-eof broken-pipe yes-head login-timeout agent agent-getpeereid agent-timeout agent-ptrace "
+    "agent-subprocess keyscan key-options scp sftp sftp-chroot sftp-cmds sftp-batch sftp-perm reconfigure forwarding "
+    "multiplex reexec forcecommand keys-command principals-command hostbased allow-deny-users connection-timeout"
+)
+_OPENSSH_RUN = f"""{_EACH}{_OWN_ETC}
+useradd --create-home --shell /bin/sh --password '*' tester
+echo 'tester ALL = (ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/tester
+echo '127.0.0.1 UNKNOWN' >>/etc/hosts
+mkdir -m 755 /run/sshd
+cp -a /usr/lib/openssh/regress /home/tester
+chown -R tester: /home/tester
+at=/home/tester/regress
+for test in {_OPENSSH}; do
+  each $test 100 sudo -u tester make -s -C $at .OBJDIR=$at .CURDIR=$at BUILDDIR=$at OBJ=$at SUDO=sudo TEST_SHELL=sh \
+    TEST_SSH_SSH=ssh TEST_SSH_SFTPSERVER=/usr/lib/openssh/sftp-server TEST_SSH_UNSAFE_PERMISSIONS=1 \
+    TEST_SSH_IPV6=yes TEST_SSH_ECC=yes LTESTS=$test t-exec
+done
+"""
+
+# It installs into /, which is one of its own, and goes with its mount namespace: nothing here unmounts it, or removes
+# what the machine's own may be mounted in. In memory, for dpkg writes through to its disk again and again.
+_DPKG_RUN = f"""{_EACH}
+export DPKG_AS_ROOT=1
+tests=$(echo 'show:: ; @echo $(TESTS)' | make -s -C tests -f - -f Makefile show)
+mount -t tmpfs -o mode=755 none /mnt || exit 1
+for place in /bin /sbin /lib*; do [ ! -L $place ] || cp -a $place /mnt; done
+cp -a /etc /mnt 2>/dev/null
+mkdir -m 1777 /mnt/tmp
+for place in usr proc dev; do mkdir /mnt/$place; mount --rbind /$place /mnt/$place || exit 1; done
+for test in $tests; do
+  cp -a tests /mnt
+  each $test 100 chroot /mnt env -u TMPDIR make -s -C /tests/$test test
+  rm -r /mnt/tests
+done
+"""
+
 # Its own runner is meson's. The scripts' lines have no numbers.
 _BUBBLEWRAP = f"""{_EACH}
 export BWRAP=/usr/bin/bwrap G_TEST_SRCDIR="$PWD" G_TEST_BUILDDIR="$PWD/built"
@@ -406,6 +460,18 @@ SUITES = [
         "bubblewrap", "the scripts, with the installed bwrap", _BUBBLEWRAP, results.programs, source="bubblewrap",
         packages=("bubblewrap", "gcc", "libc6-dev", "python3-seccomp", "strace"),
         build="mkdir -p built/tests && gcc -o built/tests/try-syscall tests/try-syscall.c",
+    ),
+    Suite(
+        "pam", "xtests/, with the installed libpam and modules", _PAM_RUN, results.rsync, source="pam",
+        packages=("libpam0g-dev", "libpam-modules", "gcc", "make", "passwd"), build=_PAM_BUILD, who=("root",),
+    ),
+    Suite(
+        "openssh", f"of the installed tests: {_OPENSSH.replace(' ', ', ')}", _OPENSSH_RUN, results.programs,
+        packages=("openssh-tests", "openssh-server", "sudo", "make"), who=("root",),
+    ),
+    Suite(
+        "dpkg", "those that pass, installing into /", _DPKG_RUN, results.programs, source="dpkg",
+        packages=("dpkg", "dpkg-dev", "make"), who=("root",),
     ),
     Suite(
         "pjdfstest", "all but what is for FreeBSD only: chflags, granular", _PJDFSTEST, results.tap, given="PJDFSTEST",
