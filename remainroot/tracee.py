@@ -217,11 +217,11 @@ class Files:
 
     def self_name(self, tid: int, proc_device: int, name: bytes) -> bytes:
         """What /proc/self and /proc/thread-self point to for the task, in the procfs with that device number."""
-        tgids = status_field(tid, b"NStgid").split()
-        pids = status_field(tid, b"NSpid").split()
         level = 0 if proc_device == self._own_proc else -1
-        tgid = tgids[level]
-        return tgid if name == b"self" else tgid + b"/task/" + pids[level]
+        tgid = status_field(tid, b"NStgid").split()[level]
+        if name == b"self":
+            return tgid  # for each field the kernel writes the whole status
+        return tgid + b"/task/" + status_field(tid, b"NSpid").split()[level]
 
 
 class Walk:
