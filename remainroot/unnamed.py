@@ -34,7 +34,10 @@ class Unnamed:
     def __init__(self, store: Store, *, strict: bool) -> None:
         self.store = store if isinstance(store, MemoryStore) else MemoryStore()
         """Where an owner of one is kept."""
-        self._all_seen = strict
+        self.socket_makers: set[int] = set()
+        """The users, but root, who have made a socket, as far as was seen: with `--strict` all who have not got theirs
+        by accept(2) alone."""
+        self._strict = self._all_seen = strict
         """There is no pipe whose maker is not known."""
         self._made: dict[tuple[int, int], None] = {}
 
@@ -52,6 +55,8 @@ class Unnamed:
         """A task that is not root may make a pipe, and nobody will see which."""
         self._all_seen = False
 
-    def has_known_maker(self, st: os.stat_result) -> bool:
-        """Whether one without an owner here is root's for certain."""
-        return self._all_seen and S_ISFIFO(st.st_mode)
+    def may_be(self, st: os.stat_result, uid: int) -> bool:
+        """Whether one without an owner here may have been made by the user `uid`; else it is root's."""
+        if S_ISFIFO(st.st_mode):
+            return not self._all_seen
+        return not self._strict or uid in self.socket_makers

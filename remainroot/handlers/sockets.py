@@ -82,6 +82,7 @@ def _listen(call: Call, fd: int) -> Outcome:
     try:
         if own.family == _AF_UNIX:
             call.world.connections.note(thread_group(call.tid), LISTEN, own.getsockname(), call.state)
+            call.world.unnamed.socket_makers.add(call.creds.fsuid)
     finally:
         own.close()
     return CONTINUE
@@ -90,6 +91,7 @@ def _listen(call: Call, fd: int) -> Outcome:
 def _socketpair(call: Call) -> Outcome:
     if not _is_nobody(call):
         call.world.connections.note(thread_group(call.tid), PAIR, None, call.state)
+        call.world.unnamed.socket_makers.add(call.creds.fsuid)
     return CONTINUE
 
 
