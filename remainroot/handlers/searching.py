@@ -272,9 +272,11 @@ class Searcher:
             self.creds, state.creds, dumpable=state.dumpable == 1, memory=state.memory, by_fs_ids=True
         )
 
-    def _has_own_links(self, directory: File) -> bool:
+    def _has_own_links(self, file: File) -> bool:
         """Whether this is a directory about the caller's own descriptors, which is always open to it (proc(5))."""
-        tid, rest = self.task_of(directory)
+        if not S_ISDIR(file.st.st_mode):
+            return False  # a link in it has its own mode
+        tid, rest = self.task_of(file)
         return bool(tid) and rest[:1] in ([name] for name in _OWN_LINKS) and self._is_own(tid)
 
     def _is_own(self, tid: int) -> bool:

@@ -105,8 +105,9 @@ def test_errors_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Ca
     assert report is None, report
 
 
-def test_strict_errors_as_real_root(oracle: runner.Oracle) -> None:
-    case = runner.Case("errors", 1, mode="strict")
+@pytest.mark.parametrize("seed", [1, 910000])  # the last: access(2) of the link of a descriptor
+def test_strict_errors_as_real_root(oracle: runner.Oracle, seed: int) -> None:
+    case = runner.Case("errors", seed, mode="strict")
     report = runner.difference(case, "notify", oracle.run_oracle(case), oracle.run_under("notify", case, ("--strict",)))
     assert report is None, report
 
