@@ -203,7 +203,7 @@ def test_a_thread_executes_a_reader(engine: str) -> None:
 
 
 def test_a_traced_reader_runs_unmarked() -> None:
-    """A limit that README.md states: a task has one tracer."""
+    """A limit that doc/LIMITS.md states: a task has one tracer."""
     command = ["strace", "-qq", "-o", "/dev/null", "ps", "-o", "user=", "-C", "strace"]
     assert run("notify", "0", "setpriv", "--reuid=33", "--clear-groups", *command).split() == ["root"]
 
