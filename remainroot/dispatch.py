@@ -405,9 +405,9 @@ class Call:
         if creds is not old.creds:
             self.check()
             tasks.set(self.tid, old.with_creds(creds))
-            mourners = self.world.mourners
-            if mourners and self.tid in mourners and old.acts_as_another(creds):
-                mourners[self.tid] = True
+            pdeathsigs = self.world.pdeathsigs
+            if pdeathsigs and self.tid in pdeathsigs and old.acts_as_another(creds):
+                pdeathsigs[self.tid] = True
             if self.world.waiters.calls:
                 self.world.waiters.recall()
 

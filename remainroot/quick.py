@@ -399,7 +399,7 @@ class Loop:
             store.no_attributes,
             not world.births.pending,
             not world.loose_set_ids,
-            not world.mourners,
+            not world.pdeathsigs,
             world.mounts,
         )
         if now == self._known:
@@ -419,9 +419,9 @@ class Loop:
             self._states += 1
         empty = store.empty and store.no_attributes
         differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
-        mourned = bool(world.mourners)
+        pdeathsigs = bool(world.pdeathsigs)
         self._loop.set_conditions(
-            self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable, mourned
+            self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable, pdeathsigs
         )
 
     def _valid(self) -> int:

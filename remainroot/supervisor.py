@@ -189,17 +189,17 @@ class Supervisor:
                 if self.world.id_maps is not None:
                     self.world.id_maps.settle()
             outcome = row.handler(call)
-            return self._mourned(outcome) if self.world.mourners else outcome
+            return self._ended_pdeathsig(outcome) if self.world.pdeathsigs else outcome
         except OSError as error:
             return Fail(error.errno or errno.EIO)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not hang the task
             self._fault(error)
             return Fail(errno.EIO)
 
-    def _mourned(self, outcome: Outcome) -> Outcome:
-        from remainroot.handlers.process_control import settle_mourning
+    def _ended_pdeathsig(self, outcome: Outcome) -> Outcome:
+        from remainroot.handlers.process_control import end_pdeathsig
 
-        return settle_mourning(self.call, outcome)
+        return end_pdeathsig(self.call, outcome)
 
     def _fault(self, error: Exception) -> None:
         """Say on stderr that a handler failed, and where."""

@@ -79,7 +79,7 @@ class World:
     mount_contexts: dict[tuple[int, int], Context] | None = None
     """What is being mounted by fsopen(2) and cannot be (`remainroot.handlers.kernel_mounts`), by what stands for it:
     device and inode number. None while there was none."""
-    mourners: dict[int, bool] | None = None
+    pdeathsigs: dict[int, bool] | None = None
     """Tasks that have set a parent-death signal, by tid, and whether a change of ids has just ended it. A number that
     is another task's by now does no harm: that has none. None while there was none."""
 

@@ -130,7 +130,7 @@ static bool answer(Loop *self)
 		return true;
 	}
 	if (rule->changes)
-		return !self->mourned && change(self, rule, number);
+		return !self->pdeathsigs && change(self, rule, number);
 	self->may = who->powers & self->powers;
 	if (writes_there(self, rule))
 		return false;
@@ -239,12 +239,12 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 
 static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 {
-	int untouched, roots_differ, store_empty, complete, nodes, readable, mourned;
+	int untouched, roots_differ, store_empty, complete, nodes, readable, pdeathsigs;
 
 	if (!PyArg_ParseTuple(args, "Ippppppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty,
-			      &complete, &nodes, &readable, &mourned))
+			      &complete, &nodes, &readable, &pdeathsigs))
 		return NULL;
-	self->mourned = mourned;
+	self->pdeathsigs = pdeathsigs;
 	self->nodes = nodes;
 	self->readable_nodes = readable;
 	self->complete = complete;
@@ -366,7 +366,7 @@ static PyMethodDef loop_methods[] = {
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
-	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes, mourned): what\n"
+	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes, pdeathsigs): what\n"
 	  "holds until the next call." },
 	{ "listen", (PyCFunction)loop_listen, METH_VARARGS,
 	  "listen(listener, interruptible): the conversation's descriptor; whether a signal interrupts calls that were\n"

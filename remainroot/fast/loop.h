@@ -101,7 +101,7 @@ typedef struct {
 	/* conditions */
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	bool untouched, roots_differ, store_empty;
-	bool mourned; /* a change of ids may end some task's parent-death signal */
+	bool pdeathsigs; /* a change of ids may end some task's parent-death signal */
 	bool nodes, readable_nodes; /* some file is shown as a device; as one that can be read from, for readers to read */
 	uint64_t tag; /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
 	uint32_t own_uid, hidden_uid, hidden_gid;

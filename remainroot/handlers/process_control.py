@@ -35,11 +35,11 @@ _PRCTL_OPTIONS: Final = (
 )  # fmt: skip
 
 
-_MOURNS: Final = When(0, "eq", PR_SET_PDEATHSIG, INT, nonzero=1)
-"""To end it is not caught: that is what the task is made to do (`settle_mourning`)."""
+_SETS_PDEATHSIG: Final = When(0, "eq", PR_SET_PDEATHSIG, INT, nonzero=1)
+"""To end it is not caught: that is what the task is made to do (`end_pdeathsig`)."""
 
 
-@handles("prctl", when=(*equals(0, *_PRCTL_OPTIONS), _MOURNS))
+@handles("prctl", when=(*equals(0, *_PRCTL_OPTIONS), _SETS_PDEATHSIG))
 def prctl(call: Call) -> Outcome:
     """prctl(2) of the options that ask for or change credentials."""
     option = call.signed(0)
@@ -50,18 +50,18 @@ def prctl(call: Call) -> Outcome:
 def _set_pdeathsig(call: Call) -> Outcome:
     """Set by the kernel; who has set one is made to clear it when it acts as another: prctl(2)."""
     world = call.world
-    if world.mourners is None:
-        world.mourners = {}
-    world.mourners[call.tid] = False
+    if world.pdeathsigs is None:
+        world.pdeathsigs = {}
+    world.pdeathsigs[call.tid] = False
     return CONTINUE
 
 
-def settle_mourning(call: Call, outcome: Outcome) -> Outcome:
+def end_pdeathsig(call: Call, outcome: Outcome) -> Outcome:
     """The outcome of a change of credentials that ends the caller's parent-death signal, which only it can."""
-    mourners = call.world.mourners
-    if not mourners or not mourners.get(call.tid) or not isinstance(outcome, Return):
+    pdeathsigs = call.world.pdeathsigs
+    if not pdeathsigs or not pdeathsigs.get(call.tid) or not isinstance(outcome, Return):
         return outcome
-    del mourners[call.tid]
+    del pdeathsigs[call.tid]
     return Instead(call.abi.numbers["prctl"], (PR_SET_PDEATHSIG, 0, 0, 0, 0), outcome.value)
 
 
