@@ -101,6 +101,12 @@ _mask: Final = Struct("=I")
 _mount: Final = Struct("=Q")
 
 
+def mountinfo_id(fd: int) -> int:
+    """The number of its mount in proc_pid_mountinfo(5), which another mount gets when this one is gone."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as info:
+        return next(int(line[7:]) for line in info if line.startswith(b"mnt_id:"))
+
+
 def mount_id(fd: int) -> int:
     """The number of the mount that `fd` lies on, which is used again only before Linux 6.8: statx(2)."""
     raw = raw_statx(fd, 0, _STATX_MNT_ID_UNIQUE)

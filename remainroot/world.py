@@ -83,6 +83,10 @@ class World:
     """Tasks that have set a parent-death signal, by tid, and whether a change of ids has just ended it. A number that
     is another task's by now does no harm: that has none. None while there was none."""
 
+    unmounted: dict[int, set[int]] | None = None
+    """Of `whole_binds` that were asked for with all below them, which of those seem to have been unmounted, by
+    `kernel.mountinfo_id`. None while there was none."""
+
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store

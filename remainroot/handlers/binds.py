@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Binds of one mount alone: mount(2) with MS_BIND, open_tree(2), umount2(2).
+"""Binds of mounts with others below them: mount(2) with MS_BIND, open_tree(2), umount2(2).
 
 Mounts that were there before the user namespace are one unit to the kernel (mount_namespaces(7)): a bind without MS_REC
 of one that others lie below is refused (EINVAL), for it would show what they cover. Real root has none such. Here these
 come along, as the kernel allows with MS_REC. They are noted: to unmount the bind takes them away again, and to unmount
 one of them alone does nothing.
+
+Nor may what a bind with MS_REC brings along be unmounted (EINVAL). Here that succeeds and does nothing, once for each;
+when all seem to be, the bind is not busy any more (EBUSY), and goes with them: as `umount --recursive` has it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from remainroot.kernel import (
     attach_mount,
     copy_mount,
     mount_id,
+    mountinfo_id,
     unmount,
 )
 from remainroot.namespaces import INITIAL
@@ -55,8 +59,8 @@ def _copy_whole(call: Call, source: int) -> int:
         return -1
 
 
-def bind(call: Call) -> Outcome:
-    """MS_BIND: where the kernel refuses it for what lies below, that is bound, too."""
+def bind(call: Call, *, alone: bool) -> Outcome:
+    """MS_BIND: where the kernel refuses it for what lies below, that is bound, too. Not `alone`: with MS_REC."""
     files = call.world.files
     opened = []
     try:
@@ -71,7 +75,10 @@ def bind(call: Call) -> Outcome:
             return Fail(ENOTDIR)
         call.check()
         inside(call.tid, MOUNT, lambda: attach_mount(tree, target))
-        call.world.whole_binds[mount_id(tree)] = -1
+        number, world = mount_id(tree), call.world
+        world.whole_binds[number] = -1
+        if not alone:
+            world.unmounted = {**(world.unmounted or {}), number: set()}
     except (OSError, Elsewhere):
         return CONTINUE
     else:
@@ -136,21 +143,46 @@ def _let_go(binds: dict[int, int], number: int) -> None:
         binds[number] = -1
 
 
-def _is_below_one(call: Call, directory: int) -> bool:
-    """Whether a directory lies in a mount that came with others, or in one of those."""
+def _bind_around(call: Call, directory: int) -> int:
+    """The bind that came with others and that a directory lies in, or in one of those; 0: none."""
     here = os.dup(directory)
     try:
         while True:
             mount, st = mount_id(here), os.fstat(here)
             if mount in call.world.whole_binds:
-                return True
+                return mount
             above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=here)
             os.close(here)
             here = above
             if (mount_id(here), os.fstat(here).st_ino) == (mount, st.st_ino):
-                return False
+                return 0
     finally:
         os.close(here)
+
+
+def _mounts(tid: int) -> dict[int, tuple[int, bytes]]:
+    """Each mount's parent and its place, by number: proc_pid_mountinfo(5)."""
+    with open(f"/proc/{tid}/mountinfo", "rb") as file:
+        return {int(words[0]): (int(words[1]), words[4]) for words in map(bytes.split, file)}
+
+
+def _count_below(mounts: dict[int, tuple[int, bytes]], top: int) -> int:
+    """How many lie below the mount `top`, at any depth."""
+    found = last = {top}
+    while last:
+        last = {number for number, (parent, _) in mounts.items() if parent in last} - found
+        found = found | last
+    return len(found) - 1
+
+
+def _next(mounts: dict[int, tuple[int, bytes]], number: int, unmounted: set[int]) -> int:
+    """The mount that shows where `number` lies when the `unmounted` are thought away; 0: none is mounted there."""
+    while number in unmounted:
+        parent, place = mounts[number]
+        if mounts.get(parent, (0, b""))[1] != place:
+            return 0
+        number = parent
+    return number
 
 
 def _unmount(call: Call, flags: int) -> Outcome:
@@ -169,13 +201,22 @@ def _unmount(call: Call, flags: int) -> Outcome:
 
 
 def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
+    world = call.world
     place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        number, link = mount_id(place), S_ISLNK(os.fstat(place).st_mode)
+        number, listed, link = mount_id(place), mountinfo_id(place), S_ISLNK(os.fstat(place).st_mode)
     finally:
         os.close(place)  # while it is open the mount is busy
-    whole = number in call.world.whole_binds
-    if link or number == mount_id(directory) or not (whole or _is_below_one(call, directory)):
+    if link or number == mount_id(directory):
+        return CONTINUE
+    whole = number in world.whole_binds
+    around = number if whole else _bind_around(call, directory)
+    unmounted = (world.unmounted or {}).get(around)
+    if unmounted is not None:
+        mounts = _mounts(call.tid)
+        listed = _next(mounts, listed, unmounted)
+        whole = whole and _count_below(mounts, listed) == len(unmounted)
+    if not around or not listed:
         return CONTINUE
 
     def act() -> None:
@@ -187,14 +228,18 @@ def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
                 unmount(name, flags | MNT_DETACH)
             elif error.errno != EINVAL:
                 raise
+            elif unmounted is not None:
+                unmounted.add(listed)
 
     call.check()
-    _let_go(call.world.whole_binds, number)
+    _let_go(world.whole_binds, number)
     try:
         inside(call.tid, MOUNT, act)
     except OSError as error:
         return Fail(error.errno or EINVAL)
-    call.world.whole_binds.pop(number, None)
+    world.whole_binds.pop(number, None)
+    if world.unmounted:
+        world.unmounted.pop(number, None)
     return DONE
 
 

@@ -113,8 +113,8 @@ def mount(call: Call) -> Outcome:
     """mount(2): a new file system in memory is the caller's, or another's by its options; of binds see `bind`."""
     creds = call.creds
     flags = call.ptr(3)
-    if flags & (_BIND | _REC | _REMOUNT) == _BIND:
-        return bind(call)
+    if flags & (_BIND | _REMOUNT) == _BIND:
+        return bind(call, alone=not flags & _REC)
     if flags & _NOT_NEW or not call.ptr(2):
         return CONTINUE
     call.world.mounted()

@@ -16,7 +16,7 @@ from remainroot import acl, permissions
 from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
 from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, mountinfo_id
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
@@ -74,8 +74,7 @@ class File:
     @property
     def mount(self) -> int:
         """The mount that it was found on: nothing is linked or renamed to another (EXDEV)."""
-        with open(f"/proc/self/fdinfo/{self.fd}", "rb") as info:
-            return next(int(line[7:]) for line in info if line.startswith(b"mnt_id:"))
+        return mountinfo_id(self.fd)
 
 
 class Searcher:

@@ -42,6 +42,14 @@ ln -s inner link; mount --bind outer link; ls inner; say umount link; ls inner
 mount --bind outer inner; mount --make-private inner; say umount --lazy inner; ls inner
 mkdir root; mount --bind / root; test -e root/etc/passwd; echo $?; say umount root; ls root
 (cd other; mount --bind ../outer ../inner; ls ../inner; umount ../inner)
+say mount --rbind outer inner; ls inner
+say umount inner; say umount inner/plain; say umount inner/below; say umount inner/below; say umount inner; ls inner
+mount --rbind outer inner; mount --bind other inner/plain; say umount inner/below; say umount inner
+say umount inner/plain; say umount inner; ls inner
+mount --rbind outer inner; say umount --recursive inner; ls inner
+mount --rbind outer inner; say umount --lazy inner; ls inner
+mount --rbind / root; say umount --recursive root; ls root
+mkdir alone; mount --rbind alone inner; say umount inner
 NEWER='
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
