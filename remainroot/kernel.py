@@ -70,6 +70,16 @@ __all__ = ["address_of", "open_path", "read_memory", "read_string", "syscall", "
 
 _buffer: Final = bytearray(256)
 
+
+def is_writable(tid: int, address: int, size: int) -> bool:
+    """Whether the task may be told so much there: what is there is written once more."""
+    try:
+        write_memory(tid, address, read_memory(tid, address, size))
+    except OSError:
+        return False
+    return True
+
+
 # ---------------------------------------------------------------- files
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -99,12 +109,6 @@ _STATX_MNT_ID: Final = 0x1000
 _STATX_MNT_ID_UNIQUE: Final = 0x4000
 _mask: Final = Struct("=I")
 _mount: Final = Struct("=Q")
-
-
-def mountinfo_id(fd: int) -> int:
-    """The number of its mount in proc_pid_mountinfo(5), which another mount gets when this one is gone."""
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as info:
-        return next(int(line[7:]) for line in info if line.startswith(b"mnt_id:"))
 
 
 def mount_id(fd: int) -> int:
@@ -197,6 +201,8 @@ def file_setattr(fd: int, raw: bytes) -> None:
 
 
 PROC_SUPER_MAGIC: Final = 0x9FA0
+PIPEFS_MAGIC: Final = 0x5049_5045
+SOCKFS_MAGIC: Final = 0x534F_434B
 _SYS_FSTATFS: Final = _NUMBERS["fstatfs"]
 _long: Final = Struct("@l")
 

@@ -39,11 +39,11 @@ def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-def status_field(tid: int, name: bytes) -> bytes:
-    """The value of the line `name` of /proc/TID/status (without the colon), or OSError if the task is gone."""
-    fd = os.open(f"/proc/{tid}/status", os.O_RDONLY | O_CLOEXEC)
+def _field(path: str, name: bytes) -> bytes:
+    """The value of the line `name` (no colon) of a small file of procfs; OSError if there is no such file or line."""
+    fd = os.open(path, os.O_RDONLY | O_CLOEXEC)
     try:
-        text = os.read(fd, 8192)
+        text = b"\n" + os.read(fd, 8192)
     finally:
         os.close(fd)
     start = text.find(b"\n" + name + b":")
@@ -53,20 +53,29 @@ def status_field(tid: int, name: bytes) -> bytes:
     return text[start : text.index(b"\n", start)].strip()
 
 
+def status_field(tid: int, name: bytes) -> bytes:
+    """What /proc/TID/status says of the task: proc_pid_status(5). OSError if it is gone."""
+    return _field(f"/proc/{tid}/status", name)
+
+
+def descriptor_field(tid: int, fd: int, name: bytes) -> bytes:
+    """What /proc/TID/fdinfo says of the task's descriptor `fd`: proc_pid_fdinfo(5). OSError if there is none."""
+    return _field(f"/proc/{tid}/fdinfo/{fd}", name)
+
+
+def open_flags(tid: int, fd: int) -> int:
+    """What the task's descriptor `fd` was opened with, and O_CLOEXEC if an exec closes it. OSError if there is none."""
+    return int(descriptor_field(tid, fd, b"flags"), 8)
+
+
+def mountinfo_id(fd: int) -> int:
+    """The number that our descriptor's mount has in proc_pid_mountinfo(5): another gets it when this one is gone."""
+    return int(descriptor_field(os.getpid(), fd, b"mnt_id"))
+
+
 def umask_of(tid: int) -> int:
     """The task's umask."""
     return int(status_field(tid, b"Umask"), 8)
-
-
-def _open_flags(tid: int, fd: int) -> int:
-    """What /proc/TID/fdinfo says of the task's descriptor `fd`."""
-    info = os.open(f"/proc/{tid}/fdinfo/{fd}", os.O_RDONLY | O_CLOEXEC)
-    try:
-        text = os.read(info, 512)
-    finally:
-        os.close(info)
-    start = text.index(b"flags:") + 6
-    return int(text[start : text.index(b"\n", start)], 8)
 
 
 class Files:
@@ -101,12 +110,7 @@ class Files:
         """Whether the task's descriptor `fd` was opened with O_PATH (most calls refuse it: EBADF)."""
         if os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600:
             return False  # open for reading or writing, as the link's mode tells (proc_pid_fd(5))
-        return bool(_open_flags(tid, fd) & O_PATH)
-
-    @staticmethod
-    def is_close_on_exec(tid: int, fd: int) -> bool:
-        """Whether an exec closes the task's descriptor `fd`."""
-        return bool(_open_flags(tid, fd) & O_CLOEXEC)
+        return bool(open_flags(tid, fd) & O_PATH)
 
     # -- paths
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from stat import S_IFIFO, S_IFMT, S_IFSOCK, S_ISFIFO
 
-from remainroot.kernel import fs_type
+from remainroot.kernel import PIPEFS_MAGIC, SOCKFS_MAGIC, fs_type
 from remainroot.store.memory import MemoryStore
 
 TYPE_CHECKING = False
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
     from remainroot.store.base import Owner, Store
 
-_FILE_SYSTEMS: Final = (0x5049_5045, 0x534F_434B)
-"""PIPEFS_MAGIC, SOCKFS_MAGIC: statfs(2)."""
 _MOST: Final = 1 << 16
 
 
 def is_unnamed(fd: int, st: os.stat_result) -> bool:
     """Whether the file behind `fd` is one of these."""
-    return S_IFMT(st.st_mode) in (S_IFIFO, S_IFSOCK) and fs_type(fd) in _FILE_SYSTEMS
+    return S_IFMT(st.st_mode) in (S_IFIFO, S_IFSOCK) and fs_type(fd) in (PIPEFS_MAGIC, SOCKFS_MAGIC)
 
 
 class Unnamed:

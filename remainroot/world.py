@@ -85,7 +85,7 @@ class World:
 
     unmounted: dict[int, set[int]] | None = None
     """Of `whole_binds` that were asked for with all below them, which of those seem to have been unmounted, by
-    `kernel.mountinfo_id`. None while there was none."""
+    `tracee.mountinfo_id`. None while there was none."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings

@@ -32,13 +32,20 @@ def install(listener: int, current: int, outcome: InstallFd) -> tuple[int, int] 
                 return None if error.errno in (ENOENT, EBUSY) else (0, -(error.errno or EINVAL))
         else:
             return None
-        # Before Linux 5.14: two steps. The call's result is returned for a mutable argument.
+        # Before Linux 5.14: two steps.
         try:
-            return ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, outcome.fd, 0, cloexec))), 0
+            return _add(listener, current, outcome.fd, cloexec), 0
         except OSError as error:
             return 0, -(error.errno or EINVAL)
     finally:
         os.close(outcome.fd)
+
+
+def _add(listener: int, current: int, fd: int, flags: int) -> int:
+    """Give the task one; its number there."""
+    # The call's result is returned for a mutable argument.
+    number: int = ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, fd, 0, flags)))
+    return number
 
 
 def install_pair(listener: int, current: int, ends: tuple[int, int], *, cloexec: bool) -> tuple[list[int], int]:
@@ -47,9 +54,7 @@ def install_pair(listener: int, current: int, ends: tuple[int, int], *, cloexec:
     flags = os.O_CLOEXEC if cloexec else 0
     try:
         for end in ends:
-            # The call's result is returned for a mutable argument.
-            number = ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, end, 0, flags)))
-            numbers.append(number)
+            numbers.append(_add(listener, current, end, flags))  # noqa: PERF401  # those before a failure count
     except OSError as error:
         return numbers, error.errno or EINVAL
     finally:

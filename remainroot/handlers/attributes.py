@@ -10,7 +10,7 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
-from remainroot.kernel import PROC_SUPER_MAGIC, chown_fd, fs_type, raw_statx
+from remainroot.kernel import PIPEFS_MAGIC, PROC_SUPER_MAGIC, SOCKFS_MAGIC, chown_fd, fs_type, raw_statx
 from remainroot.namespaces import INITIAL, NO_ID
 from remainroot.store.base import APPEND, IMMUTABLE, Owner, is_placeholder
 from remainroot.store.codec import KEEP
@@ -29,7 +29,7 @@ _REPLACE: Final = 2
 _SET_ID: Final = S_ISUID | S_ISGID
 _STATX_ATTRIBUTES: Final = 8
 """The lowest byte of stx_attributes: statx(2)."""
-_WITHOUT: Final = frozenset({PROC_SUPER_MAGIC, 0x5049_5045, 0x534F_434B})
+_WITHOUT: Final = frozenset({PROC_SUPER_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC})
 """File systems of no attributes that list them all the same: procfs, and those of pipes and sockets."""
 
 

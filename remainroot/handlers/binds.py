@@ -27,10 +27,10 @@ from remainroot.kernel import (
     attach_mount,
     copy_mount,
     mount_id,
-    mountinfo_id,
     unmount,
 )
 from remainroot.namespaces import INITIAL
+from remainroot.tracee import mountinfo_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def bind(call: Call, *, alone: bool) -> Outcome:
         number, world = mount_id(tree), call.world
         world.whole_binds[number] = -1
         if not alone:
-            world.unmounted = {**(world.unmounted or {}), number: set()}
+            if world.unmounted is None:
+                world.unmounted = {}
+            world.unmounted[number] = set()
     except (OSError, Elsewhere):
         return CONTINUE
     else:

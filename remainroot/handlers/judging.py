@@ -13,6 +13,7 @@ from errno import ESPIPE
 
 from remainroot.kernel import read_memory
 from remainroot.outcomes import Judge
+from remainroot.tracee import descriptor_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class WriteJudge(Judge):
                 return 0
             if kind == _PWRITE and not self._seekable:
                 return ESPIPE
-            return self._rule(_text(tid, kind, nr, arch, args), _position(tid, fd))
+            return self._rule(_text(tid, kind, nr, arch, args), int(descriptor_field(tid, fd, b"pos")))
         except OSError:
             return 0
 
@@ -78,11 +79,6 @@ def _key(file: int | str) -> tuple[int, int]:
 
 def _others(tid: int, fd: int) -> list[str]:
     return [name for name in os.listdir(f"/proc/{tid}/fd") if name != str(fd)]
-
-
-def _position(tid: int, fd: int) -> int:
-    with open(f"/proc/{tid}/fdinfo/{fd}", "rb") as info:
-        return int(info.readline().split()[1])
 
 
 def _text(tid: int, kind: int, nr: int, arch: int, args: tuple[int, ...]) -> bytes:

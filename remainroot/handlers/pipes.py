@@ -11,7 +11,7 @@ from struct import Struct
 
 from remainroot import quick
 from remainroot.dispatch import CONTINUE, Attend, Pair, handles
-from remainroot.kernel import read_memory
+from remainroot.kernel import is_writable, read_memory
 from remainroot.store.base import Owner
 
 TYPE_CHECKING = False
@@ -52,8 +52,7 @@ def pipe(call: Call) -> Outcome:
         return ends
 
     attended = Attend(call.abi.numbers[call.name], 0, call.args[0], finish, unnamed.miss)
-    try:
-        call.write(address, call.read(address, _ENDS.size))
-    except OSError:
+    call.check()
+    if not is_writable(tid, address, _ENDS.size):
         return attended  # EFAULT, if the kernel finds nothing else; or a stack that has yet to grow
     return Pair(attended, make, address, cloexec=bool(flags & os.O_CLOEXEC))

@@ -17,7 +17,7 @@ from remainroot.handlers.paths import Unresolved, find, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, read_string
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import SUID_DUMPABLE
-from remainroot.tracee import status_field
+from remainroot.tracee import open_flags, status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,9 +182,16 @@ def _program(call: Call, fd: int, st: os.stat_result) -> tuple[int, os.stat_resu
     return fd, st
 
 
+def hides_scripts(call: Call, dirfd: int, index: int) -> bool:
+    """Whether the program is named by a descriptor that the exec closes: if it is a script, no interpreter finds it."""
+    if dirfd == AT_FDCWD or call.path(index).startswith(b"/"):
+        return False
+    return bool(open_flags(call.tid, dirfd) & os.O_CLOEXEC)
+
+
 def _is_out_of_reach(call: Call, dirfd: int, index: int, flags: int) -> bool:
     """Whether it is a script named by a descriptor that its interpreter will not have: execveat(2), ENOENT."""
-    if dirfd == AT_FDCWD or call.path(index).startswith(b"/") or not call.world.files.is_close_on_exec(call.tid, dirfd):
+    if not hides_scripts(call, dirfd, index):
         return False
     try:
         fd, _ = find_path(call, dirfd, index, flags)

@@ -16,11 +16,11 @@ from remainroot import acl, permissions
 from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
 from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, mountinfo_id
+from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
-from remainroot.tracee import Walk
+from remainroot.tracee import Walk, mountinfo_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

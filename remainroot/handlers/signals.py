@@ -28,6 +28,7 @@ from remainroot.handlers.peers import (
 from remainroot.kernel import O_PATH, PROC_SUPER_MAGIC, fs_type
 from remainroot.pids import everyone
 from remainroot.tasks import thread_group
+from remainroot.tracee import descriptor_field, open_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,12 +217,9 @@ def _to_its_thread(call: Call, flags: int) -> bool:
 def _of_thread(call: Call) -> bool:
     """Whether the descriptor in the first argument was opened with PIDFD_THREAD."""
     try:
-        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
-            text = file.read()
+        return bool(open_flags(call.tid, call.signed(0)) & os.O_EXCL)
     except OSError:
         return False
-    start = text.find(b"\nflags:")
-    return start >= 0 and bool(int(text[start + 7 :].split(b"\n", 1)[0], 8) & os.O_EXCL)
 
 
 def _directory_of(call: Call) -> int:
@@ -247,10 +245,6 @@ def _directory_of(call: Call) -> int:
 def behind(call: Call) -> int:
     """The task that the descriptor in the first argument stands for; 0 if it is gone, or that is no pidfd."""
     try:
-        with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pid:"):
-                    return max(0, int(line[4:]))
+        return max(0, int(descriptor_field(call.tid, call.signed(0), b"Pid")))
     except OSError:
-        pass
-    return 0
+        return 0

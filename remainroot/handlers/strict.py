@@ -18,7 +18,7 @@ from remainroot import permissions
 from remainroot.credentials import CAP_DAC_READ_SEARCH, CAP_LEASE, CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from remainroot.dispatch import Refused, equals, otherwise
 from remainroot.handlers.creation import KNOWN_FLAGS, MODE_BITS, MOST_HOW
-from remainroot.handlers.programs import interpreter
+from remainroot.handlers.programs import hides_scripts, interpreter
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
 from remainroot.handlers.views import opened
 from remainroot.kernel import (
@@ -29,6 +29,7 @@ from remainroot.kernel import (
     O_PATH,
 )
 from remainroot.permissions import EXECUTE, READ, WRITE
+from remainroot.tracee import open_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,12 +302,6 @@ _LEASES: Final = (0, 1, 2)
 """F_RDLCK, F_WRLCK and F_UNLCK."""
 
 
-def _flags(tid: int, fd: int) -> int:
-    """What the task's descriptor was opened with."""
-    with open(f"/proc/{tid}/fdinfo/{fd}", "rb") as info:
-        return next(int(line.split()[1], 8) for line in info if line.startswith(b"flags:"))
-
-
 @searches("fcntl", "fcntl64", when=equals(1, _F_SETFL, _F_SETLEASE, _F_SET_RW_HINT))
 def fcntl(searcher: Searcher) -> None:
     """fcntl(2): O_NOATIME and a hint take the owner (EPERM), as a lease does (EACCES)."""
@@ -315,7 +310,7 @@ def fcntl(searcher: Searcher) -> None:
     if call.unsigned(1) == _F_SETFL:
         if not call.ptr(2) & os.O_NOATIME or searcher.creds.owns(searcher.owner(file).uid):
             return
-        if not _flags(call.tid, call.signed(0)) & (os.O_NOATIME | O_PATH):
+        if not open_flags(call.tid, call.signed(0)) & (os.O_NOATIME | O_PATH):
             raise Refused(EPERM)
     elif call.unsigned(1) == _F_SET_RW_HINT:
         if not searcher.creds.owns(searcher.owner(file).uid):
@@ -334,7 +329,7 @@ def cachestat(searcher: Searcher) -> None:
     file = searcher.base(searcher.call.signed(0))
     if searcher.creds.owns(searcher.owner(file).uid) or searcher.permits(file, WRITE):
         return
-    if not _flags(searcher.call.tid, searcher.call.signed(0)) & os.O_ACCMODE:
+    if not open_flags(searcher.call.tid, searcher.call.signed(0)) & os.O_ACCMODE:
         raise Refused(EPERM)
 
 
@@ -414,13 +409,7 @@ def execveat(searcher: Searcher) -> None:
     call = searcher.call
     dirfd = call.signed(0)
     file = searcher.find_at(dirfd, 1, call.unsigned(4))
-    relative = dirfd != AT_FDCWD and not call.path(1).startswith(b"/")
-    _execute(searcher, file, hidden=relative and _closes_on_exec(call))
-
-
-def _closes_on_exec(call: Call) -> bool:
-    with open(f"/proc/{call.tid}/fdinfo/{call.signed(0)}", "rb") as file:
-        return any(line.startswith(b"flags:") and int(line[6:], 8) & os.O_CLOEXEC for line in file)
+    _execute(searcher, file, hidden=hides_scripts(call, dirfd, 1))
 
 
 def _execute(searcher: Searcher, file: File, *, hidden: bool = False) -> None:

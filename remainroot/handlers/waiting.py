@@ -7,7 +7,7 @@ from _struct import Struct
 from errno import ECHILD
 
 from remainroot.dispatch import CONTINUE, Attend, differs, handles
-from remainroot.kernel import read_memory, write_memory
+from remainroot.kernel import is_writable, read_memory, write_memory
 from remainroot.pids import task_called
 
 TYPE_CHECKING = False
@@ -44,9 +44,9 @@ def waitid(call: Call) -> Outcome:
     form = _WIDE if call.abi.name in ("x86_64", "aarch64") else _NARROW
     if world.tasks.untouched:
         if not options & _WNOHANG:
-            world.waiters.calls[tid] = number, lambda: _is_room(tid, address, form.size)
+            world.waiters.calls[tid] = number, lambda: is_writable(tid, address, form.size)
         return CONTINUE
-    if not _is_room(tid, address, form.size):
+    if not is_writable(tid, address, form.size):
         return CONTINUE  # EFAULT, but the child is reaped
 
     def finish(have: Have, _: int) -> int | None:
@@ -66,12 +66,3 @@ def waitid(call: Call) -> Outcome:
         return None if have(number, _P_PID, pid, 0, which, 0) == -ECHILD else 0
 
     return Attend(number, 3, options | _WNOWAIT, finish)
-
-
-def _is_room(tid: int, address: int, size: int) -> bool:
-    """Whether the task can be told anything there."""
-    try:
-        write_memory(tid, address, read_memory(tid, address, size))
-    except OSError:
-        return False
-    return True
