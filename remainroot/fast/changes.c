@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 static struct change *place_of(Loop *self, const struct change *asked)
 {
@@ -22,16 +21,6 @@ static struct change *place_of(Loop *self, const struct change *asked)
 static bool same_question(const struct change *one, const struct change *other)
 {
 	return memcmp(one, other, offsetof(struct change, after)) == 0;
-}
-
-bool is_alone(Loop *self, pid_t tid)
-{
-	struct stat st;
-	int fd = task_directory(self, tid, false);
-
-	if (fd < 0 || (fstatat(fd, "task", &st, 0) < 0 && (fd = task_directory(self, tid, true)) < 0))
-		return false;
-	return fstatat(fd, "task", &st, 0) == 0 && st.st_nlink == 3;
 }
 
 bool change(Loop *self, const struct rule *rule, uint64_t number)

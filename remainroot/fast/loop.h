@@ -6,13 +6,21 @@
  * knows a system call by name or number, nor what a fake id means. What cannot be decided with certainty is handed to
  * Python, which decides it all over again: an answer given here is never other than Python's, only sooner.
  *
+ * From the top down, each knows those below it:
+ *
  * loop.c     what Python sees of it, and the conversation
- * judge.c    calls about files
- * carried.c  owners that files carry themselves
- * creation.c device nodes
- * changes.c  calls that change who a task is
+ * answers.c  what the rule of a call says of it
  * handlers.c the ends of signal handlers
+ * changes.c  calls that change who a task is
+ * judge.c    which file a call means, and whether it is shown as it is
+ * showing.c  answers that tell whose a file is
+ * giving.c   calls that give files away
+ * creation.c device nodes
  * readers.c  programs whose opens are to be seen
+ * owning.c   whose a file is
+ * carried.c  owners that files carry themselves
+ * places.c   files, as we reach them
+ * tasks.c    tasks: who they are, and where their paths begin
  */
 #ifndef REMAINROOT_LOOP_H
 #define REMAINROOT_LOOP_H
@@ -152,6 +160,8 @@ enum verdict { PYTHON, THROUGH, IS_LINK, ANSWERED /* 0 */ };
 
 extern PyType_Spec loop_spec;
 
+/* ---------------------------------------------------------------- tasks.c */
+
 /* Who `tid` is, and the number of that state; NULL where only Python can tell. */
 const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 /* /proc/TID as an O_PATH descriptor of ours, or -1; `fresh`: not the one remembered. */
@@ -160,36 +170,80 @@ int task_directory(Loop *self, pid_t tid, bool fresh);
 int open_of_task(Loop *self, const char *name, int flags);
 /* Whether the task has no other threads. */
 bool is_alone(Loop *self, pid_t tid);
+/* Whether the task's /proc is procfs, and numbers processes as we do: then its "self" is the task's process. */
+bool has_our_proc(Loop *self);
+/* Where a path is resolved from, for `how` to be completed: a descriptor to close, AT_FDCWD for our own root, or -1. */
+int base_of(Loop *self, const char *own, bool absolute, struct how *how);
+/* A descriptor of the directory `path`, or of the task's `own` ("cwd", "fd/N") where that is empty; or -1. */
+int open_directory(Loop *self, const char *own, const char *path);
+
+/* ---------------------------------------------------------------- places.c */
+
 int status_of(const struct place *place, struct status *status);
 /* The file that the place means, as a descriptor of ours (to close where it is another than the place's); or -1. */
 int hold(const struct place *place);
+/* Whether the descriptor that `hold` gave is of the file that was looked at by name before; its status as of now. */
+bool is_still(int fd, struct status *status);
 /* Whether the file lies on procfs, where /proc/self and modes of access are not the same for us. Where in doubt, true. */
 bool on_proc(Loop *self, const struct place *place, const struct status *status);
-/* world.World.owner of the file with this status, if that is certain. */
-bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
-	      struct identity *identity);
-/* A descriptor of the directory `path`, or of the task's `own` ("cwd", "fd/N") where that is empty; or -1. */
-int open_directory(Loop *self, const char *own, const char *path);
-/* What is to become of a call about a file. */
-enum verdict judge_call(Loop *self, const struct rule *rule);
-/* Note whether notifications are missing before this one. */
-void count_missed(Loop *self);
-/* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */
-bool nothing_interrupted(Loop *self, const struct rule *rule);
-/* Whether the call is to make a device node. */
-bool makes_device(const struct rule *rule, const uint64_t *args);
-/* Make it. */
-enum verdict make_device(Loop *self, const struct rule *rule);
+/* Whether a file of procfs tells of owners, or may. */
+bool tells_owners(const struct place *place);
+
+/* ---------------------------------------------------------------- carried.c */
+
 /* The owner that a file's attribute says, if it has one (an id may be KEEP), or that it has none, for certain. */
 enum carried { UNCERTAIN, NONE, CARRIED };
 enum carried carried_owner(Loop *self, const struct place *place, const struct status *status, uint32_t ids[2]);
 /* Write it on the file behind `fd`; `is_own`: it is the one that the file shows without. False if that is refused. */
 bool carry_owner(int fd, uint32_t uid, uint32_t gid, bool is_own);
-/* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
-bool change(Loop *self, const struct rule *rule, uint64_t number);
+
+/* ---------------------------------------------------------------- owning.c */
+
+/* Whether the store knows nothing of this file, for certain. */
+bool no_override(Loop *self, const struct place *place, const struct status *status);
+/* world.World.owner of the file with this status, if that is certain. */
+bool owner_of(Loop *self, const struct place *place, const struct status *status, struct owner *owner,
+	      struct identity *identity);
+/* Whether the store may keep one of these bits for the file. */
+bool keeps_modes(Loop *self, const struct place *place, const struct status *status, uint32_t bits);
+
+/* ---------------------------------------------------------------- showing.c, giving.c, creation.c, readers.c */
+
+/* Tell the task who the file belongs to. */
+enum verdict show(Loop *self, const struct rule *rule, const struct place *place, const struct status *before);
+/* Whether the id that the argument asks for is root's, or none, and the file's, `now`, is root's too. */
+bool id_stays(const struct rule *rule, uint64_t argument, uint32_t now);
+/* Whether the call changes owners that we can keep. */
+bool gives(Loop *self, const struct rule *rule);
+/* Whether it gives the file to somebody else than root. */
+bool gives_away(Loop *self, const struct rule *rule);
+/* Give it, held by `fd`, to whom the call says. */
+enum verdict give(Loop *self, const struct rule *rule, int fd, const struct status *status);
+/* Whether the call is to make a device node. */
+bool makes_device(const struct rule *rule, const uint64_t *args);
+/* Make it. */
+enum verdict make_device(Loop *self, const struct rule *rule);
 /* Whether this program, with the arguments at `arguments` (addresses of `word`'s width), is a reader. */
 bool is_reader(Loop *self, const struct place *place, const struct status *status, uint64_t arguments, uint64_t word);
+
+/* ---------------------------------------------------------------- judge.c, changes.c, handlers.c */
+
+/* What is to become of a call about a file. */
+enum verdict judge_call(Loop *self, const struct rule *rule);
+/* Answer a call that changes the task's state number `number` as Python did when it was asked the same. */
+bool change(Loop *self, const struct rule *rule, uint64_t number);
 /* Remember what Python made of what it was asked; the task still waits. */
 void learn(Loop *self);
+/* Note whether notifications are missing before this one. */
+void count_missed(Loop *self);
+/* Whether the signal handler that this call ends has interrupted no call that we catch, for certain. */
+bool nothing_interrupted(Loop *self, const struct rule *rule);
+
+/* ---------------------------------------------------------------- answers.c */
+
+/* Where the rule of a call is noted, or has its place; `rules`: those that are noted. */
+uint16_t *noted(Loop *self, const struct rule *rules, uint32_t arch, uint32_t nr);
+/* Answer the notification here, if its rule allows: true, and the response is filled in. */
+bool answer(Loop *self);
 
 #endif
