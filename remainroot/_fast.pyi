@@ -35,12 +35,14 @@ class Loop:
     def set_conditions(
         self,
         powers: int,
+        shared: int,
         untouched: bool,
         roots_differ: bool,
         store_empty: bool,
         keys_complete: bool,
         nodes: bool,
         readable_nodes: bool,
+        pdeathsigs: bool,
         /,
     ) -> None: ...
     def forget_devices(self) -> None: ...

@@ -374,6 +374,7 @@ class Loop:
             self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
         self.exchange = self._loop.exchange
         self._states = 0
+        self._shared = -1 & 0xFFFF_FFFF
         self._known: tuple[object, ...] = ()
         self._mounts = 0
         self.refresh()
@@ -408,21 +409,26 @@ class Loop:
             self._mounts = world.mounts
             self._loop.forget_devices()
         self._known = now
-        while self._states < tasks.count:
-            state = tasks.numbered(self._states)
-            if state is not None and state.creds.namespace is INITIAL:
-                creds = state.creds
-                may = powers(state, strict=world.settings.strict)
-                self._loop.set_who(
-                    self._states, creds.uid, creds.euid, creds.gid, creds.egid, may, state.dumpable
-                )
-            self._states += 1
+        self._tell_states()
         empty = store.empty and store.no_attributes
         differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
         pdeathsigs = bool(world.pdeathsigs)
         self._loop.set_conditions(
-            self._valid(), tasks.untouched, differ, empty, self._complete, nodes, readable, pdeathsigs
+            self._valid(), self._shared, tasks.untouched, differ, empty, self._complete, nodes, readable, pdeathsigs
         )
+
+    def _tell_states(self) -> None:
+        """What the states mean that are new. Of one that the loop is not told of, nobody may anything without us."""
+        tasks = self._world.tasks
+        for number in range(self._states, tasks.count):
+            state = tasks.numbered(number)
+            may = 0
+            if state is not None and state.creds.namespace is INITIAL:
+                creds = state.creds
+                may = powers(state, strict=self._world.settings.strict)
+                self._loop.set_who(number, creds.uid, creds.euid, creds.gid, creds.egid, may, state.dumpable)
+            self._shared &= may
+        self._states = tasks.count
 
     def _valid(self) -> int:
         """The powers that count at present."""

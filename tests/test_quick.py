@@ -504,6 +504,22 @@ def plain_again() -> Iterator[None]:
     resource.setrlimit(15, before)
 
 
+@pytest.mark.parametrize(
+    ("strict", "known", "alike"), [(False, True, True), (True, True, False), (False, False, False)]
+)
+@pytest.mark.usefixtures("plain_again")
+def test_who_asks_does_not_matter_where_all_may(strict: bool, known: bool, alike: bool, tmp_path: Path) -> None:
+    """Under --strict it does, and where a process has threads that differ: their state has no number of its own."""
+    settings = Settings()
+    settings.strict = strict
+    world = World(settings, MemoryStore())
+    drop(world)
+    if not known:
+        world.tasks._named[-1] = object()
+    asked = [lambda: os.stat(tmp_path), lambda: os.lstat(tmp_path), lambda: os.getxattr(tmp_path, "user.a")]
+    assert [not names for names in Bench(world).run(*asked)] == [alike] * len(asked)
+
+
 @pytest.mark.parametrize("kind", ["table", "carried"])
 def test_users_open_what_is_there_without_us(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """But files whose set-id bits the store keeps: a user's write is to end them."""

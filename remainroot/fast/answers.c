@@ -83,61 +83,85 @@ static enum verdict judge_opening(Loop *self, const struct rule *rule, uint64_t 
 	return judge_call(self, &opening);
 }
 
-/* Answer the notification here, if its rule allows: true, and the response is filled in. */
+/* Whether what the arguments say makes the call the handler's. */
+static bool is_excepted(Loop *self, const struct rule *rule)
+{
+	const struct notification *call = &self->notification;
+	uint64_t value;
+
+	if (rule->clear_arg >= 0) {
+		value = call->args[rule->clear_arg] & rule->word;
+		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
+			return true;
+		if (value & rule->clear_bits)
+			return true;
+	}
+	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
+		return true;
+	if (rule->unless_arg >= 0 && (uint32_t)call->args[rule->unless_arg] == (uint32_t)rule->unless_value)
+		return true;
+	return rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word);
+}
+
+/* What is to become of a call that needs powers; `has`: the caller's, whether they count now or not. */
+static enum verdict judge_by_powers(Loop *self, const struct rule *rule, uint32_t has)
+{
+	const uint64_t *args = self->notification.args;
+
+	self->may = has & self->powers;
+	if (writes_there(self, rule))
+		return PYTHON;
+	if (opens_what_is_there(rule, args))
+		return judge_opening(self, rule, has);
+	if (rule->open_flags >= 0 && self->nodes && judge_opening(self, rule, has) != THROUGH)
+		return PYTHON;
+	if (makes_device(rule, args))
+		return make_device(self, rule);
+	if (is_excepted(self, rule))
+		return PYTHON;
+	return self->may & rule->surely ? THROUGH : self->may & rule->likely ? judge_call(self, rule) : PYTHON;
+}
+
+/* Whether a call of this rule needs no power that some state has not: then it does not matter who asks. */
+static bool is_everybodys(const Loop *self, const struct rule *rule)
+{
+	bool asks = rule->id >= 0 || rule->changes || rule->open_flags >= 0 || rule->give;
+
+	return !asks && self->shared & self->powers & (rule->surely | rule->likely);
+}
+
 bool answer(Loop *self)
 {
 	const struct notification *call = &self->notification;
 	struct response *response = &self->response;
+	const struct who *who = NULL;
 	const struct rule *rule;
-	const struct who *who;
 	enum verdict verdict;
 	uint64_t value, number;
 
 	rule = rule_of(self, call->arch, call->nr);
 	if (!rule)
 		return false;
+	*response = (struct response){ .id = call->id };
 	if (rule->result >= 0) {
-		*response = (struct response){ .id = call->id, .flags = FLAG_CONTINUE };
+		response->flags = FLAG_CONTINUE;
 		return nothing_interrupted(self, rule);
 	}
 	if (!self->powers)
 		return false;
-	who = who_of(self, call->pid, &number);
-	if (!who)
-		return false;
-	*response = (struct response){ .id = call->id };
-	if (rule->id >= 0) {
-		value = who->ids[rule->id];
-		response->value = rule->narrow && value > 0xFFFF ? 65534 : value;
-		return true;
-	}
-	if (rule->changes)
-		return !self->pdeathsigs && change(self, rule, number);
-	self->may = who->powers & self->powers;
-	if (writes_there(self, rule))
-		return false;
-	if (opens_what_is_there(rule, call->args)) {
-		response->flags = FLAG_CONTINUE;
-		return judge_opening(self, rule, who->powers) == THROUGH;
-	}
-	if (rule->open_flags >= 0 && self->nodes && judge_opening(self, rule, who->powers) != THROUGH)
-		return false;
-	if (makes_device(rule, call->args))
-		return make_device(self, rule) == ANSWERED;
-	if (rule->clear_arg >= 0) {
-		value = call->args[rule->clear_arg] & rule->word;
-		if (rule->clear_indirect && peek(call->pid, value, (char *)&value, sizeof value) != sizeof value)
+	if (!is_everybodys(self, rule)) {
+		who = who_of(self, call->pid, &number);
+		if (!who)
 			return false;
-		if (value & rule->clear_bits)
-			return false;
+		if (rule->id >= 0) {
+			value = who->ids[rule->id];
+			response->value = rule->narrow && value > 0xFFFF ? 65534 : value;
+			return true;
+		}
+		if (rule->changes)
+			return !self->pdeathsigs && change(self, rule, number);
 	}
-	if (rule->clear_too_arg >= 0 && call->args[rule->clear_too_arg] & rule->clear_too_bits)
-		return false;
-	if (rule->unless_arg >= 0 && (uint32_t)call->args[rule->unless_arg] == (uint32_t)rule->unless_value)
-		return false;
-	if (rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word))
-		return false;
-	verdict = self->may & rule->surely ? THROUGH : self->may & rule->likely ? judge_call(self, rule) : PYTHON;
+	verdict = judge_by_powers(self, rule, who ? who->powers : self->shared);
 	if (verdict == THROUGH)
 		response->flags = FLAG_CONTINUE;
 	return verdict == THROUGH || verdict == ANSWERED;

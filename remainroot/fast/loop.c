@@ -89,7 +89,7 @@ static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 {
 	int untouched, roots_differ, store_empty, complete, nodes, readable, pdeathsigs;
 
-	if (!PyArg_ParseTuple(args, "Ippppppp:set_conditions", &self->powers, &untouched, &roots_differ, &store_empty,
+	if (!PyArg_ParseTuple(args, "IIppppppp:set_conditions", &self->powers, &self->shared, &untouched, &roots_differ, &store_empty,
 			      &complete, &nodes, &readable, &pdeathsigs))
 		return NULL;
 	self->pdeathsigs = pdeathsigs;
@@ -214,8 +214,8 @@ static PyMethodDef loop_methods[] = {
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
-	  "set_conditions(powers, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes, pdeathsigs): what\n"
-	  "holds until the next call." },
+	  "set_conditions(powers, shared, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes,\n"
+	  "pdeathsigs): what holds until the next call; `shared`: the powers that every state has." },
 	{ "listen", (PyCFunction)loop_listen, METH_VARARGS,
 	  "listen(listener, interruptible): the conversation's descriptor; whether a signal interrupts calls that were\n"
 	  "received, too." },

@@ -108,6 +108,7 @@ typedef struct {
 	size_t who_size;
 	/* conditions */
 	uint32_t powers; /* those that count now; 0: everything is Python's */
+	uint32_t shared; /* those that every state has */
 	bool untouched, roots_differ, store_empty;
 	bool pdeathsigs; /* a change of ids may end some task's parent-death signal */
 	bool nodes, readable_nodes; /* some file is shown as a device; as one that can be read from, for readers to read */
