@@ -14,13 +14,26 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parents[1]
 REMAINROOT = [sys.executable, "-m", "remainroot", "--engine", "auto"]
 """The program under test; its last word is the engine, which a test may change."""
 ENGINES = ("notify", "trace", "ptrace")
+
+
+def in_turn(*cases: tuple[object, ...]) -> list[ParameterSet]:
+    """An engine and what follows it, for each case: the next engine each time, and the others where there is time."""
+    return [
+        pytest.param(engine, *case, marks=[] if at % len(ENGINES) == which else [pytest.mark.slow])
+        for at, case in enumerate(cases)
+        for which, engine in enumerate(ENGINES)
+    ]
 PLACE = ("unshare", "--user", "--map-root-user")
 TIMEOUT = 60
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.compiling import abis, program
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, in_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +81,7 @@ def test_in_a_root_that_another_run_has_made(place: Path, engine: str, pure: str
     assert told(fake(engine, kept), READ, place / "fake", pure) == expected
 
 
-@pytest.mark.parametrize("pure", ["0", "1"])
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("minor", [5, 7, 8, 9])
+@pytest.mark.parametrize(("engine", "pure", "minor"), in_turn(*product(["0", "1"], [5, 7, 8, 9])))
 def test_wherever_it_is_made_be_it_as_a_user(place: Path, engine: str, pure: str, minor: int) -> None:
     user = "setpriv --reuid=33 --clear-groups"
     script = f"mknod -m 644 node c 1 {minor}; head -c 7 node | wc -c; {user} head -c 5 node | wc -c"

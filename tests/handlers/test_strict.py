@@ -73,7 +73,7 @@ def test_what_takes_capabilities(engine: str, scenario: str) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["notify", pytest.param("trace", marks=pytest.mark.slow), "ptrace"])
 def test_tasks_namespaces_and_sockets(place: Path, engine: str) -> None:
     """Every user and every kind of task: 6,000 answers. With the ptrace engines nobody else can be a tracer."""
     script = OPS.with_name("strict_tasks.py")

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.compiling import FIXTURES, program
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, in_turn
 from tests.oracle import runner
 
 if TYPE_CHECKING:
@@ -113,10 +114,11 @@ def printed(prefix: list[str], script: str, place: Path) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("strict", ["", "--strict"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("engine", "strict", "name"),
+    [*product(ENGINES, [""], SCRIPTS), *in_turn(*product(["--strict"], SCRIPTS))],
+)
 @pytest.mark.parametrize("who", [(), USER], ids=["root", "user"])
-@pytest.mark.parametrize("name", SCRIPTS)
 def test_as_really(place: Path, name: str, who: tuple[str, ...], engine: str, strict: str) -> None:
     if name == "bubblewrap":
         assert shutil.which("bwrap"), "bubblewrap is missing: see tools/setup-apt.sh"
@@ -158,9 +160,7 @@ def test_roots_of_new_file_systems(place: Path, engine: str, strict: str) -> Non
     assert printed(fake, script, place / "fake") == expected
 
 
-@pytest.mark.parametrize("store", ["memory", "durable"])
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("seed", ["1", "2", "7"])
+@pytest.mark.parametrize(("engine", "store", "seed"), in_turn(*product(["memory", "durable"], ["1", "2", "7"])))
 def test_access_lists_and_file_capabilities(place: Path, engine: str, store: str, seed: str) -> None:
     """As three processes name them, each in a namespace within the other's."""
     kept = store if store == "memory" else f"{store}:{place}/owners.db"
