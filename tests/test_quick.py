@@ -17,7 +17,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -515,7 +515,8 @@ def test_who_asks_does_not_matter_where_all_may(strict: bool, known: bool, alike
     world = World(settings, MemoryStore())
     drop(world)
     if not known:
-        world.tasks._named[-1] = object()
+        named: list[Any] = world.tasks._named
+        named[-1] = object()
     asked = [lambda: os.stat(tmp_path), lambda: os.lstat(tmp_path), lambda: os.getxattr(tmp_path, "user.a")]
     assert [not names for names in Bench(world).run(*asked)] == [alike] * len(asked)
 
