@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EINVAL, EPERM
 
+from remainroot.credentials import SECBIT_EXEC_RESTRICT_FILE, SECURE_ALL_UNPRIVILEGED
 from remainroot.dispatch import CONTINUE, DONE, INT, Fail, Instead, Return, When, equals, handles
 from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER
+from remainroot.kernel import prctl as our_prctl
 from remainroot.tasks import DEFAULT_SLACK
 from remainroot.tracee import status_field
 
@@ -26,6 +28,7 @@ PR_GET_TIMERSLACK: Final = 30
 PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 38, 39
 PR_CAP_AMBIENT: Final = 47
 _AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER, _AMBIENT_CLEAR_ALL = 1, 2, 3, 4
+_EXEC_BITS: Final = SECURE_ALL_UNPRIVILEGED | SECURE_ALL_UNPRIVILEGED << 1
 
 _PRCTL_OPTIONS: Final = (
     PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ,
@@ -110,7 +113,28 @@ def _get_securebits(call: Call) -> Outcome:
     return Return(call.creds.securebits)
 
 
+_exec_bits: Final[list[bool]] = []
+
+
+def has_exec_bits() -> bool:
+    """Whether the kernel has SECBIT_EXEC_RESTRICT_FILE and its kin (Linux 6.14); a thread of ours tries it."""
+    if not _exec_bits:
+        from remainroot.elsewhere import weakly
+
+        bits = our_prctl(PR_GET_SECUREBITS)
+        try:
+            _exec_bits.append(
+                bool(bits & SECBIT_EXEC_RESTRICT_FILE)
+                or weakly(0, lambda: our_prctl(PR_SET_SECUREBITS, bits | SECBIT_EXEC_RESTRICT_FILE)) == 0
+            )
+        except OSError:
+            _exec_bits.append(False)
+    return _exec_bits[0]
+
+
 def _set_securebits(call: Call) -> Outcome:
+    if call.ptr(1) & _EXEC_BITS and not has_exec_bits():
+        return Fail(EPERM)
     call.creds = call.creds.set_securebits(call.ptr(1))
     return DONE
 
