@@ -171,6 +171,8 @@ def _nothing() -> None:
 class Attend:
     """The kernel runs this call (its number is `number`) with another `value` of the argument `index`.
 
+    `first` is the argument 0 of the call as it was made: where the result takes its register it is nowhere else.
+
     When it has succeeded, before the task goes on, the engine calls `finish` with the result, which may have the task
     make other calls, ones that nobody catches; what that returns is the result. None: the call is to be made again, as
     the task made it. Where it has failed, or was interrupted, the task gets to know nothing of this. It runs as it is
@@ -178,11 +180,12 @@ class Attend:
     called before.
     """
 
-    __slots__ = ("finish", "index", "miss", "number", "value")
+    __slots__ = ("finish", "first", "index", "miss", "number", "value")
 
     def __init__(
         self,
         number: int,
+        first: int,
         index: int,
         value: int,
         finish: Callable[[Have, int], int | None],
@@ -190,6 +193,7 @@ class Attend:
     ) -> None:
         self.miss = miss
         self.number = number
+        self.first = first
         self.index = index
         self.value = value
         self.finish = finish
@@ -207,7 +211,7 @@ class Pair(Attend):
     def __init__(
         self, attend: Attend, make: Callable[[], tuple[int, int]], address: int, *, cloexec: bool
     ) -> None:
-        super().__init__(attend.number, attend.index, attend.value, attend.finish, attend.miss)
+        super().__init__(attend.number, attend.first, attend.index, attend.value, attend.finish, attend.miss)
         self.make = make
         self.address = address
         self.cloexec = cloexec

@@ -41,16 +41,25 @@ def over(tid: int, arch: int, outcome: Attend, original: int, wait: Callable[[in
     made = pt.exit_value()
     if made < 0:
         registers = pt.Registers(tid, arch)
-        registers[registers.layout.args[outcome.index]] = original
-        registers.write()
+        place = registers.layout.args[outcome.index]
+        if place != registers.layout.result:
+            registers[place] = original
+            registers.write()
         return
     puppet = Puppet(tid, arch, wait, entered=False)
     puppet.saved[puppet.layout.args[outcome.index]] = original
     result = outcome.finish(puppet.call, made)
     if result is None:
+        _as_made(puppet.saved, puppet.layout, outcome)
         puppet.make_again(outcome.number)
     else:
         puppet.release(result)
+
+
+def _as_made(registers: pt.Registers | list[int], layout: pt.Layout, outcome: Attend) -> None:
+    """Put the call's first argument back, where its result took its place (aarch64)."""
+    if layout.result in layout.args:
+        registers[layout.args[0]] = outcome.first
 
 
 class Attendance(Held):
@@ -72,6 +81,7 @@ class Attendance(Held):
     def begin(self) -> None:
         """The task has stopped on its way out of the call that has not run: it makes it, with the other argument."""
         registers = pt.Registers(self.tid, self._arch)
+        _as_made(registers, registers.layout, self._outcome)
         index = registers.layout.args[self._outcome.index]
         self._original = registers[index]
         registers[index] = self._outcome.value

@@ -51,7 +51,7 @@ def pipe(call: Call) -> Outcome:
         unnamed.made(ends[0], owner)
         return ends
 
-    attended = Attend(call.abi.numbers[call.name], 0, call.args[0], finish, unnamed.miss)
+    attended = Attend(call.abi.numbers[call.name], call.args[0], 0, call.args[0], finish, unnamed.miss)
     call.check()
     if not is_writable(tid, address, _ENDS.size):
         return attended  # EFAULT, if the kernel finds nothing else; or a stack that has yet to grow

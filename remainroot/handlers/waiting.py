@@ -65,4 +65,4 @@ def waitid(call: Call) -> Outcome:
         # Another thread may have been faster.
         return None if have(number, _P_PID, pid, 0, which, 0) == -ECHILD else 0
 
-    return Attend(number, 3, options | _WNOWAIT, finish)
+    return Attend(number, call.args[0], 3, options | _WNOWAIT, finish)

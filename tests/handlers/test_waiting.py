@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from remainroot.engines import attending, ptracing
+from remainroot.outcomes import Attend
 from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import PYTHON
 from tests.launching import ENGINES, TIMEOUT, remainroot
@@ -113,3 +115,12 @@ def test_nowhere_to_tell(engine: str) -> None:
     expected = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout
     assert expected.split().count("reaped") == 4
     assert remainroot("--engine", engine, "--", *command).stdout == expected
+
+
+def test_first_argument_where_the_result_takes_its_place() -> None:
+    """On aarch64 a call that is made again has its first argument again; elsewhere no register is touched."""
+    attend = Attend(95, 77, 3, 0, lambda _have, _made: None)
+    for arch, first in ((ptracing.AARCH64, 77), (ptracing.ARM, 77), (ptracing.X86_64, 0), (ptracing.I386, 0)):
+        registers = [*range(34)]
+        attending._as_made(registers, ptracing.LAYOUTS[arch], attend)
+        assert registers == [first, *range(1, 34)]
