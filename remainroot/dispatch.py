@@ -257,13 +257,12 @@ def otherwise(name: str, *, path: int, dirfd: int = -1) -> Callable[[Handler], H
     return declare
 
 
-def _guarded(name: str) -> Syscall:
-    """The syscall as it is declared, behind its guard."""
+def _guarded(name: str, syscall: Syscall | None) -> Syscall:
+    """The syscall as it is declared (None: it is not), behind its guard."""
     from remainroot.permissions import is_powerful
     from remainroot.quick import unguarded
 
     guard, guarded = GUARDS[name], GUARDED_WHEN[name]
-    syscall = SYSCALLS.get(name)
     rest, path, dirfd = OTHERWISE.get(name, (None, -1, -1))
     when = guarded
     if syscall is None:
@@ -305,7 +304,7 @@ def _strictly() -> dict[str, Syscall]:
         for name, syscall in SYSCALLS.items()
         if syscall.strictly is not None
     }
-    return every | {name: _guarded(name) for name in GUARDS}
+    return every | {name: _guarded(name, every.get(name, SYSCALLS.get(name))) for name in GUARDS}
 
 
 class Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from remainroot.kernel import limit_capabilities, setns, unshare
+from remainroot.kernel import O_CLOEXEC, O_PATH, limit_capabilities, set_mount_flags, setns, unshare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,21 @@ def inside(tid: int, kind: str, body: Callable[[], T]) -> T:
 def weakly(mask: int, body: Callable[[], T]) -> T:
     """What `body` returns, or the OSError it raises, in a thread of ours with no capabilities but those in `mask`."""
     return _apart(lambda: limit_capabilities(mask), body)
+
+
+def in_new_mounts(body: Callable[[], T]) -> T:
+    """What `body` returns, or the OSError it raises, in a thread of ours among copies of our mounts.
+
+    What it mounts nobody else sees, and all goes with the thread but what a descriptor holds.
+    """
+    return _apart(_part_with_mounts, body)
+
+
+def _part_with_mounts() -> None:
+    unshare(_FLAGS[MOUNT])
+    root = os.open("/", O_PATH | O_CLOEXEC)
+    set_mount_flags(root, 0)
+    os.close(root)
 
 
 def _apart(prepare: Callable[[], None], body: Callable[[], T]) -> T:

@@ -21,16 +21,18 @@ MACHINE: Final = os.uname().machine
 _NUMBERS: Final[dict[str, int]] = (
     {
         "add_key": 217, "capget": 90, "capset": 91, "fchownat": 54, "fgetxattr": 10, "fstatat": 79, "fstatfs": 44,
-        "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "name_to_handle_at": 264,
-        "prctl": 167, "prlimit64": 261, "quotactl": 60,
+        "inotify_add_watch": 27, "inotify_init1": 26, "kcmp": 272, "keyctl": 219, "mount": 40,
+        "name_to_handle_at": 264, "prctl": 167, "prlimit64": 261, "quotactl": 60,
         "ptrace": 117, "seccomp": 277, "setns": 268, "statx": 291, "umount2": 39, "unshare": 97,
+        "utimensat": 88,
     }
     if MACHINE == "aarch64"
     else {
         "add_key": 248, "capget": 125, "capset": 126, "fchownat": 260, "fgetxattr": 193, "fstatat": 262, "fstatfs": 138,
-        "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "name_to_handle_at": 303,
-        "prctl": 157, "prlimit64": 302, "quotactl": 179,
+        "inotify_add_watch": 254, "inotify_init1": 294, "kcmp": 312, "keyctl": 250, "mount": 165,
+        "name_to_handle_at": 303, "prctl": 157, "prlimit64": 302, "quotactl": 179,
         "ptrace": 101, "seccomp": 317, "setns": 308, "statx": 332, "umount2": 166, "unshare": 272,
+        "utimensat": 280,
     }
 )  # fmt: skip
 _PIDFD_GETFD: Final = 438
@@ -161,6 +163,17 @@ _SYS_FCHOWNAT: Final = _NUMBERS["fchownat"]
 def chown_fd(fd: int, uid: int, gid: int) -> None:
     """chown(2) what `fd` (O_PATH will do, a symbolic link too) names; 0xFFFFFFFF keeps an id."""
     syscall(_SYS_FCHOWNAT, fd, b"", uid, gid, AT_EMPTY_PATH)
+
+
+UTIME_NOW: Final = 0x3FFF_FFFF
+UTIME_OMIT: Final = 0x3FFF_FFFE
+_timespecs: Final = Struct("=4q")
+
+
+def set_times(fd: int, accessed: tuple[int, int], modified: tuple[int, int]) -> None:
+    """Set the times of what `fd` (O_PATH will do) names: seconds and nanoseconds, or UTIME_NOW, _OMIT: utimensat(2)."""
+    raw = _timespecs.pack(*accessed, *modified)
+    syscall(_NUMBERS["utimensat"], AT_FDCWD, b"/proc/self/fd/%d" % fd, raw, 0)
 
 
 _SYS_QUOTACTL: Final = _NUMBERS["quotactl"]
@@ -353,6 +366,11 @@ def set_mount_flags(tree: int, flags: int) -> None:
 def attach_mount(tree: int, target: int) -> None:
     """Mount the detached `tree` at what `target` (O_PATH) names: move_mount(2)."""
     syscall(_MOVE_MOUNT, tree, b"", target, b"", _EMPTY_PATHS)
+
+
+def mount(source: bytes, target: bytes, kind: bytes, flags: int = 0, data: bytes | None = None) -> None:
+    """mount(2)."""
+    syscall(_NUMBERS["mount"], source, target, kind, flags, data)
 
 
 def unmount(path: bytes, flags: int) -> None:

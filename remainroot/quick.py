@@ -213,6 +213,14 @@ def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) 
     )  # fmt: skip
 
 
+def times(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+    """A change of the times of what a path names, of which an owner may change the mode, too."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    return Quick(
+        likely=CHMODS, owner=True, real=True, unless=(path, 0), path=path, dirfd=dirfd, flags=flags, known=known
+    )
+
+
 def create(
     path: int,
     dirfd: int = _NONE,
@@ -398,6 +406,7 @@ class Loop:
             store.group_directories,
             store.default_lists,
             store.no_attributes,
+            world.dates is None,
             not world.births.pending,
             not world.loose_set_ids,
             not world.pdeathsigs,
@@ -410,7 +419,7 @@ class Loop:
             self._loop.forget_devices()
         self._known = now
         self._tell_states()
-        empty = store.empty and store.no_attributes
+        empty = store.empty and store.no_attributes and world.dates is None
         differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
         pdeathsigs = bool(world.pdeathsigs)
         self._loop.set_conditions(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_IFDIR, S_ISREG
+from stat import S_IFDIR, S_ISCHR, S_ISREG
 
 from remainroot.auxv import patch_identity
 from remainroot.births import Births
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
     from remainroot.adjustments import Adjustments
     from remainroot.credentials import Credentials
+    from remainroot.dates import Dates
     from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
     from remainroot.mount_contexts import Context
+    from remainroot.nodes import Nodes
     from remainroot.recipients import Chooser
     from remainroot.settings import Settings
     from remainroot.store.base import Store
@@ -86,6 +88,11 @@ class World:
     unmounted: dict[int, set[int]] | None = None
     """Of `whole_binds` that were asked for with all below them, which of those seem to have been unmounted, by
     `tracee.mountinfo_id`. None while there was none."""
+
+    dates: Dates | None = None
+    """The times that were set on files that really are another's; None while none were."""
+    nodes: Nodes | None = None
+    """The device nodes that were made here and of which something is open; None while there was none."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
@@ -291,6 +298,36 @@ class World:
                 self.readable_nodes |= S_ISREG(st.st_mode) and self.owner(fd, st).rdev == number
             finally:
                 os.close(fd)
+
+    def open_for_node(self, placeholder: int, st: os.stat_result, path: str, flags: int) -> int:
+        """Open the device at `path` for the node that `placeholder`, whose status is `st`, stands for."""
+        if self.nodes is None:
+            from remainroot.nodes import Nodes
+
+            self.nodes = Nodes()
+        fd = self.nodes.open(placeholder, st, path, flags)
+        self.store.note_key(os.fstat(fd))
+        return fd
+
+    def behind(self, fd: int, st: os.stat_result) -> tuple[int, os.stat_result]:
+        """This file; if it is a device that was opened for a node, what stands for that instead (`fd` is closed)."""
+        if self.nodes is None or not S_ISCHR(st.st_mode):
+            return fd, st
+        placeholder = self.nodes.behind(fd)
+        if placeholder < 0:
+            return fd, st
+        os.close(fd)
+        fd = os.dup(placeholder)
+        return fd, os.fstat(fd)
+
+    def set_times(self, fd: int, st: os.stat_result, accessed: int | None, modified: int | None) -> None:
+        """Remember these times (nanoseconds; None: the one it has) of a file that is not ours to change."""
+        if self.dates is None:
+            from remainroot.dates import Dates
+
+            self.dates = Dates()
+        self.dates.put(fd, st, (accessed, modified))
+        self.store.note_key(st)
 
     def mounted(self) -> None:
         """A file system is being mounted, which may have the device number of one that is gone."""

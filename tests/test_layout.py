@@ -43,7 +43,7 @@ TESTED_BY = {
     "engines/prepared": "test_startup",
     "outcomes": "test_dispatch",
     # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them;
-    # whom files signal.
+    # whom files signal; nodes that are open; times that are remembered.
     "acl": "handlers/test_xattrs",
     "elsewhere": "handlers/test_ipc",
     "pids": "handlers/test_user_namespaces",
@@ -51,6 +51,8 @@ TESTED_BY = {
     "recipients": "handlers/test_sockets",
     "unnamed": "handlers/test_pipes",
     "mount_contexts": "handlers/test_kernel_mounts",
+    "nodes": "handlers/test_device_nodes",
+    "dates": "handlers/test_times",
     # The formats of the command that shows owners.
     "listing": "test_owners",
     # The rules of both stores, whatever keeps them.

@@ -134,12 +134,23 @@ ARM_LAYOUTS: Final[dict[str, Layout]] = {
 }  # fmt: skip
 
 
-def patch_statx(raw: bytes, owner: Owner, attributes: int = 0) -> bytes:
+_STATX_TIMES: Final = (64, 112)
+"""Where stx_atime and stx_mtime are."""
+
+
+def patch_statx(
+    raw: bytes, owner: Owner, attributes: int = 0, times: tuple[int | None, int | None] = (None, None)
+) -> bytes:
     """`raw` (a struct statx the kernel filled) with the owner's ids, mode and device numbers in place of the file's.
 
-    `attributes` are STATX_ATTR_* that the file has too.
+    `attributes` are STATX_ATTR_* that the file has too, `times` those of access and of modification, where they are
+    others, in nanoseconds.
     """
     data = bytearray(raw)
+    for at, time in zip(_STATX_TIMES, times, strict=True):
+        if time is not None:
+            seconds, rest = divmod(time, _NANO)
+            data[at : at + 12] = seconds.to_bytes(8, "little", signed=True) + rest.to_bytes(4, "little")
     if attributes:
         for at in (8, 56):  # stx_attributes and its mask
             data[at] |= attributes

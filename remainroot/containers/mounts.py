@@ -25,7 +25,6 @@ MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
 
 _AARCH64: Final = os.uname().machine == "aarch64"
-_SYS_MOUNT: Final = 40 if _AARCH64 else 165
 _SYS_PIVOT_ROOT: Final = 41 if _AARCH64 else 155
 _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 437, 442
 
@@ -45,7 +44,7 @@ _how: Final = Struct("=QQQ")
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2)."""
-    syscall(_SYS_MOUNT, os.fsencode(source), os.fsencode(target), kind.encode(), flags, os.fsencode(data) or None)
+    kernel.mount(os.fsencode(source), os.fsencode(target), kind.encode(), flags, os.fsencode(data) or None)
 
 
 def unmount(target: str) -> None:

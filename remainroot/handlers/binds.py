@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.dispatch import Call, Outcome
+    from remainroot.nodes import Nodes
 
 _UMOUNT_EXPIRE, _UMOUNT_NOFOLLOW = 4, 8
 
@@ -189,6 +190,8 @@ def _next(mounts: dict[int, tuple[int, bytes]], number: int, unmounted: set[int]
 
 def _unmount(call: Call, flags: int) -> Outcome:
     """Unmount what came with others below it with them, and one of these not at all."""
+    if call.world.nodes is not None:
+        _leave(call, call.world.nodes, flags)
     if not call.world.whole_binds or flags & _UMOUNT_EXPIRE:
         return CONTINUE
     directory = -1
@@ -200,6 +203,17 @@ def _unmount(call: Call, flags: int) -> Outcome:
     finally:
         if directory >= 0:
             os.close(directory)
+
+
+def _leave(call: Call, nodes: Nodes, flags: int) -> None:
+    """What is held of nodes on what is to be unmounted keeps it from that no longer."""
+    try:
+        place = call.world.files.resolve(call.tid, AT_FDCWD, call.path(0), follow=not flags & _UMOUNT_NOFOLLOW)
+    except OSError:
+        return
+    mount = mount_id(place)
+    os.close(place)
+    nodes.leave(0 if flags & MNT_DETACH else mount)
 
 
 def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:

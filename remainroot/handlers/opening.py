@@ -22,13 +22,8 @@ from remainroot.world import DEVICES, NULL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
-
     from remainroot.dispatch import Call, Outcome
-
-_TOUCH: Final = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-"""How touch(1) opens a file, and nobody else: to set its times, not to write."""
-_O_LARGEFILE: Final = 0o100000
+    from remainroot.world import World
 
 
 def open_existing(call: Call, dirfd: int, index: int, flags: int) -> Outcome:
@@ -75,26 +70,24 @@ def open_device(call: Call, fd: int, st: os.stat_result, flags: int) -> Outcome 
     if node.rdev == NULL and not flags & (os.O_ACCMODE | os.O_TRUNC):
         return CONTINUE  # as empty as the placeholder, whose status is the node's
     call.check()
-    given = _device(node, flags)
+    given = _device(call.world, fd, st, node, flags)
     if given < 0:
         return Fail(ENXIO)
-    if flags & ~_O_LARGEFILE == _TOUCH:  # the placeholder, which cannot be written to by this: it has the node's times
-        os.close(given)
-        given = os.open(f"/proc/self/fd/{fd}", O_CLOEXEC)
     return InstallFd(given, cloexec=bool(flags & os.O_CLOEXEC))
 
 
-def _device(node: Owner, flags: int) -> int:
+def _device(world: World, placeholder: int, st: os.stat_result, node: Owner, flags: int) -> int:
     """The device itself, opened with `flags`; -1 if there is none for everybody, or none where we are."""
     path = DEVICES.get(node.rdev) if S_ISCHR(node.mode) else None
     if path is None:
         return -1
+    flags = flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | O_CLOEXEC
     try:
-        fd = os.open(path, flags & ~(os.O_CREAT | os.O_NOFOLLOW) | os.O_NOCTTY | O_CLOEXEC)
+        fd = world.open_for_node(placeholder, st, path, flags)
     except FileNotFoundError:
         return -1
-    st = os.fstat(fd)
-    if S_ISCHR(st.st_mode) and st.st_rdev == node.rdev:
+    found = os.fstat(fd)
+    if S_ISCHR(found.st_mode) and found.st_rdev == node.rdev:
         return fd
     os.close(fd)
     return -1

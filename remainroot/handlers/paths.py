@@ -29,7 +29,7 @@ def find(call: Call, dirfd: int, path: bytes, flags: int = 0) -> tuple[int, os.s
     try:
         if not path and flags & AT_EMPTY_PATH:
             fd = files.base(tid, AT_FDCWD) if dirfd == AT_FDCWD else files.descriptor(tid, dirfd)
-            return fd, os.fstat(fd)
+            return call.world.behind(fd, os.fstat(fd))
         follow = not flags & AT_SYMLINK_NOFOLLOW
         fd = files.resolve(tid, dirfd, path, follow=follow)
         st = os.fstat(fd)
@@ -39,7 +39,7 @@ def find(call: Call, dirfd: int, path: bytes, flags: int = 0) -> tuple[int, os.s
             st = os.fstat(fd)
     except OSError as error:
         raise _unresolved(error) from None
-    return fd, st
+    return call.world.behind(fd, st)
 
 
 def _unresolved(error: OSError) -> Exception:
@@ -61,7 +61,7 @@ def find_fd(call: Call, index: int) -> tuple[int, os.stat_result]:
         fd = call.world.files.descriptor(call.tid, call.signed(index))
     except OSError as error:
         raise _unresolved(error) from None
-    return fd, os.fstat(fd)
+    return call.world.behind(fd, os.fstat(fd))
 
 
 def not_permitted(fd: int) -> Outcome:

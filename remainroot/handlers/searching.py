@@ -160,13 +160,17 @@ class Searcher:
     def base(self, dirfd: int) -> File:
         """What the caller's descriptor names, the working directory for AT_FDCWD."""
         files, tid = self.call.world.files, self.call.tid
-        return self._keep(files.base(tid, AT_FDCWD) if dirfd == AT_FDCWD else files.descriptor(tid, dirfd))
+        if dirfd == AT_FDCWD:
+            return self._keep(files.base(tid, AT_FDCWD))
+        fd = files.descriptor(tid, dirfd)
+        return self._keep(self.call.world.behind(fd, os.fstat(fd))[0])
 
     def find(self, dirfd: int, path: bytes, *, follow: bool = True) -> File:
         """What the path names; Refused(EACCES) where the caller may not search a directory on the way."""
         if not path:
             raise OSError(ENOENT, os.strerror(ENOENT))
-        return self._keep(_Search(self).resolve(dirfd, path, follow=follow))
+        fd = _Search(self).resolve(dirfd, path, follow=follow)
+        return self._keep(self.call.world.behind(fd, os.fstat(fd))[0])
 
     def find_at(self, dirfd: int, index: int, flags: int = 0) -> File:
         """As `find`, for a path argument and AT_* flags; nothing is searched for the descriptor itself."""

@@ -103,8 +103,11 @@ def _owner(call: Call, fd: int, st: os.stat_result) -> Owner | None:
 def _answer(call: Call, fd: int, st: os.stat_result, buffer: int, number: int) -> Outcome:
     owner = _owner(call, fd, st)
     instead = _instead(call, fd, st, number)
-    if instead is not None:
+    dates = call.world.dates
+    dated = None if dates is None else dates.shown(fd, st)
+    if instead is not None or dated is not None:
         owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
+        st = dated or st
     if owner is None:
         return CONTINUE
     return _give(call, call.ptr(buffer), call.abi.stat_layouts[call.name](st, owner), instead)
@@ -145,11 +148,12 @@ def statx(call: Call) -> Outcome:
         owner = _owner(call, fd, st)
         instead = _instead(call, fd, st, _descriptor(call, st, call.signed(0), 1, flags))
         kept = call.world.store.flags(fd, st)
-        if instead is not None or kept:
+        times = (None, None) if call.world.dates is None else call.world.dates.get(fd, st)
+        if instead is not None or kept or times != (None, None):
             owner = owner or Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev)
         if owner is None:
             return CONTINUE
         raw = raw_statx(fd, flags & _AT_STATX_SYNC_TYPE, mask)
     finally:
         os.close(fd)
-    return _give(call, call.ptr(4), patch_statx(raw, owner, kept), instead)
+    return _give(call, call.ptr(4), patch_statx(raw, owner, kept, times), instead)

@@ -20,6 +20,7 @@ from remainroot.dispatch import Refused, equals, otherwise
 from remainroot.handlers.creation import KNOWN_FLAGS, MODE_BITS, MOST_HOW
 from remainroot.handlers.programs import hides_scripts, interpreter
 from remainroot.handlers.searching import CHANGE, Searcher, searches, setting
+from remainroot.handlers.times import times_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import (
     AT_EMPTY_PATH,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
     from remainroot.handlers.searching import File
+    from remainroot.handlers.times import Wanted
 
 _O_TMPFILE: Final = 0o20000000 | os.O_DIRECTORY
 _CREATES: Final = os.O_CREAT | 0o20000000
@@ -247,11 +249,6 @@ def truncate(searcher: Searcher) -> None:
         searcher.demand(file, WRITE)
 
 
-_UTIME_NOW: Final = 0x3FFF_FFFF
-_UTIME_OMIT: Final = 0x3FFF_FFFE
-_NANOSECONDS: Final = 1_000_000_000
-
-
 def _set_times(searcher: Searcher, file: File, *, given: bool) -> None:
     """To now takes the owner or a file to write (EACCES); to a `given` time the owner (EPERM): utimensat(2)."""
     if searcher.creds.owns(searcher.owner(file).uid) or file.is_read_only:
@@ -261,38 +258,44 @@ def _set_times(searcher: Searcher, file: File, *, given: bool) -> None:
     searcher.demand(file, WRITE)
 
 
+def _wanted(call: Call, index: int) -> Wanted | None:
+    """The times that argument `index` tells; None where they change nothing, or the kernel says so first (EINVAL)."""
+    try:
+        times = times_of(call, index)
+    except ValueError:
+        return None
+    return None if times.empty else times
+
+
 @searches("utime", "utimes")
 def utime(searcher: Searcher) -> None:
     """utime(2): takes the owner, or for the present time a file to write."""
-    _set_times(searcher, searcher.find_at(AT_FDCWD, 0), given=bool(searcher.call.ptr(1)))
+    times = _wanted(searcher.call, 1)
+    if times is not None:
+        _set_times(searcher, searcher.find_at(AT_FDCWD, 0), given=times.given)
 
 
 @searches("futimesat")
 def futimesat(searcher: Searcher) -> None:
     """As `utime`, relative to a descriptor."""
-    file = searcher.find_at(searcher.call.signed(0), 1, 0 if searcher.call.ptr(1) else AT_EMPTY_PATH)
-    _set_times(searcher, file, given=bool(searcher.call.ptr(2)))
+    times = _wanted(searcher.call, 2)
+    if times is not None:
+        file = searcher.find_at(searcher.call.signed(0), 1, 0 if searcher.call.ptr(1) else AT_EMPTY_PATH)
+        _set_times(searcher, file, given=times.given)
 
 
 @searches("utimensat", "utimensat_time64")
 def utimensat(searcher: Searcher) -> None:
     """As `utime`, each time given, the present or left as it is: utimensat(2)."""
     call = searcher.call
-    given = False
-    if call.ptr(2):
-        wide = call.abi.bits == 64 or call.name.endswith("64")
-        times = Struct("=qIIqII" if wide else "=iIiI").unpack(call.read(call.ptr(2), 32 if wide else 16))
-        nanoseconds = (times[1], times[4] if wide else times[3])
-        if nanoseconds == (_UTIME_OMIT, _UTIME_OMIT):
-            return
-        given = nanoseconds != (_UTIME_NOW, _UTIME_NOW)
-        if any(part >= _NANOSECONDS and part not in (_UTIME_NOW, _UTIME_OMIT) for part in nanoseconds):
-            return  # EINVAL
+    times = _wanted(call, 2)
+    if times is None:
+        return
     by_number = not call.ptr(1)
     if by_number and (call.unsigned(3) or call.world.files.is_path_only(call.tid, call.signed(0))):
         return  # EINVAL, EBADF
     file = searcher.find_at(call.signed(0), 1, AT_EMPTY_PATH if by_number else call.unsigned(3))
-    _set_times(searcher, file, given=given)
+    _set_times(searcher, file, given=times.given)
 
 
 # ---------------------------------------------------------------- descriptors, handles

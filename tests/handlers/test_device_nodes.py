@@ -60,10 +60,10 @@ print(open("file").read(), os.stat("file").st_size)
 """
 
 
-def printed(prefix: list[str], place: Path) -> list[str]:
+def printed(prefix: list[str], place: Path, script: str = SCRIPT, **variables: str) -> list[str]:
     done = subprocess.run(
-        [*prefix, "/usr/bin/python3", "-c", SCRIPT], cwd=place, capture_output=True, text=True, check=False,
-        timeout=TIMEOUT, env=environment(),
+        [*prefix, "/usr/bin/python3", "-c", script], cwd=place, capture_output=True, text=True, check=False,
+        timeout=TIMEOUT, env=environment() | variables,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -127,3 +127,85 @@ print(told("plain"), told("executable"))
         for prefix, side in (([], "real"), (fake, "fake"))
     ]  # fmt: skip
     assert printed[1] == printed[0]
+
+
+STATUS = r"""
+import os, socket, subprocess
+def told(st): return f"{st.st_mode:o} {st.st_uid}:{st.st_gid} {st.st_rdev:x} {st.st_nlink} {st.st_size} {st.st_mtime}"
+def show(what, fd):
+    st = os.fstat(fd)
+    assert os.path.samestat(st, os.stat(name)) and os.path.samestat(st, os.stat(f"/proc/self/fd/{fd}"))
+    print(name, what, told(st), os.readlink(f"/proc/self/fd/{fd}").rpartition("/")[2])
+def run(*words, fd): return subprocess.run(words, stdin=fd, capture_output=True, text=True, check=True).stdout
+os.mkdir("dev")
+for name, minor in (("dev/null", 3), ("dev/zero", 5), ("dev/urandom", 9)):
+    os.mknod(name, 0o020640, os.makedev(1, minor)); os.chown(name, 5, 6); os.utime(name, (7, 8))
+    fd = os.open(name, os.O_RDWR)
+    show("open", fd)
+    show("open anew", os.open(f"/proc/self/fd/{fd}", os.O_RDWR))
+    print(run("stat", "-L", "-c", "%a %u %g %t %T %Y", "/dev/stdin", "-", fd=fd))  # statx(2), and after an exec
+    os.fchmod(fd, 0o606); show("chmod", fd)
+    os.fchown(fd, 9, 10); show("chown", fd)
+    os.chown(name, 11, 12); show("chown by path", fd)
+    subprocess.run(["touch", "-d", "@77", name], check=True); show("touch", fd)
+    try: os.setxattr(fd, "user.x", b"")
+    except OSError as error: print(error.errno)
+    os.setxattr(fd, "trusted.x", b"y"); print(os.getxattr(name, "trusted.x"), os.listxattr(fd))
+    a, b = socket.socketpair()
+    socket.send_fds(a, [b"x"], [fd]); show("sent", socket.recv_fds(b, 1, 1)[1][0])
+    other = os.open("/" + name, os.O_RDWR)
+    print(os.path.samestat(os.fstat(other), os.stat(name)))
+    pid = os.fork()
+    if not pid:
+        os.setgroups([]); os.setgid(1000); os.setuid(1000)
+        for change in ((os.fchmod, 0o777), (os.fchown, 1000, 1000), (os.utime, None)):
+            try: change[0](fd, *change[1:]); print("done", flush=True)
+            except PermissionError as error: print(error.errno, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print(os.stat(name).st_mtime > 77); os.unlink(name); print(told(os.fstat(fd)).rpartition(" ")[0])
+    print(os.read(fd, 3) if minor < 9 else len(os.read(fd, 3)), os.write(fd, b"xx"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "pure"),
+    [
+        *((engine, "--store=memory", "") for engine in ENGINES), ("notify", "--store=durable:{}/owners.db", "1"),
+        ("notify", "--store=sqlite:{}/owners.db", ""), ("notify", "--store=memory --strict", ""),
+    ],
+)  # fmt: skip
+def test_what_is_opened_of_it_is_the_node(place: Path, engine: str, options: str, pure: str) -> None:
+    prefix = [*PLACE, *REMAINROOT[:-1], engine, *options.format(place).split(), "--"]
+    fake = printed(prefix, place / "fake", STATUS, **({"REMAINROOT_PURE": pure} if pure else {}))
+    assert fake == printed([], place / "real", STATUS)
+
+
+@pytest.mark.parametrize("how", ["umount", "umount --lazy"])
+def test_what_is_open_does_not_keep_its_file_system(place: Path, how: str) -> None:
+    """Nothing that is held of a node is in the way of umount(2)."""
+    script = f"""
+        mkdir m; mount -t tmpfs none m; mknod m/zero c 1 5; mknod m/null c 1 3; head -c 3 m/zero | od -An -tx1
+        echo >m/null; exec 3<>m/zero; stat -Lc %t:%T:%a - <&3
+        exec 3<&-; head -c 1 m/zero | wc -c; {how} m; echo $?; ls m"""
+    told = [
+        subprocess.run(
+            [*prefix, "sh", "-c", script], cwd=place / side, capture_output=True, text=True, check=True,
+            timeout=TIMEOUT, env=environment(),
+        ).stdout
+        for prefix, side in ((["unshare", "-m"], "real"), ([*PLACE, "-m", *REMAINROOT, "--"], "fake"))
+    ]  # fmt: skip
+    assert told[1] == told[0]
+
+
+def test_where_no_mounts_can_be_made_it_is_a_descriptor_of_the_device(place: Path) -> None:
+    script = f"""
+        echo 0 >/proc/sys/user/max_mnt_namespaces
+        exec {" ".join(REMAINROOT)} -- sh -c '
+            mknod zero c 1 5; chown 7 zero; head -c 3 <>zero | od -An -tx1
+            touch zero && exec 3<>zero && stat -Lc %t:%T - <&3'"""
+    done = subprocess.run(
+        [*PLACE, "sh", "-c", script], cwd=place / "fake", capture_output=True, text=True, check=False,
+        timeout=TIMEOUT, env=environment(),
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["00", "00", "00", "1:5"], "")
