@@ -64,8 +64,9 @@ UNGUARDED: Final = 1 << 11
 GIVES: Final = 1 << 12
 GIVES_DIRECTORIES: Final = 1 << 13
 """Give files away, with nothing to heed but the table of owners (DIRECTORIES: since one may have a fake group)."""
+REACHES_ANYWHERE: Final = 1 << 20
 REACHES: Final = 1 << 14
-"""Be told by the kernel what may be done with a file."""
+"""Be told by the kernel what may be done with a file (ANYWHERE: while there are no `World.readable_nodes`)."""
 LIMITED: Final = 1 << 15
 """Be told by the kernel what its resource limits are."""
 WRITES: Final = 1 << 16
@@ -82,6 +83,7 @@ SET_ID: Final = S_ISUID | S_ISGID
 NOTHING, STAT, STATX = range(3)
 
 _NONE: Final = -1
+_AT_EACCESS: Final = 0x200
 _AT_NO_AUTOMOUNT: Final = 0x800
 _AT_STATX_SYNC_TYPE: Final = 0x6000
 _STAT_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
@@ -271,12 +273,19 @@ def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: in
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE)
 """As `create`, of a call whose arguments do not tell so easily where."""
 MAKE: Final = Quick(surely=MAKES)
-REACH: Final = Quick(surely=REACHES)
 TRUNCATE: Final = Quick(surely=TRUNCATES)
 """A call that may take set-id bits away, which with TRUNCATES nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
 MEET: Final = Quick(surely=PLAIN_PEER)
 LIST: Final = Quick(surely=LISTS)
+
+
+def reach(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+    """A question what the caller may do with a file."""
+    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS
+    return Quick(
+        surely=REACHES_ANYWHERE, likely=REACHES, owner=True, path=path, dirfd=dirfd, flags=flags, known=known
+    )
 
 
 _ALL_BITS: Final = -1
@@ -341,7 +350,7 @@ def powers(state: State, *, strict: bool = False) -> int:
     if not state.pretences:
         found |= LIMITED
     if creds == ROOT:
-        found |= REACHES
+        found |= REACHES | REACHES_ANYWHERE
         if state.dumpable == 1:
             found |= EXECUTES
     return found
@@ -447,6 +456,8 @@ class Loop:
         valid = -1 & 0xFFFF_FFFF & ~self._store_forbids()
         if world.real_uid or world.real_gid:
             valid &= ~CHOWNS
+        if world.readable_nodes:
+            valid &= ~REACHES_ANYWHERE
         if world.loose_set_ids:
             valid &= ~(TRUNCATES | CREATES_ANYWHERE | CREATES | WRITES)
         if world.tasks.mixed:
