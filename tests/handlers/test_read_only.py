@@ -13,7 +13,9 @@ from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAKE = "mknod m/null c 1 3; mknod m/mine c 1 3; mknod m/zero c 1 5; mknod m/disk b 8 99; chown 99:99 m/mine; touch m/file; chmod 644 m/*"
+MAKE = """
+mknod m/null c 1 3; mknod m/mine c 1 3; mknod m/zero c 1 5; mknod m/disk b 8 99
+chown 99:99 m/mine; touch m/file; chmod 644 m/*"""
 ASK = """
 import errno, os
 def ask(what, *arguments):
@@ -43,8 +45,8 @@ def test_as_real_root(tmp_path: Path, engine: str, options: tuple[str, ...]) -> 
     def printed(*prefix: str) -> list[str]:
         script = f'mount -t tmpfs none m; "$@" sh -ec "{MAKE}"; mount -o remount,ro m; exec "$@" python3 -c "$ASK"'
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-ec", script, "sh", *prefix], cwd=tmp_path, env=environment() | {"ASK": ASK, "IDS": ids},
-            capture_output=True, text=True, check=False, timeout=TIMEOUT,
+            ["unshare", "--mount", "sh", "-ec", script, "sh", *prefix], cwd=tmp_path,
+            env=environment() | {"ASK": ASK, "IDS": ids}, capture_output=True, text=True, check=False, timeout=TIMEOUT,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()
