@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import sys
 from fcntl import ioctl
-from stat import S_IFBLK, S_IFCHR, S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from stat import S_IFBLK, S_IFCHR, S_IFMT, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from remainroot import acl, listing
 from remainroot.errors import RemainrootError
 from remainroot.kernel import chown_fd
 from remainroot.listing import Item
 from remainroot.settings import Settings
-from remainroot.store.base import FLAGS, Owner, is_placeholder
+from remainroot.store.base import FLAGS, SET_ID, Owner, is_placeholder
 from remainroot.store.choice import open_store
 from remainroot.store.codec import KEEP
 from remainroot.store.durable import DurableStore
@@ -44,7 +44,6 @@ USAGE: Final = """usage: remainroot owners ACTION [OPTION...] [TREE...]
 """
 _ACTIONS: Final = ("list", "export", "import", "convert", "prune", "apply")
 _OVERFLOW: Final = 65534
-_SET_ID: Final = S_ISUID | S_ISGID
 _GETFLAGS: Final = 0x8008_6601
 _SETFLAGS: Final = 0x4008_6602
 
@@ -195,11 +194,11 @@ def give(store: Store, fd: int, st: os.stat_result, item: Item) -> None:
         store.put(fd, st, owner)
     else:
         default = default_owner(st)
-        kept = owner.mode & _SET_ID if S_ISREG(st.st_mode) else 0
+        kept = owner.mode & SET_ID if S_ISREG(st.st_mode) else 0
         if (owner.uid, owner.gid) == (default.uid, default.gid) and not kept:
             store.forget(fd, st)
         else:
-            store.put(fd, st, Owner(owner.uid, owner.gid, st.st_mode & ~_SET_ID | kept if kept else 0))
+            store.put(fd, st, Owner(owner.uid, owner.gid, st.st_mode & ~SET_ID | kept if kept else 0))
     for name, value in item.attributes.items():
         store.put_attribute(fd, st, name, value)
 

@@ -21,13 +21,14 @@ from everybody.
 from __future__ import annotations
 
 from _struct import Struct
-from stat import S_ISGID, S_ISUID
+from stat import S_ISGID
 
 from remainroot import readers
 from remainroot.connections import is_plain
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
 from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
 from remainroot.namespaces import INITIAL
+from remainroot.store.base import SET_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +78,6 @@ NODES: Final = 1 << 18
 """Make device nodes, with nothing to heed but the table of owners."""
 LISTS: Final = 1 << 19
 """Be told by the kernel what is in a directory (while there is no placeholder)."""
-
-SET_ID: Final = S_ISUID | S_ISGID
 
 NOTHING, STAT, STATX = range(3)
 

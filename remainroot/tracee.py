@@ -73,6 +73,27 @@ def mountinfo_id(fd: int) -> int:
     return int(descriptor_field(os.getpid(), fd, b"mnt_id"))
 
 
+class Mount:
+    """A line of proc_pid_mountinfo(5): number, the parent's, device, root, place, kind of file system, its options."""
+
+    __slots__ = ("device", "kind", "number", "options", "parent", "place", "root")
+
+    def __init__(self, line: bytes) -> None:
+        before, _, after = line.rstrip(b"\n").partition(b" - ")
+        number, parent, device, self.root, place, *_ = before.split(b" ")
+        self.number, self.parent = int(number), int(parent)
+        self.device = os.makedev(*map(int, device.split(b":")))
+        first, *parts = place.split(b"\\")
+        self.place = first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in parts)
+        self.kind, _, self.options = after.split(b" ", 2)
+
+
+def mounts(source: int | str) -> list[Mount]:
+    """What a file `mountinfo` of procfs tells: a path, or a descriptor, which is closed."""
+    with open(source, "rb") as file:
+        return [Mount(line) for line in file]
+
+
 def umask_of(tid: int) -> int:
     """The task's umask."""
     return int(status_field(tid, b"Umask"), 8)

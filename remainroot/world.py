@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from remainroot.dates import Dates
     from remainroot.id_maps import IdMapFiles
     from remainroot.ipc import Objects
-    from remainroot.mount_contexts import Context
+    from remainroot.mount_contexts import Context, WholeBind
     from remainroot.nodes import Nodes
     from remainroot.recipients import Chooser
     from remainroot.settings import Settings
@@ -84,11 +84,6 @@ class World:
     pdeathsigs: dict[int, bool] | None = None
     """Tasks that have set a parent-death signal, by tid, and whether a change of ids has just ended it. A number that
     is another task's by now does no harm: that has none. None while there was none."""
-
-    unmounted: dict[int, set[int]] | None = None
-    """Of `whole_binds` that were asked for with all below them, which of those seem to have been unmounted, by
-    `tracee.mountinfo_id`. None while there was none."""
-
     dates: Dates | None = None
     """The times that were set on files that really are another's; None while none were."""
     nodes: Nodes | None = None
@@ -133,9 +128,8 @@ class World:
         """By task, the kind of file system that it configures (fsopen(2)), and whose that is to be; KEEP: not said."""
         self.devpts: dict[int, tuple[int, int]] = {}
         """By device number, whose new terminals are where devpts was mounted with uid= or gid=; KEEP: not said."""
-        self.whole_binds: dict[int, int] = {}
-        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.binds`), and what
-        holds them until they are attached: a descriptor, or -1."""
+        self.whole_binds: dict[int, WholeBind] = {}
+        """The mounts, by `kernel.mount_id`, that came with all below them (`remainroot.handlers.binds`)."""
         self.filters = 0
         """How many seccomp filters the engine put on CMD."""
         self._owed: dict[tuple[int, int], bytes] = {}

@@ -12,12 +12,15 @@ from remainroot.outcomes import CONTINUE, Fail, Instead, Replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Final, TypeVar
 
     from remainroot.engines.base import Answer, Watcher
     from remainroot.outcomes import Attend, InstallFd, Judge, Letter, Post
     from remainroot.settings import Settings
     from remainroot.world import World
+
+    T = TypeVar("T")
 
 _PATIENCE: Final = 0.5
 """How many seconds a task has to stop."""
@@ -68,26 +71,36 @@ class Errands(Engine):
 
     def _have_made(self, tid: int, arch: int, outcome: InstallFd | Replace | Instead) -> None:
         """Have the task make the calls that an outcome takes."""
-        from remainroot.engines.inject import LostError, install_fd, is_confined, make_instead, replace_fd
+        from remainroot.engines.inject import install_fd, is_confined, make_instead, replace_fd
 
-        try:
+        def have_made() -> int:
             if is_confined(tid, self.filters):
                 if isinstance(outcome, Instead):
                     pt.skip(tid, outcome.value)
-                pt.request(self.resume, tid, 0, 0)
-                return
+                return self.resume
             if isinstance(outcome, Replace):
                 replace_fd(tid, arch, outcome, self._status_of)
             elif isinstance(outcome, Instead):
                 make_instead(tid, arch, outcome, self._status_of)
             else:
                 install_fd(tid, arch, outcome.fd, self._status_of, cloexec=outcome.cloexec)
+            return self._onwards(tid)
+
+        how = self._unless_lost(tid, have_made)
+        if how is not None:
+            pt.request(how, tid, 0, 0)
+
+    def _unless_lost(self, tid: int, act: Callable[[], T]) -> T | None:
+        """What `act` returns, which has a stopped task do something; None: it has ended, as is reported or noted."""
+        from remainroot.engines.inject import LostError
+
+        try:
+            return act()
         except LostError as lost:
             self._backlog.append((tid, lost.status))
         except OSError:
             pass  # killed meanwhile: its end is reported
-        else:
-            pt.request(self._onwards(tid), tid, 0, 0)
+        return None
 
     def _status_of(self, tid: int) -> int:
         """The next wait status of `tid`. What others report is kept: a leader ends only after its threads."""
@@ -117,14 +130,9 @@ class Errands(Engine):
     def _attended_over(self, tid: int) -> None:
         """The end of such a call."""
         arch, outcome, original = self._attended.pop(tid)
-        from remainroot.engines.attending import LostError, over
+        from remainroot.engines.attending import over
 
-        try:
-            over(tid, arch, outcome, original, self._status_of)
-        except LostError as lost:
-            self._backlog.append((tid, lost.status))
-        except OSError:
-            pass  # killed meanwhile: its end is reported
+        self._unless_lost(tid, lambda: over(tid, arch, outcome, original, self._status_of))
 
     def _renew(self, tid: int) -> None:
         """Have the task make the call that it waits in once more; it has left it when this returns."""
@@ -159,24 +167,24 @@ class Errands(Engine):
 
     def _post_own(self, letter: Letter) -> bool:
         """Have the caller itself queue the signal instead of its call; whether that has been done."""
-        from remainroot.engines.posting import LostError, can_be_made_to, queue_own
+        from remainroot.engines.posting import can_be_made_to, queue_own
 
         tid = letter.tid
         if not can_be_made_to(tid, self.filters):
             return False
-        try:
+
+        def own() -> int:
             queue_own(letter, self._status_of, entered=True)
-        except LostError as lost:
-            self._backlog.append((tid, lost.status))
-        except OSError:
-            pass  # killed meanwhile: its end is reported
-        else:
-            pt.request(self._onwards(tid), tid, 0, 0)
+            return self._onwards(tid)
+
+        how = self._unless_lost(tid, own)
+        if how is not None:
+            pt.request(how, tid, 0, 0)
         return True
 
     def _have_queued(self, letter: Letter) -> int | None:
         """Have another task queue itself the signal: 0, or a negative errno; None: it cannot be made to."""
-        from remainroot.engines.posting import LostError, can_be_made_to, is_in_state, queue
+        from remainroot.engines.posting import can_be_made_to, is_in_state, queue
 
         tid = letter.tid
         if not is_in_state(tid, b"RSt") or not can_be_made_to(tid, self.filters):
@@ -184,14 +192,9 @@ class Errands(Engine):
         where = self._stop(tid)
         if not where:
             return None
-        try:
-            result = queue(letter, self._status_of, entering=where == pt.OP_ENTRY)
-        except LostError as lost:
-            self._backlog.append((tid, lost.status))
-            return None
-        except OSError:
-            return None  # killed meanwhile: its end is reported
-        pt.request(self._onwards(tid), tid, 0, 0)
+        result = self._unless_lost(tid, lambda: queue(letter, self._status_of, entering=where == pt.OP_ENTRY))
+        if result is not None:
+            pt.request(self._onwards(tid), tid, 0, 0)
         return result
 
     def _stop(self, tid: int) -> int:

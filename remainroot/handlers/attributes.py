@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTSUP, EPERM, EROFS
-from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.dispatch import CONTINUE, DONE, Fail
 from remainroot.kernel import PIPEFS_MAGIC, PROC_SUPER_MAGIC, SOCKFS_MAGIC, chown_fd, fs_type, raw_statx
 from remainroot.namespaces import INITIAL, NO_ID
-from remainroot.store.base import APPEND, IMMUTABLE, Owner, is_placeholder
+from remainroot.store.base import APPEND, IMMUTABLE, SET_ID, Owner, is_placeholder
 from remainroot.store.codec import KEEP
 from remainroot.world import is_mapped
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _CREATE: Final = 1
 _REPLACE: Final = 2
-_SET_ID: Final = S_ISUID | S_ISGID
 _STATX_ATTRIBUTES: Final = 8
 """The lowest byte of stx_attributes: statx(2)."""
 _WITHOUT: Final = frozenset({PROC_SUPER_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC})
@@ -107,7 +106,7 @@ class File:
         override = store.get(self.fd, self.st)
         if override is not None and (override.mode or store.keeps_modes):
             now = os.fstat(self.fd)
-            kept = override.mode & _SET_ID & ~lost if S_ISREG(now.st_mode) else 0
+            kept = override.mode & SET_ID & ~lost if S_ISREG(now.st_mode) else 0
             owner = Owner(override.uid, override.gid, now.st_mode | kept if kept else 0)
             store.put_after_chmod(self.fd, now, owner)
 
@@ -148,7 +147,7 @@ def move_ctime(fd: int) -> None:
     """
     path = f"/proc/self/fd/{fd}"
     mode = os.fstat(fd).st_mode
-    set_id = mode & _SET_ID and not S_ISDIR(mode)
+    set_id = mode & SET_ID and not S_ISDIR(mode)
     try:
         if set_id or (S_ISREG(mode) and "security.capability" in os.listxattr(path)):
             os.chmod(path, S_IMODE(mode))

@@ -29,8 +29,9 @@ from remainroot.kernel import (
     mount_id,
     unmount,
 )
+from remainroot.mount_contexts import WholeBind
 from remainroot.namespaces import INITIAL
-from remainroot.tracee import mountinfo_id
+from remainroot.tracee import mountinfo_id, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,12 +77,7 @@ def bind(call: Call, *, alone: bool) -> Outcome:
             return Fail(ENOTDIR)
         call.check()
         inside(call.tid, MOUNT, lambda: attach_mount(tree, target))
-        number, world = mount_id(tree), call.world
-        world.whole_binds[number] = -1
-        if not alone:
-            if world.unmounted is None:
-                world.unmounted = {}
-            world.unmounted[number] = set()
+        call.world.whole_binds[mount_id(tree)] = WholeBind(with_parts=not alone)
     except (OSError, Elsewhere):
         return CONTINUE
     else:
@@ -132,18 +128,12 @@ def open_tree(call: Call) -> Outcome:
                 os.close(fd)
 
 
-def hold(binds: dict[int, int], tree: int) -> None:
+def hold(binds: dict[int, WholeBind], tree: int) -> None:
     """Note a copy that is not attached yet, and keep it."""
-    held = [number for number, fd in binds.items() if fd >= 0]
+    held = [bind for bind in binds.values() if bind.tree >= 0]
     if len(held) >= _MOST_HELD:
-        _let_go(binds, held[0])
-    binds[mount_id(tree)] = tree
-
-
-def _let_go(binds: dict[int, int], number: int) -> None:
-    if binds.get(number, -1) >= 0:
-        os.close(binds[number])
-        binds[number] = -1
+        held[0].let_go()
+    binds[mount_id(tree)] = WholeBind(tree)
 
 
 def _bind_around(call: Call, directory: int) -> int:
@@ -164,25 +154,24 @@ def _bind_around(call: Call, directory: int) -> int:
 
 
 def _mounts(tid: int) -> dict[int, tuple[int, bytes]]:
-    """Each mount's parent and its place, by number: proc_pid_mountinfo(5)."""
-    with open(f"/proc/{tid}/mountinfo", "rb") as file:
-        return {int(words[0]): (int(words[1]), words[4]) for words in map(bytes.split, file)}
+    """Each mount's parent and its place, by number."""
+    return {mount.number: (mount.parent, mount.place) for mount in mounts(f"/proc/{tid}/mountinfo")}
 
 
-def _count_below(mounts: dict[int, tuple[int, bytes]], top: int) -> int:
+def _count_below(places: dict[int, tuple[int, bytes]], top: int) -> int:
     """How many lie below the mount `top`, at any depth."""
     found = last = {top}
     while last:
-        last = {number for number, (parent, _) in mounts.items() if parent in last} - found
+        last = {number for number, (parent, _) in places.items() if parent in last} - found
         found = found | last
     return len(found) - 1
 
 
-def _next(mounts: dict[int, tuple[int, bytes]], number: int, unmounted: set[int]) -> int:
+def _next(places: dict[int, tuple[int, bytes]], number: int, unmounted: set[int]) -> int:
     """The mount that shows where `number` lies when the `unmounted` are thought away; 0: none is mounted there."""
     while number in unmounted:
-        parent, place = mounts[number]
-        if mounts.get(parent, (0, b""))[1] != place:
+        parent, place = places[number]
+        if places.get(parent, (0, b""))[1] != place:
             return 0
         number = parent
     return number
@@ -225,14 +214,15 @@ def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
         os.close(place)  # while it is open the mount is busy
     if link or number == mount_id(directory):
         return CONTINUE
-    whole = number in world.whole_binds
-    around = number if whole else _bind_around(call, directory)
-    unmounted = (world.unmounted or {}).get(around)
+    bind = world.whole_binds.get(number)
+    whole = bind is not None
+    around = bind or world.whole_binds.get(_bind_around(call, directory))
+    unmounted = None if around is None else around.unmounted
     if unmounted is not None:
-        mounts = _mounts(call.tid)
-        listed = _next(mounts, listed, unmounted)
-        whole = whole and _count_below(mounts, listed) == len(unmounted)
-    if not around or not listed:
+        places = _mounts(call.tid)
+        listed = _next(places, listed, unmounted)
+        whole = whole and _count_below(places, listed) == len(unmounted)
+    if around is None or not listed:
         return CONTINUE
 
     def act() -> None:
@@ -248,14 +238,13 @@ def _unmount_at(call: Call, directory: int, name: bytes, flags: int) -> Outcome:
                 unmounted.add(listed)
 
     call.check()
-    _let_go(world.whole_binds, number)
+    if bind is not None:
+        bind.let_go()
     try:
         inside(call.tid, MOUNT, act)
     except OSError as error:
         return Fail(error.errno or EINVAL)
     world.whole_binds.pop(number, None)
-    if world.unmounted:
-        world.unmounted.pop(number, None)
     return DONE
 
 

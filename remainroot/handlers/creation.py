@@ -23,7 +23,6 @@ from stat import (
     S_ISDIR,
     S_ISGID,
     S_ISREG,
-    S_ISUID,
 )
 from struct import Struct
 
@@ -36,7 +35,7 @@ from remainroot.handlers.places import Place, place_of
 from remainroot.handlers.views import opened
 from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, RESOLVE_IN_ROOT
 from remainroot.quick import WRITTEN_NAMES
-from remainroot.store.base import Owner
+from remainroot.store.base import SET_ID, Owner
 from remainroot.tracee import umask_of
 from remainroot.world import NULL
 
@@ -65,8 +64,7 @@ MODE_BITS: Final = 0o7777
 _NAME_MAX: Final = 255
 _DEVICE_BIT: Final = 0o20000
 """In the types of both kinds of device, and in that of no other file that mknod(2) makes."""
-_SET_ID: Final = S_ISUID | S_ISGID
-_NOTABLE: Final = _DEVICE_BIT | _SET_ID
+_NOTABLE: Final = _DEVICE_BIT | SET_ID
 """What in a mode makes a file more than the kernel can make it."""
 
 
@@ -79,7 +77,7 @@ def _kernel_does_it(call: Call, mode: int = 0o700, *, directory: bool = False) -
     world = call.world
     if world.weak:
         mode &= ~umask_of(call.tid)  # shadow's tools create their files under umask 0777
-    if (mode & _SET_ID or world.workable(mode, directory=directory) != mode) and not call.state.confined:
+    if (mode & SET_ID or world.workable(mode, directory=directory) != mode) and not call.state.confined:
         return False
     hands_down = world.store.group_directories or world.store.default_lists or world.settings.unknown_is_real
     if world.tasks.untouched:
@@ -138,7 +136,7 @@ _ANY_OPEN_BIT: Final = os.O_CREAT | _O_TMPFILE_BIT | os.O_ACCMODE | os.O_TRUNC |
 
 def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
     """An open without set-id bits; O_TMPFILE names the directory itself, and is not quick."""
-    clear, clear_too = (mode, _SET_ID), (flags, _O_TMPFILE_BIT)
+    clear, clear_too = (mode, SET_ID), (flags, _O_TMPFILE_BIT)
     return quick.create(path=path, dirfd=dirfd, clear=clear, clear_too=clear_too, open_flags=flags)
 
 
@@ -154,7 +152,7 @@ def openat(call: Call) -> Outcome:
     return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
 
 
-@handles("creat", quick=quick.create(path=0, clear=(1, _SET_ID)))
+@handles("creat", quick=quick.create(path=0, clear=(1, SET_ID)))
 def creat(call: Call) -> Outcome:
     """creat(2): open with O_CREAT | O_WRONLY | O_TRUNC."""
     return _open(call, AT_FDCWD, 0, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.unsigned(1))

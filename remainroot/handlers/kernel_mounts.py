@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 from errno import EBUSY, EINVAL, ENOTDIR, EPERM
-from fcntl import ioctl
 from stat import S_ISDIR
 
 from remainroot.credentials import CAP_SYS_ADMIN
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd
 from remainroot.elsewhere import MOUNT, Elsewhere, inside
 from remainroot.handlers.binds import hold
+from remainroot.handlers.peers import owner_of_namespace
 from remainroot.kernel import (
     AT_FDCWD,
     AT_RECURSIVE,
@@ -28,10 +28,10 @@ from remainroot.kernel import (
     mount_id,
     set_mount_flags,
 )
-from remainroot.mount_contexts import Context
+from remainroot.mount_contexts import Context, WholeBind
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import user_namespace
-from remainroot.tracee import status_field
+from remainroot.tracee import mounts, status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _OF_NAMESPACES: Final = {b"proc": "pid", b"sysfs": "net", b"mqueue": "ipc", b"cgroup2": "cgroup"}
 """And the kind of namespace whose owner may mount them."""
 _OF_ALL: Final = {b"devtmpfs", b"securityfs", b"debugfs", b"tracefs", b"fusectl", b"pstore", b"configfs", b"efivarfs"}
-_NS_GET_USERNS: Final = 0xB701
 _FIRST: Final = 0xEFFF_FFFD
 """The inode number of the user namespace that was there from the start: there the kernel mounts everything."""
 _MEANINGLESS: Final = {
@@ -108,7 +107,7 @@ def _attach(call: Call, tree: int, target: int, *, whole: bool, anew: bool) -> O
     except OSError as error:
         return Fail(error.errno or EINVAL)
     if whole:
-        call.world.whole_binds[mount_id(tree)] = -1
+        call.world.whole_binds[mount_id(tree)] = WholeBind()
     return DONE
 
 
@@ -226,19 +225,7 @@ def _allowed(tid: int, kind: bytes) -> bool:
     space = _OF_NAMESPACES.get(kind)
     if space is None:
         return user_namespace(os.getpid()) == _FIRST
-    try:
-        fd = os.open(f"/proc/{tid}/ns/{space}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        os.close(ioctl(fd, _NS_GET_USERNS))
-    except PermissionError:
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return True
+    return owner_of_namespace(tid, space) != 0
 
 
 def _copied(tid: int, kind: bytes) -> tuple[int, bool]:
@@ -289,17 +276,4 @@ def _places(own_proc: int, kind: bytes) -> list[tuple[int, bytes]]:
     import _thread
 
     fd = os.open(f"task/{_thread.get_native_id()}/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own_proc)
-    with open(fd, "rb") as file:
-        found = []
-        for line in file:
-            before, _, after = line.partition(b" - ")
-            _, _, numbers, root, place, *_ = before.split(b" ")
-            if root == b"/" and after.split(b" ", 1)[0] == kind:
-                found.append((os.makedev(*map(int, numbers.split(b":"))), _plain(place)))
-    return found
-
-
-def _plain(path: bytes) -> bytes:
-    """Without the escapes of mountinfo: proc_pid_mountinfo(5)."""
-    first, *parts = path.split(b"\\")
-    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in parts)
+    return [(mount.device, mount.place) for mount in mounts(fd) if mount.root == b"/" and mount.kind == kind]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from errno import EBADF, EPERM
-from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG
 
 from remainroot import quick
 from remainroot.credentials import CAP_FSETID
@@ -17,16 +17,14 @@ from remainroot.dispatch import CONTINUE, DONE, Fail, handles
 from remainroot.handlers.attributes import demand_unflagged, is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from remainroot.store.base import Owner, is_placeholder
+from remainroot.store.base import SET_ID, Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
 
     from remainroot.dispatch import Call, Outcome
     from remainroot.world import World
 
-_SET_ID: Final = S_ISUID | S_ISGID
 
 
 @handles("chmod", quick=quick.chmod(1, path=0))
@@ -93,11 +91,11 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
         mode &= ~S_ISGID
     call.check()
     if override is not None and is_placeholder(override, st):
-        _change_on_disk(world, fd, st, mode & ~_SET_ID)  # for access(2), which the kernel answers
+        _change_on_disk(world, fd, st, mode & ~SET_ID)  # for access(2), which the kernel answers
         world.store.put(fd, st, Owner(override.uid, override.gid, S_IFMT(override.mode) | mode, override.rdev))
         return DONE
-    keep = S_ISREG(st.st_mode) and mode & _SET_ID and creds.capable_of(CAP_FSETID, *owner.ids)
-    if S_ISREG(st.st_mode) and mode & _SET_ID and not keep:
+    keep = S_ISREG(st.st_mode) and mode & SET_ID and creds.capable_of(CAP_FSETID, *owner.ids)
+    if S_ISREG(st.st_mode) and mode & SET_ID and not keep:
         world.loose_set_ids.add((st.st_dev, st.st_ino))
     copied = override is not None and (override.mode or world.store.keeps_modes)
     if mode == wanted and not keep and not copied and _is_quite_ours(world, st, mode):

@@ -13,11 +13,10 @@ from remainroot.dispatch import ALWAYS, CONTINUE, DONE, Fail, handles
 from remainroot.handlers.attributes import demand_unflagged, is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, chown_fd
-from remainroot.store.base import Owner, is_placeholder
+from remainroot.store.base import SET_ID, Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from remainroot.world import World
 
 
-_SET_ID: Final = S_ISUID | S_ISGID
 
 
 @handles("chown", "chown32", quick=quick.chown(1, path=0), blind=ALWAYS)
@@ -137,7 +135,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     store = world.keeper(fd, st)
     if override is not None and is_placeholder(override, st):
         store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
-    elif mode != _left_on_disk(world, fd, st, mode) or (override is not None and override.mode and mode & _SET_ID):
+    elif mode != _left_on_disk(world, fd, st, mode) or (override is not None and override.mode and mode & SET_ID):
         store.put(fd, st, Owner(new_uid, new_gid, mode))
     elif _is_default(call, st, new_uid, new_gid):
         store.forget(fd, st)
@@ -150,7 +148,7 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
 
 def _left_on_disk(world: World, fd: int, st: os.stat_result, mode: int) -> int:
     """The mode that the file has on disk after the chown, which should be `mode`."""
-    if not st.st_mode & _SET_ID or S_ISDIR(st.st_mode):
+    if not st.st_mode & SET_ID or S_ISDIR(st.st_mode):
         return st.st_mode
     if st.st_mode & S_ISGID and not mode & (S_ISGID | S_IXGRP) and world.is_ours(st):
         os.chmod(f"/proc/self/fd/{fd}", S_IMODE(mode))  # the kernel takes us for a member of the group

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_ISUID, S_IXGRP
+from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_IXGRP
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH
-from remainroot.store.base import Owner
+from remainroot.store.base import SET_ID, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from remainroot.dispatch import Call
 
 _O_PATH_NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
-_SET_ID: Final = S_ISUID | S_ISGID
 _PERMISSIONS: Final = 0o777
 
 
@@ -62,11 +61,11 @@ class Place:
 
     def leaves_to_kernel(self, mode: int) -> bool:
         """The kernel would make a regular file of this mode as it is to be."""
-        return self.ordinary and not mode & _SET_ID and self.call.world.workable(mode) == mode
+        return self.ordinary and not mode & SET_ID and self.call.world.workable(mode) == mode
 
     def owner_of(self, mode: int) -> Owner:
         """Who a new regular file of this mode will belong to; set-id bits that root gives are root's to keep."""
-        kept = mode & _SET_ID and self.call.creds.capable_of(CAP_FSETID, *self.owner.ids)
+        kept = mode & SET_ID and self.call.creds.capable_of(CAP_FSETID, *self.owner.ids)
         if kept or self.call.world.workable(mode) != mode:
             return Owner(self.owner.uid, self.owner.gid, S_IFREG | mode)
         return self.owner
@@ -156,7 +155,7 @@ class Place:
         default = self.call.world.default_owner(st)
         if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)
-        if S_ISREG(st.st_mode) and st.st_mode & _SET_ID and not owner.mode:
+        if S_ISREG(st.st_mode) and st.st_mode & SET_ID and not owner.mode:
             self.call.world.loose_set_ids.add((st.st_dev, st.st_ino))
         if self.acl is not None and not S_ISLNK(st.st_mode):
             store.put_attribute(fd, st, acl.ACCESS, self.acl)

@@ -16,6 +16,7 @@ from remainroot.file_caps import parse_file_caps
 from remainroot.handlers.paths import Unresolved, find, find_path
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, read_string
 from remainroot.namespaces import INITIAL
+from remainroot.store.base import SET_ID
 from remainroot.tasks import SUID_DUMPABLE
 from remainroot.tracee import open_flags, status_field
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from remainroot.file_caps import FileCaps
 
 _LEGIBLE: Final = 0o444
-_SET_ID: Final = S_ISUID | S_ISGID
 _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
 """Bytes of a file that the kernel looks at."""
@@ -68,7 +68,7 @@ def _execute(call: Call, fd: int, st: os.stat_result, arguments: int) -> Outcome
     try:
         if S_ISREG(st.st_mode) and not S_ISREG(world.owner(fd, st).mode):
             return Fail(EACCES)  # a device node's placeholder
-        unchanged = plain and not st.st_mode & _SET_ID and not world.tasks.is_mixed(call.tid)
+        unchanged = plain and not st.st_mode & SET_ID and not world.tasks.is_mixed(call.tid)
         reads = world.marks_readers and _reads(call, fd, st, arguments)
         if unchanged and not world.settings.whole_identity:
             return _run(call, reads=reads)

@@ -20,7 +20,7 @@ from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CL
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
-from remainroot.tracee import Walk, mountinfo_id
+from remainroot.tracee import Walk, mountinfo_id, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,12 +147,10 @@ class Searcher:
         """
         if not (file.is_read_only and S_IFMT(self.owner(file).mode) in _FREEZABLE):
             return False
-        number = str(file.mount).encode()
-        with open(f"/proc/{self.call.tid}/mountinfo", "rb") as mounts:  # proc_pid_mountinfo(5)
-            for line in mounts:
-                mount, _, file_system = line.partition(b" - ")
-                if mount.split()[0] == number:
-                    return b"ro" in file_system.split()[-1].split(b",")
+        number = file.mount
+        for mount in mounts(f"/proc/{self.call.tid}/mountinfo"):
+            if mount.number == number:
+                return b"ro" in mount.options.split(b" ")[-1].split(b",")
         return True
 
     # -- paths

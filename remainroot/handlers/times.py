@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 _NANOSECONDS: Final = 1_000_000_000
 _MICROSECONDS: Final = 1_000_000
-NOW: Final = 0, UTIME_NOW
-_PRESENT: Final = NOW, NOW
+_NOW: Final = 0, UTIME_NOW
 
 
 class Wanted:
@@ -52,7 +51,7 @@ class Wanted:
     @property
     def given(self) -> bool:
         """Whether that takes the file's owner: something else than the present time for both."""
-        return self.both != _PRESENT
+        return any(nanoseconds != UTIME_NOW for _, nanoseconds in self.both)
 
     @property
     def empty(self) -> bool:
@@ -64,7 +63,7 @@ def times_of(call: Call, index: int) -> Wanted:
     """Those whose address is argument `index`, as each of these calls has them; ValueError: EINVAL, OSError: EFAULT."""
     address = call.ptr(index)
     if not address:
-        return Wanted(*_PRESENT)
+        return Wanted(_NOW, _NOW)
     wide = call.abi.bits == 64
     if call.name == "utime":
         size = 16 if wide else 8

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import os
 from errno import E2BIG, EEXIST, EINVAL, ENODATA, EOVERFLOW, EPERM, ERANGE
-from stat import S_ISDIR, S_ISGID, S_ISREG, S_ISUID
+from stat import S_ISDIR, S_ISREG
 from struct import Struct
 
 from remainroot import acl, quick
@@ -44,7 +44,6 @@ _REPLACE: Final = 2
 _CAPABILITY: Final = "security.capability"
 _WITH_64_BITS: Final = 20
 """The size of a value that holds 64 capabilities; one of 32 is of old."""
-_SET_ID: Final = S_ISUID | S_ISGID
 _BARE: Final = ("trusted.", "security.")
 """Prefixes with no name behind them."""
 _ARGS: Final = Struct("=QII")

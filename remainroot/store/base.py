@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from stat import S_IFMT, S_ISDIR, S_ISGID
+from stat import S_IFMT, S_ISDIR, S_ISGID, S_ISUID
 
 from remainroot.kernel import birth_time, file_handle
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from remainroot._fast import Keys, Owners
 
 
+SET_ID: Final = S_ISUID | S_ISGID
+"""The bits of a mode that let a program run as its owner, or its group."""
 FLAGS: Final = "flags"
 """The attribute for the flags of chattr(1) that are kept for a file: 4 bytes, little-endian, of IMMUTABLE and APPEND.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 from errno import ENODATA, EOPNOTSUPP, EPERM
-from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISREG
 
-from remainroot.store.base import Owner, Store, is_placeholder
+from remainroot.store.base import SET_ID, Owner, Store, is_placeholder
 from remainroot.store.codec import decode_override, decode_resource, encode_override, encode_resource
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 RESOURCE: Final = "user.rootlesscontainers"
 OVERRIDE: Final = "user.containers.override_stat"
-_SET_ID: Final = S_ISUID | S_ISGID
 ATTRIBUTES: Final = "user.remainroot."
 """Before the name of an attribute that is kept for CMD (`trusted.overlay.opaque`)."""
 
@@ -67,7 +66,7 @@ class XattrStore(Store):
             else:
                 if S_IFMT(mode) not in (0, S_IFMT(st.st_mode)):
                     return Owner(uid, gid, mode, rdev)
-                own = S_IMODE(mode) != S_IMODE(st.st_mode) or (mode & _SET_ID and S_ISREG(st.st_mode))
+                own = S_IMODE(mode) != S_IMODE(st.st_mode) or (mode & SET_ID and S_ISREG(st.st_mode))
                 override = Owner(uid, gid, S_IFMT(st.st_mode) | S_IMODE(mode) if own else 0)
         if RESOURCE in names:
             try:

@@ -58,7 +58,7 @@ def all_of_it():
             attempt(raw, name, 0, NOW, 0, OMIT)
             attempt(raw, name, 0, OMIT, 0, OMIT)
             attempt(raw, name, 5, 10**9, 0, 0)
-            attempt(raw, name, 0, NOW, 0, NOW)
+            attempt(raw, name, 5, NOW, 6, NOW)
             attempt(raw, name, 5, 6, 9, 10, flags=0x100)
             attempt(lambda path: call("utimes", path.encode(), (ctypes.c_long * 4)(1, 2, 3, 4)), name)
             attempt(lambda path: call("utimes", path.encode(), (ctypes.c_long * 4)(1, 2, 3, 10**6)), name)
