@@ -13,7 +13,7 @@ from remainroot.credentials import CAP_DAC_OVERRIDE
 from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
 from remainroot.namespaces import INITIAL, OVERFLOW
 from remainroot.readers import known, unmark
-from remainroot.store.base import Owner
+from remainroot.store.base import SET_ID, Owner
 from remainroot.store.codec import KEEP
 from remainroot.tasks import Tasks
 from remainroot.tracee import Files, status_field
@@ -44,6 +44,8 @@ DEVICES: Final = {
     os.makedev(1, 8): "/dev/random", os.makedev(1, 9): "/dev/urandom",
 }  # fmt: skip
 """The character devices that are for everybody: null(4), full(4), random(4)."""
+ON_DISK: Final = -1 << 64
+"""No time of change: of the `loose_set_ids` of what is ours."""
 _MOST_OWED: Final = 64
 
 _PROC_TASK: Final = rb"(?s).*/proc/(\d+)(?:/task/(\d+))?(?:/.*)?$"
@@ -113,9 +115,10 @@ class World:
         self.readable_nodes = False
         """A device node other than null was made, or is in some task's /dev: programs executed from now on are to have
         their opens to read seen (`remainroot.readers`). Never again False."""
-        self.loose_set_ids: set[tuple[int, int]] = set()
+        self.loose_set_ids: dict[tuple[int, int], int] = {}
         """Regular files, by device and inode number, whose set-id bits are on disk alone, for a user gave them or may
-        write to them: the kernel would take them away from root's writes, too. Empty in nearly every run."""
+        write to them: the kernel would take them away from root's writes, too. Those of another's file cannot be there:
+        the store keeps them as long as st_mtime_ns is what stands here (else ON_DISK). Empty in nearly every run."""
         self.adjustments: Adjustments | None = None
         """What was written to oom_score_adj; None while nobody has opened such a file to write."""
         self.id_maps: IdMapFiles | None = None
@@ -165,11 +168,22 @@ class World:
         if self.store.empty:
             return None
         found = self.keeper(fd, st).get(fd, st)
+        if found is not None and found.mode & SET_ID and self.loose_set_ids:
+            found = self._without_lost(fd, st, found)
         if found is not None and (found.uid == KEEP or found.gid == KEEP):
             default = self.default_owner(st)
             uid = default.uid if found.uid == KEEP else found.uid
             gid = default.gid if found.gid == KEEP else found.gid
             return Owner(uid, gid, found.mode, found.rdev)
+        return found
+
+    def _without_lost(self, fd: int, st: os.stat_result, found: Owner) -> Owner:
+        """Without the set-id bits that a user's write to another's file has taken away: inode(7)."""
+        if self.loose_set_ids.get((st.st_dev, st.st_ino), ON_DISK) in (ON_DISK, st.st_mtime_ns):
+            return found
+        del self.loose_set_ids[st.st_dev, st.st_ino]
+        found = Owner(found.uid, found.gid, found.mode & ~SET_ID)
+        self.store.put(fd, st, found)
         return found
 
     def keeper(self, fd: int, st: os.stat_result) -> Store:

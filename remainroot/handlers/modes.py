@@ -18,6 +18,7 @@ from remainroot.handlers.attributes import demand_unflagged, is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path, not_permitted
 from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import SET_ID, Owner, is_placeholder
+from remainroot.world import ON_DISK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _change(call: Call, fd: int, st: os.stat_result, mode: int) -> Outcome:
         return DONE
     keep = S_ISREG(st.st_mode) and mode & SET_ID and creds.capable_of(CAP_FSETID, *owner.ids)
     if S_ISREG(st.st_mode) and mode & SET_ID and not keep:
-        world.loose_set_ids.add((st.st_dev, st.st_ino))
+        world.loose_set_ids[st.st_dev, st.st_ino] = ON_DISK
     copied = override is not None and (override.mode or world.store.keeps_modes)
     if mode == wanted and not keep and not copied and _is_quite_ours(world, st, mode):
         return CONTINUE

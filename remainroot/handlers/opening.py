@@ -3,7 +3,8 @@
 
 A user who writes to a file takes its set-id bits away (inode(7)), and no write is seen here. Those that root gave are
 in the store, so that root's own writes do not end them; they are on disk alone again once a user may write. Those that
-a user gave are on disk alone, and get into the store when root may write.
+a user gave are on disk alone, and get into the store when root may write. Those of a file that really is another's stay
+there until it has been written to since a user may (`World.loose_set_ids`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from remainroot.dispatch import CONTINUE, Fail, InstallFd, handles
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.kernel import AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC
 from remainroot.store.base import Owner, is_placeholder
-from remainroot.world import DEVICES, NULL
+from remainroot.world import DEVICES, NULL, ON_DISK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +129,13 @@ def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
     kept = found is not None and found.mode & (S_ISUID | S_ISGID)
     if not kept and mode == S_IMODE(owner.mode):
         return
-    if not world.is_ours(st) or world.workable(mode) != mode or os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+    if not world.is_ours(st):
+        locks = not owner.mode & (S_ISUID | S_IXGRP) and call.creds.in_group(owner.gid)
+        if kept and not locks:  # a set-group-ID bit that meant mandatory locking stays for a member
+            world.loose_set_ids.setdefault((st.st_dev, st.st_ino), st.st_mtime_ns)
+            world.store.note_key(st)
+        return
+    if world.workable(mode) != mode or os.fstatvfs(fd).f_flag & os.ST_RDONLY:
         return
     call.check()
     if S_IMODE(st.st_mode) != mode:
@@ -140,7 +147,7 @@ def _let_disk_tell(call: Call, fd: int, st: os.stat_result) -> None:
         else:
             world.store.put(fd, os.fstat(fd), Owner(*owner.ids))
     if mode & (S_ISUID | S_ISGID):
-        world.loose_set_ids.add((st.st_dev, st.st_ino))
+        world.loose_set_ids[st.st_dev, st.st_ino] = ON_DISK
 
 
 def _left_to_disk(call: Call, owner: Owner) -> int:
@@ -162,4 +169,4 @@ def _let_store_tell(call: Call, fd: int, st: os.stat_result) -> None:
     owner = world.owner(fd, st)
     if S_ISREG(owner.mode) and owner.mode & (S_ISUID | S_ISGID) and world.is_ours(st):
         world.store.put(fd, st, Owner(owner.uid, owner.gid, owner.mode))
-    world.loose_set_ids.discard((st.st_dev, st.st_ino))
+    world.loose_set_ids.pop((st.st_dev, st.st_ino), None)

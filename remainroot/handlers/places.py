@@ -10,6 +10,7 @@ from remainroot import acl
 from remainroot.credentials import CAP_FSETID
 from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH
 from remainroot.store.base import SET_ID, Owner
+from remainroot.world import ON_DISK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Place:
         if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)
         if S_ISREG(st.st_mode) and st.st_mode & SET_ID and not owner.mode:
-            self.call.world.loose_set_ids.add((st.st_dev, st.st_ino))
+            self.call.world.loose_set_ids[st.st_dev, st.st_ino] = ON_DISK
         if self.acl is not None and not S_ISLNK(st.st_mode):
             store.put_attribute(fd, st, acl.ACCESS, self.acl)
             if S_ISDIR(st.st_mode):

@@ -216,3 +216,21 @@ def test_a_loaded_mode_ends_with_the_first_chmod(tmp_path: Path) -> None:
         check=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.stdout.split() == ["400", "644"]
+
+
+def test_a_users_write_takes_remembered_set_id_bits_away(sides: tuple[Path, Path]) -> None:
+    """An open alone does not, nor does root's write."""
+    script = """
+        user() { setpriv --reuid 1000 --regid 1000 --clear-groups -- sh -c "$1"; stat -c %a file; }
+        chmod 6777 file; echo root >file; stat -c %a file; user ': <>file'; user 'true <file'; user 'echo x >>file'
+        echo root >file; chmod 6777 file; echo root >file; stat -c %a file; user 'echo y >file'; chmod 2767 file
+        user 'exec 3<>file; stat -c %a file; sleep 0.1; echo z >&3; stat -c %a file'"""
+
+    def told(side: Path, *prefix: str) -> list[str]:
+        return subprocess.run(
+            [*prefix, "sh", "-ec", script], cwd=side, env=environment(), capture_output=True, text=True, check=True,
+            timeout=TIMEOUT,
+        ).stdout.split()
+
+    for engine in ENGINES:
+        assert told(sides[1], *PLACE, *REMAINROOT[:-1], engine, "--") == told(sides[0])
