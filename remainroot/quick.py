@@ -85,7 +85,8 @@ _NONE: Final = -1
 _AT_EACCESS: Final = 0x200
 _AT_NO_AUTOMOUNT: Final = 0x800
 _AT_STATX_SYNC_TYPE: Final = 0x6000
-_STAT_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
+_AT: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+_STAT_FLAGS: Final = _AT | _AT_NO_AUTOMOUNT | _AT_STATX_SYNC_TYPE
 
 
 class Quick:
@@ -198,28 +199,23 @@ def stat(
 
 def chown(ids: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0) -> Quick:
     """A change of owner; `ids` is the first of the two arguments with the new ones."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
-        likely=CHOWNS, owner=True, uid=ids, gid=ids + 1, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed,
+        likely=CHOWNS, owner=True, uid=ids, gid=ids + 1, path=path, dirfd=dirfd, flags=flags, known=_AT, fixed=fixed,
         give=GIVES, give_directory=GIVES_DIRECTORIES,
     )  # fmt: skip
 
 
 def chmod(mode: int, path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """A change of mode to one without set-id bits; `mode` is the argument."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
         likely=CHMODS, owner=True, real=True, clear=(mode, SET_ID),
-        path=path, dirfd=dirfd, flags=flags, known=known,
+        path=path, dirfd=dirfd, flags=flags, known=_AT,
     )  # fmt: skip
 
 
 def times(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """A change of the times of what a path names, of which an owner may change the mode, too."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-    return Quick(
-        likely=CHMODS, owner=True, real=True, unless=(path, 0), path=path, dirfd=dirfd, flags=flags, known=known
-    )
+    return Quick(likely=CHMODS, owner=True, real=True, unless=(path, 0), path=path, dirfd=dirfd, flags=flags, known=_AT)
 
 
 def create(
@@ -253,9 +249,8 @@ def attributes(
     path: int = _NONE, dirfd: int = _NONE, flags: int = _NONE, fixed: int = 0, name: int = _NONE
 ) -> Quick:
     """A look at a file's extended attributes: the kernel's, if it has neither an override nor any kept here."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
-        likely=SEES_ATTRIBUTES, owner=True, name=name, path=path, dirfd=dirfd, flags=flags, known=known, fixed=fixed
+        likely=SEES_ATTRIBUTES, owner=True, name=name, path=path, dirfd=dirfd, flags=flags, known=_AT, fixed=fixed
     )
 
 
@@ -281,10 +276,10 @@ LIST: Final = Quick(surely=LISTS)
 
 def reach(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """A question what the caller may do with a file."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS
     return Quick(
-        surely=REACHES_ANYWHERE, likely=REACHES, owner=True, path=path, dirfd=dirfd, flags=flags, known=known
-    )
+        surely=REACHES_ANYWHERE, likely=REACHES, owner=True,
+        path=path, dirfd=dirfd, flags=flags, known=_AT | _AT_EACCESS,
+    )  # fmt: skip
 
 
 _ALL_BITS: Final = -1
@@ -317,9 +312,8 @@ def end_of_handler(**results: int) -> Quick:
 
 def execute(path: int, arguments: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """The execution of a file."""
-    known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
     return Quick(
-        likely=EXECUTES, path=path, dirfd=dirfd, flags=flags, known=known, modes=SET_ID, owner=True,
+        likely=EXECUTES, path=path, dirfd=dirfd, flags=flags, known=_AT, modes=SET_ID, owner=True,
         arguments=arguments,
     )  # fmt: skip
 
