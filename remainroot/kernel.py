@@ -84,7 +84,9 @@ def is_writable(tid: int, address: int, size: int) -> bool:
 
 # ---------------------------------------------------------------- files
 
+RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 

@@ -250,12 +250,15 @@ class Files:
 
 
 class Walk:
-    """One path gone component by component in the task's root. For one `resolve`; subclasses may object on the way."""
+    """One path gone component by component in the task's root, or in `top`.
 
-    def __init__(self, files: Files, tid: int) -> None:
+    For one `resolve`; subclasses may object on the way.
+    """
+
+    def __init__(self, files: Files, tid: int, top: int = -1) -> None:
         self.files = files
         self.tid = tid
-        self.root = os.open(f"/proc/{tid}/root", _O_DIR)
+        self.root = os.open(f"/proc/{tid}/root", _O_DIR) if top < 0 else os.dup(top)
         st = os.fstat(self.root)
         self.root_key = (st.st_dev, st.st_ino)
         self.links = 0
@@ -265,6 +268,7 @@ class Walk:
         here = -1
         try:
             if path[:1] == b"/":
+                self.restarting()
                 at = self.root
             here = self.files.base(self.tid, dirfd) if at < 0 else os.dup(at)
             rest = path.split(b"/")[::-1]
@@ -293,6 +297,9 @@ class Walk:
     def jumping(self, here: int) -> None:
         """A magic link in `here` is about to be followed."""
 
+    def restarting(self) -> None:
+        """An absolute path is about to lead to the root, or ".." to be held there."""
+
     def _step(self, here: int, name: bytes, rest: list[bytes], *, follow: bool) -> int:
         """From the directory `here` (closed) to `name`; what a link points to is pushed on `rest`."""
         replaced = False
@@ -304,6 +311,7 @@ class Walk:
             if name == b"..":
                 st = os.fstat(here)
                 if (st.st_dev, st.st_ino) == self.root_key:
+                    self.restarting()
                     replaced = True
                     return here
                 return os.open(name, _O_DIR, dir_fd=here)
@@ -340,5 +348,8 @@ class Walk:
             target = os.readlink(b"", dir_fd=link)
         finally:
             os.close(link)
+        if target[:1] == b"/":
+            self.restarting()
+            here = self.root
         rest.extend(target.split(b"/")[::-1])
-        return os.dup(self.root if target[:1] == b"/" else here)
+        return os.dup(here)

@@ -35,14 +35,16 @@ _IO = "ioprio"
 
 
 def _may_order(creds: Credentials, target: Credentials) -> bool:
-    return target.uid in (creds.uid, creds.euid) or creds.capable_in(CAP_SYS_NICE, target.namespace)
+    owns = target.uid in (creds.uid, creds.euid) and not target.permitted & ~creds.permitted
+    return owns or creds.capable_in(CAP_SYS_NICE, target.namespace)
 
 
 @handles("ioprio_set")
 def ioprio_set(call: Call) -> Outcome:
     """ioprio_set(2) of one process, or of all of a group or a user.
 
-    EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE, and for another's process, which ends it.
+    EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE, and for a process that is another's or
+    permitted more than the caller, which ends it.
     """
     which, who, value = call.signed(0), call.signed(1), call.unsigned(2)
     kind = value >> 13 & 7

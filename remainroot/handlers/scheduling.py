@@ -340,7 +340,9 @@ def _set_normal(call: Call, tid: int, policy: int, *, here: bool) -> Outcome:
     return DONE
 
 
-_KNOWN_FLAGS, _KEEPS_POLICY = 0x7F, 0x8
+_KNOWN_FLAGS, _KEEPS_POLICY, _KEEPS_PARAMETERS = 0x7F, 0x8, 0x10
+_UNDERSTOOD: Final = 1 | _KEEPS_POLICY | _KEEPS_PARAMETERS
+"""SCHED_FLAG_RESET_ON_FORK and these: without the others it is about a policy, a nice value or a priority alone."""
 _DEADLINE: Final = 6
 _LEAST_RUNTIME: Final = 1024
 """In nanoseconds, of SCHED_DEADLINE."""
@@ -392,22 +394,43 @@ def sched_setparam(call: Call) -> Outcome:
     return _set_policy(call, task_meant(call, call.signed(0)), found[0], priority)
 
 
-@handles("sched_setattr")
-def sched_setattr(call: Call) -> Outcome:
-    """sched_setattr(2) of a real-time policy, or of an ordinary one with a nice value."""
-    tid = task_meant(call, call.signed(0))
-    if not tid or not call.ptr(1) or call.unsigned(2):
-        return CONTINUE
+def _kept(call: Call, tid: int, flags: int, asked: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Policy, nice value and priority that are `asked` for, or, if the flags say so, those that the task has."""
+    policy, nice, priority = asked
+    if not flags & (_KEEPS_POLICY | _KEEPS_PARAMETERS):
+        return asked
+    now, highest = told(call, tid, POLICY) or (os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority)
+    if flags & _KEEPS_PARAMETERS and now & ~RESET_ON_FORK in REAL_TIME:
+        priority = highest
+    elif flags & _KEEPS_PARAMETERS:
+        nice = nice_of(call, tid)
+    return now if flags & _KEEPS_POLICY else policy, nice, priority
+
+
+def _attributes(call: Call, tid: int) -> tuple[int, int, int, int] | None:
+    """What struct sched_attr asks for: flags, policy, nice value and priority; None if the kernel takes no such."""
     size, policy, flags, nice, priority = _ATTRIBUTES.unpack(call.read(call.ptr(1), _ATTRIBUTES.size))
     known = not size or _ATTRIBUTES_SIZE <= size <= PAGE
     if known and size > _MOST_ATTRIBUTES:
         known = not any(call.read(call.ptr(1) + _MOST_ATTRIBUTES, size - _MOST_ATTRIBUTES))
-    if not known or flags & ~_KNOWN_FLAGS or (not flags & _KEEPS_POLICY and not _is_sound(call, policy, priority)):
-        return CONTINUE  # E2BIG, EINVAL
+    if not known or flags & ~_KNOWN_FLAGS or policy >> 31:
+        return None  # E2BIG, EINVAL
+    whole, nice, priority = _kept(call, tid, flags, (policy | (RESET_ON_FORK if flags & 1 else 0), nice, priority))
+    return (flags, whole, nice, priority) if _is_sound(call, whole & ~RESET_ON_FORK, priority) else None
+
+
+@handles("sched_setattr")
+def sched_setattr(call: Call) -> Outcome:
+    """sched_setattr(2) of a real-time policy, or of an ordinary one with a nice value."""
+    tid = task_meant(call, call.signed(0))
+    asked = _attributes(call, tid) if tid and call.ptr(1) and not call.unsigned(2) else None
+    if asked is None:
+        return CONTINUE
+    flags, whole, nice, priority = asked
+    policy = whole & ~RESET_ON_FORK
     outcome = affects(call, call.signed(0), CAP_SYS_NICE, _may)
-    if outcome is not CONTINUE or flags & ~1:
+    if outcome is not CONTINUE or flags & ~_UNDERSTOOD:
         return outcome  # or it takes no privilege
-    whole = policy | (RESET_ON_FORK if flags & 1 else 0)
     if policy in REAL_TIME:
         return _set_policy(call, tid, whole, priority)
     lower = policy != SCHED_IDLE and _is_lower(call, tid, nice)

@@ -9,14 +9,25 @@ not have had by itself.
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENOENT, ENOTDIR
+from errno import EACCES, ELOOP, ENOENT, ENOTDIR, EXDEV
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISLNK
 
 from remainroot import acl, permissions
 from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
 from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH
+from remainroot.kernel import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    O_CLOEXEC,
+    O_PATH,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
 from remainroot.permissions import EXECUTE, WRITE
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
 CHANGE: Final = WRITE | EXECUTE
 """What it takes of a directory to add or remove a name."""
 _NOFOLLOW: Final = O_PATH | O_CLOEXEC | os.O_NOFOLLOW
+_WITHIN: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
 _MAX_LINKS: Final = 40
 _FREEZABLE: Final = (S_IFREG, S_IFDIR, S_IFLNK)
 _OWN_LINKS: Final = (b"fd", b"fdinfo", b"map_files")
@@ -83,7 +95,15 @@ class Searcher:
     def __init__(self, call: Call, creds: Credentials | None = None) -> None:
         self.call = call
         self.creds = call.creds if creds is None else creds
+        self.resolve = 0
+        self.top = -1
         self._found: list[File] = []
+
+    def restrict(self, dirfd: int, resolve: int) -> None:
+        """Go all ways under these RESOLVE_* restrictions of openat2(2): what they forbid is an OSError."""
+        self.resolve = resolve
+        if resolve & _WITHIN:
+            self.top = self.base(dirfd).fd
 
     def close(self) -> None:
         """Close all that was found."""
@@ -207,6 +227,8 @@ class Searcher:
             if self.call.world.files.lies_on_proc(found.fd, found.st):
                 break
             self.may_follow(directory, found)
+            if self.resolve & RESOLVE_NO_SYMLINKS:
+                raise OSError(ELOOP, os.strerror(ELOOP))
             target = os.readlink(b"", dir_fd=found.fd)
             if target.endswith(b"/"):
                 break
@@ -295,20 +317,36 @@ class _Search(Walk):
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
-        super().__init__(searcher.call.world.files, searcher.call.tid)
+        self.mount = 0
+        super().__init__(searcher.call.world.files, searcher.call.tid, searcher.top)
+
+    def _forbids(self, restriction: int, error: int) -> None:
+        if self.searcher.resolve & restriction:
+            raise OSError(error, os.strerror(error))
 
     def searching(self, here: int) -> None:
         """Directories are searched."""
-        self.searcher.search(File(here))
+        directory = File(here)
+        if self.searcher.resolve & RESOLVE_NO_XDEV:
+            if self.mount not in (0, directory.mount):
+                self._forbids(RESOLVE_NO_XDEV, EXDEV)
+            self.mount = directory.mount
+        self.searcher.search(directory)
 
     def following(self, here: int, link: int, *, last: bool) -> None:
         """Links at the end are followed."""
         if last:
             self.searcher.may_follow(File(here), File(link))
+        self._forbids(RESOLVE_NO_SYMLINKS, ELOOP)
 
     def jumping(self, here: int) -> None:
         """Links of procfs."""
         self.searcher.may_jump(File(here))
+        self._forbids(RESOLVE_NO_MAGICLINKS | _WITHIN, ELOOP)
+
+    def restarting(self) -> None:
+        """Ways out."""
+        self._forbids(RESOLVE_BENEATH, EXDEV)
 
 
 def searches(*names: str, when: tuple[When, ...] = ()) -> Callable[[Check], Check]:

@@ -28,6 +28,8 @@ from remainroot.kernel import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
     O_PATH,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
 )
 from remainroot.permissions import EXECUTE, READ, WRITE
 from remainroot.tracee import open_flags
@@ -45,6 +47,9 @@ _CREATES: Final = os.O_CREAT | 0o20000000
 _OPEN_HOW: Final = Struct("=QQQ")
 _RESOLVE: Final = 0x3F
 """All RESOLVE_ flags."""
+_ONE_OF: Final = RESOLVE_BENEATH | RESOLVE_IN_ROOT
+_OF_PATHS: Final = O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""What openat2(2) takes beside O_PATH."""
 
 # ---------------------------------------------------------------- looking
 
@@ -126,13 +131,15 @@ def openat(searcher: Searcher) -> None:
 
 @searches("openat2")
 def openat2(searcher: Searcher) -> None:
-    """As `openat`; restrictions of the resolution are the kernel's business."""
+    """As `openat`; what a restricted way leads out of is the kernel's to say."""
     call = searcher.call
     if _OPEN_HOW.size <= call.ptr(3) <= MOST_HOW:
         how = call.read(call.ptr(2), call.ptr(3))
         flags, mode, resolve = _OPEN_HOW.unpack_from(how)
         known = not flags & ~KNOWN_FLAGS and not resolve & ~_RESOLVE and not any(how[_OPEN_HOW.size :])
+        known &= not (flags & O_PATH and flags & ~_OF_PATHS) and resolve & _ONE_OF != _ONE_OF
         if known and not mode & (~MODE_BITS if flags & _CREATES else -1):
+            searcher.restrict(call.signed(0), resolve)
             _open(searcher, call.signed(0), 1, flags)
 
 

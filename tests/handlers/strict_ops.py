@@ -193,8 +193,14 @@ def handle() -> tuple[ctypes.Array[ctypes.c_char], object]:
     return made, ctypes.byref(ctypes.c_int())
 
 
-def how(flags: int, mode: int) -> bytes:
-    return struct.pack("=QQQ", flags | os.O_NONBLOCK, mode, 0)
+def how(flags: int, mode: int, resolve: int = 0) -> bytes:
+    return struct.pack("=QQQ", flags | os.O_NONBLOCK, mode, resolve)
+
+
+def opened_within(resolve: int, flags: int, prefix: str, path: str) -> None:
+    """openat2(2) under a restriction of the way."""
+    mode = 0o640 if flags & os.O_CREAT else 0
+    os.close(check(LIBC.syscall(437, -100, f"{prefix}{path}".encode(), how(flags, mode, resolve), 24)))
 
 
 def fanotify(path: str) -> None:
@@ -306,6 +312,9 @@ ONE: dict[str, Callable[[str], object]] = {
     "handle": lambda path: check(LIBC.name_to_handle_at(-100, path.encode(), *handle(), 0)),
     "openat2": lambda path: os.close(check(LIBC.syscall(437, -100, path.encode(), how(os.O_RDWR, 0), 24))),
     "openat2 c": lambda path: os.close(check(LIBC.syscall(437, -100, path.encode(), how(os.O_CREAT, 0o6755), 24))),
+    **{f"openat2 {resolve} {flags:o} {prefix}": partial(opened_within, resolve, flags, prefix)
+       for resolve in (1, 2, 4, 8, 16)
+       for flags, prefix in ((0, ""), (0o102, ""), (1, "/"), (0, "../"), (0, "d1/../"), (os.O_PATH, ""))},
     "fanotify": fanotify,
     "file attributes": lambda path: check(LIBC.syscall(468, -100, path.encode(), BUFFER, 24, 0)),
     "utime": os.utime,

@@ -38,7 +38,7 @@ SHOWN = ("environ", "mem", "auxv", "maps", "smaps", "io", "syscall", "pagemap", 
          "fd/0", "cwd/", "root/", "exe", "clear_refs", "comm", "limits")  # fmt: skip
 PIDFD_OPEN, PIDFD_SIGNAL, PIDFD_GETFD, MADVISE = 434, 424, 438, 440
 KCMP, ROBUST, MOVE_PAGES, MIGRATE, READ_MEMORY, WRITE_MEMORY = 312, 274, 279, 256, 310, 311
-SETAFFINITY, SETATTR, GETATTR, PRLIMIT = 203, 314, 315, 302
+SETAFFINITY, SETATTR, GETATTR, PRLIMIT, IOPRIO_SET = 203, 314, 315, 302, 251
 
 
 def system_call(*arguments: object) -> None:
@@ -117,9 +117,13 @@ def signalled(flags: int, pid: int) -> None:
     by_pidfd(PIDFD_SIGNAL, pid, 0, None, flags)
 
 
-def attributed(policy: int, flags: int, pid: int) -> None:
+def attributed(policy: int, flags: int, pid: int, nice: int = 5, priority: int = 0) -> None:
     """With struct sched_attr, of a nice value."""
-    system_call(SETATTR, pid, struct.pack("=IIQiIQQQ", 48, policy, flags, 5, 0, 1_000_000, 0, 0), 0)
+    system_call(SETATTR, pid, struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, 1_000_000, 0, 0), 0)
+
+
+def prioritised(value: int, pid: int) -> None:
+    system_call(IOPRIO_SET, 1, pid, value)
 
 
 def advised(pid: int) -> None:
@@ -169,7 +173,10 @@ TO_TASKS: dict[str, Callable[[int], object]] = {
     "setaffinity nowhere": lambda pid: system_call(SETAFFINITY, pid, 8, 16),
     "setattr": partial(attributed, 0, 0),
     **{f"setattr {policy} {flags:x}": partial(attributed, policy, flags)
-       for policy, flags in ((0, 1 << 20), (0, 0x10), (99, 0), (6, 0), (6, 1 << 20))},
+       for policy, flags in ((0, 1 << 20), (0, 0x10), (0, 8), (0, 0x18), (99, 0), (6, 0), (6, 1 << 20))},
+    **{f"setattr of another policy {flags:x}": partial(attributed, 1, flags, priority=1) for flags in (8, 9, 0x18)},
+    "setattr lower": partial(attributed, 5, 8, nice=-5),
+    **{f"ioprio {value:x}": partial(prioritised, value) for value in (2 << 13 | 5, 3 << 13)},
     "getattr wrong": lambda pid: system_call(GETATTR, pid, ctypes.create_string_buffer(8192), 5000, 0),
     "prlimit nowhere": lambda pid: system_call(PRLIMIT, pid, 7, 16, None),
 }  # fmt: skip

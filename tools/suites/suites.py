@@ -439,7 +439,7 @@ SUITES = [
         "rsync", "all", './runtests.sh >"$out/log" 2>&1', results.rsync,
         source="rsync", packages=("gcc", "g++", "make", "libacl1-dev", "libattr1-dev", "libpopt-dev"),
         build="./configure -q --disable-md2man --disable-openssl --disable-xxhash --disable-zstd --disable-lz4 && "
-        f"make -s -j2 rsync {_RSYNC_HELPERS}",
+        f"make -s rsync {_RSYNC_HELPERS}",
     ),
     Suite(
         "perl", f"t/op/{{{', '.join(_PERL_OP.split())}}}, t/io, lib/{{filetest, File, User}}, "
