@@ -7,8 +7,9 @@ import os
 from errno import EPERM
 
 from remainroot import quick
-from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN
-from remainroot.dispatch import CONTINUE, Fail, handles, has_bits
+from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN, CAP_SYS_PTRACE
+from remainroot.dispatch import CONTINUE, DONE, Fail, handles, has_bits
+from remainroot.elsewhere import namespace as namespace_of
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import ours
 from remainroot.handlers.signals import behind
@@ -89,9 +90,20 @@ def unshare(call: Call) -> Outcome:
     return _namespaces(call, call.ptr(0))
 
 
+_PLAIN: Final = {
+    1 << 7: "time", 1 << 25: "cgroup", 1 << 26: "uts", 1 << 27: "ipc", 1 << 29: "pid", 1 << 30: "net",
+}  # fmt: skip
+"""Kinds of namespaces, by their CLONE_ flags, to join one of which again changes nothing."""
+
+
 @handles("setns")
 def setns(call: Call) -> Outcome:
-    """setns(2): of a user namespace it takes CAP_SYS_ADMIN in there (EPERM); with another one's root it is another."""
+    """setns(2): of a user namespace it takes CAP_SYS_ADMIN in there (EPERM); with another one's root it is another.
+
+    To join one's own again, which may be the host's, root needs nobody.
+    """
+    if call.creds.capable(CAP_SYS_ADMIN) and _stays(call):
+        return DONE
     call.world.files.roots_differ = True
     namespace = _joined(call)
     if namespace is None or namespace is call.creds.namespace:
@@ -100,6 +112,26 @@ def setns(call: Call) -> Outcome:
         return Fail(EPERM)
     call.world.tasks.depart(call.tid, namespace)
     return CONTINUE
+
+
+def _stays(call: Call) -> bool:
+    """Whether the caller, and its children to be, are where the descriptor leads already."""
+    kinds, path = call.unsigned(1), f"/proc/{call.tid}/fd/{call.signed(0)}"
+    try:
+        name = os.readlink(path).partition(":[")[0]
+        if name in _PLAIN.values():
+            return (not kinds or _PLAIN.get(kinds) == name) and _is_own(call, name, os.stat(path).st_ino)
+        pid = behind(call)
+        if not pid or not kinds or kinds & ~sum(_PLAIN) or not call.creds.capable(CAP_SYS_PTRACE):
+            return False
+        return all(_is_own(call, _PLAIN[kind], namespace_of(pid, _PLAIN[kind])) for kind in _PLAIN if kinds & kind)
+    except OSError:
+        return False
+
+
+def _is_own(call: Call, name: str, number: int) -> bool:
+    lasting = (name, f"{name}_for_children") if name in ("pid", "time") else (name,)
+    return all(namespace_of(call.tid, one) == number for one in lasting)
 
 
 def _joined(call: Call) -> Namespace | None:

@@ -16,6 +16,7 @@ from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, re
 SCENARIOS = (
     "priorities", "priorities_reset_on_fork", "many_priorities", "policies", "few_policies", "host_names", "locking",
     "persistent_keyrings", "persistent_keyrings_of_threads", "parent_death", "orphans_of_users",
+    "own_namespaces",
 )  # fmt: skip
 KERNELS = ("oom_scores", "oom_scores_of_users")
 """What the kernel does by itself, too: here it must not get worse."""
