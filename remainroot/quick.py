@@ -241,7 +241,8 @@ SPECIAL_NAME: Final = b"trusted."
 OOM_SCORE_ADJ: Final = b"oom_score_adj"
 NAMES_OF_MAPS: Final = (b"uid_map", b"gid_map", b"setgroups")
 LOGIN_UID: Final = b"loginuid"
-WRITTEN_NAMES: Final = (OOM_SCORE_ADJ, LOGIN_UID, *NAMES_OF_MAPS)
+TIMER_SLACK: Final = b"timerslack_ns"
+WRITTEN_NAMES: Final = (OOM_SCORE_ADJ, LOGIN_UID, TIMER_SLACK, *NAMES_OF_MAPS)
 """Files of a task's directory in procfs whose opens to write are the handlers'."""
 
 

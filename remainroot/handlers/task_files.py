@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import os
 
+from remainroot.credentials import CAP_SYS_NICE
 from remainroot.handlers import login, oom_score, user_namespaces
 from remainroot.handlers.paths import Unresolved, find_path
 from remainroot.handlers.peers import task_of
 from remainroot.kernel import AT_SYMLINK_NOFOLLOW
-from remainroot.quick import LOGIN_UID, OOM_SCORE_ADJ, WRITTEN_NAMES
+from remainroot.quick import LOGIN_UID, OOM_SCORE_ADJ, TIMER_SLACK, WRITTEN_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.dispatch import Call
     from remainroot.outcomes import Outcome
 
@@ -31,10 +34,21 @@ def open_to_write(call: Call, dirfd: int, index: int, flags: int) -> Outcome | N
         tid = task_of(call, st, parts)
         if not tid or not call.world.tasks.supervises(tid):
             return None
-        if name == OOM_SCORE_ADJ:
-            return oom_score.open_to_write(call, tid, fd, flags)
-        if name == LOGIN_UID:
-            return login.open_to_write(call, tid, fd, flags)
-        return user_namespaces.open_to_write(call, tid, name, flags)
+        opens = _OPENS.get(name)
+        return opens(call, tid, fd, flags) if opens else user_namespaces.open_to_write(call, tid, name, flags)
     finally:
         os.close(fd)
+
+
+def _timer_slack(call: Call, tid: int, _fd: int, flags: int) -> Outcome | None:
+    """proc_pid_timerslack_ns(5): that of another takes CAP_SYS_NICE."""
+    if tid == call.tid or call.creds.capable_in(CAP_SYS_NICE, call.world.tasks.state(tid).creds.namespace):
+        return None
+    return user_namespaces.unwritable(flags)
+
+
+_OPENS: Final = {
+    OOM_SCORE_ADJ: oom_score.open_to_write,
+    LOGIN_UID: login.open_to_write,
+    TIMER_SLACK: _timer_slack,
+}

@@ -60,7 +60,7 @@ def open_to_write(call: Call, tid: int, name: bytes, flags: int) -> Outcome | No
     """An open, to write, of the file `name` of `tid`; None if the kernel is to open it: it is not of one made inside.
 
     EACCES for setgroups without CAP_SYS_ADMIN in there. Whose write would be refused whatever it says (EPERM) is given
-    a file of which the kernel says so: our own map.
+    a file that is `unwritable`.
     """
     world = call.world
     namespace, creds = world.tasks.state(tid).creds.namespace, call.creds
@@ -76,8 +76,7 @@ def open_to_write(call: Call, tid: int, name: bytes, flags: int) -> Outcome | No
     else:
         may = admin and _may_write(creds, namespace, KINDS[name])
     if not may:
-        given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
-        return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
+        return unwritable(flags)
     if name != SETGROUPS:
         _map_really(call, tid, name)
     if world.id_maps is None:
@@ -85,6 +84,12 @@ def open_to_write(call: Call, tid: int, name: bytes, flags: int) -> Outcome | No
     given = world.id_maps.add(flags, namespace, name, creds)
     judge = WriteJudge(given, lambda text, offset: refusal(text, offset, namespace, name, creds))
     return InstallFd(given, cloexec=bool(flags & O_CLOEXEC), judge=judge)
+
+
+def unwritable(flags: int) -> Outcome:
+    """A descriptor to which the kernel refuses each write (EPERM): of our own map, which can be written once."""
+    given = os.open("/proc/self/uid_map", flags & os.O_ACCMODE | O_CLOEXEC)
+    return InstallFd(given, cloexec=bool(flags & O_CLOEXEC))
 
 
 def _map_really(call: Call, tid: int, name: bytes) -> None:

@@ -541,6 +541,37 @@ def timer_slacks() -> None:
     print(told("self"))
 
 
+def timer_slacks_of_others() -> None:
+    """A user may change its own alone."""
+
+    def write(pid: str, text: bytes) -> str:
+        fd = os.open(f"/proc/{pid}/timerslack_ns", os.O_WRONLY)
+        try:
+            os.write(fd, text)
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        finally:
+            os.close(fd)
+        return str(LIBC.prctl(30, 0, 0, 0, 0)) if pid == "self" else "written"  # PR_GET_TIMERSLACK
+
+    others = []
+    for uid in (0, 33, 42):
+        others.append(os.fork())
+        if not others[-1]:
+            drop(uid, uid)
+            signal.pause()
+
+    def as_each() -> None:
+        for uid in (0, 33):
+            if uid:
+                drop(uid, uid)
+            print(uid, [write(pid, b"70000") for pid in [*map(str, others), "self"]])
+
+    in_child(as_each)
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)
+
+
 def descriptors() -> None:
     """The exchanged descriptor has the old one's number and flags."""
     import fcntl

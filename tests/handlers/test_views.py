@@ -25,7 +25,7 @@ SCENARIOS = (
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scenario", [*SCENARIOS, "timer_slacks"])
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "timer_slacks", "timer_slacks_of_others"])
 def test_as_real_root(engine: str, scenario: str) -> None:
     expected = as_real_root(scenario)
     assert expected
