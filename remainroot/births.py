@@ -10,6 +10,7 @@ finds the new file and records it.
 from __future__ import annotations
 
 import os
+from errno import EROFS
 from stat import S_IFDIR, S_IFMT, S_ISDIR, S_ISLNK
 
 from remainroot import acl
@@ -129,9 +130,12 @@ class Births:
             if birth.then is not None:
                 birth.then(st)
                 return True
-            if birth.before is not None and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
-                return True  # mounted read-only: nobody will make anything there, and no store writes to it
-            self._world.store.put(fd, st, birth.owner)
+            try:
+                self._world.store.put(fd, st, birth.owner)
+            except OSError as error:
+                if error.errno != EROFS:
+                    raise
+                return True  # mounted read-only, and the file would have to carry it
             if birth.access is not None and not S_ISLNK(st.st_mode):
                 self._world.store.put_attribute(fd, st, acl.ACCESS, birth.access)
                 if S_ISDIR(st.st_mode):

@@ -304,6 +304,21 @@ def mounts_with_owners() -> None:
             assert LIBC.umount2(b"t", 2) == 0
 
 
+def read_only_mounts() -> None:
+    """Of the same kind, on which nobody writes."""
+    assert LIBC.unshare(0x20000) == 0  # CLONE_NEWNS
+    assert LIBC.mount(None, b"/", None, ctypes.c_ulong(1 << 18 | 0x4000), None) == 0
+    os.mkdir("t")
+    for options in (b"uid=5,gid=6", b"gid=44,mode=2750", b"mode=700"):
+        print(options, LIBC.mount(b"none", b"t", b"tmpfs", ctypes.c_ulong(1), options))
+        st = os.stat("t")
+        print(st.st_uid, st.st_gid, oct(st.st_mode))
+        attempt("chown", lambda: os.chown("t", 7, 7))
+        print(LIBC.mount(None, b"t", None, ctypes.c_ulong(0x20), None), os.stat("t").st_gid)
+        attempt("chown", lambda: os.chown("t", 7, 7))
+        print(os.stat("t").st_uid, LIBC.umount2(b"t", 2))
+
+
 def memory_files() -> None:
     """memfd_create(2), and a message queue that its maker's limit is too small for."""
 

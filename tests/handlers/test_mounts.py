@@ -21,6 +21,12 @@ def test_as_real_root(engine: str, scenario: str) -> None:
 
 
 @pytest.mark.oracle
+def test_read_only_ones_have_owners_in_memory() -> None:
+    expected = as_real_root("read_only_mounts")
+    assert under("notify", "read_only_mounts", "--store=memory") == expected != bare("read_only_mounts")
+
+
+@pytest.mark.oracle
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_without_the_shim_it_is_not_so(scenario: str) -> None:
     assert bare(scenario) != as_real_root(scenario)

@@ -13,6 +13,7 @@ _FILTER = "remainroot's filter is there already: one listener for all, no strict
 _LOOP = "It mounts a disk image, which a user namespace may not; what is mounted must be there."
 _EVENTS = "Events of devices are sent with the real CAP_SYS_ADMIN only."
 _LIMITS = "A root without CAP_SYS_RESOURCE, as here, may not raise limits; ours may."
+_RACE = "A race between two sockets, which really, too, ends now so, now so."
 REASONS: dict[str, dict[str, str]] = {
     "kselftest": {
         "acct.": _REFUSED,
@@ -36,6 +37,12 @@ REASONS: dict[str, dict[str, str]] = {
         "test-dhcp-server": _REFUSED,
         "test-event": "Whose child has ended is told as the real id.",
         "test-sd-device-monitor": _EVENTS,
+    },
+    "libuv": {
+        "all: fs_fstat": "A user's new file is given its owner when it is there, which moves its ctime: it is not its birth's.",
+        "all: fs_event_watch_dir": "It waits for events of files for as long as it takes on an idle machine.",
+        "all: tcp_close_while_connecting": _RACE,
+        "all: tcp_connect_timeout": _RACE,
     },
     "dbus": {
         "test-dbus-daemon: /fd-limit/": _LIMITS,

@@ -157,6 +157,12 @@ for module in {_PERL_MODULES}; do
 done
 """
 
+# A signal between users takes a stop of its receiver: these send thousands.
+_LIBUV_RUN = f"""{_EACH}
+export UV_RUN_AS_ROOT=1 UV_TEST_TIMEOUT_MULTIPLIER=20
+each all 1000 ./test/run-tests
+"""
+
 _KSELFTEST = (
     "acct cachestat capabilities clone3 core exec fchmodat2 filesystems filesystems/statmount ipc kcmp landlock "
     "mincore mount mount_setattr mqueue net/af_unix nsfs openat2 pid_namespace pidfd prctl proc ptrace rlimits sched "
@@ -217,6 +223,17 @@ for program in $at/libexec/installed-tests/dbus/test-*; do
   each "$(basename "$program")" 100 "$program" --tap
 done
 """
+_GLIB = (
+    "credentials file fileutils spawn-test spawn-singlethread gsubprocess live-g-file g-file-info socket unix-fd "
+    "gdbus-auth gdbus-connection gdbus-non-socket gdbus-peer gdbus-server-auth utils keyfile unix unix-mounts "
+    "unix-streams socket-listener pollable trash appmonitor testfilemonitor mappedfile mapping"
+)
+_GLIB_RUN = f"""{_EACH}{_AFRESH}
+at=/usr/libexec/installed-tests/glib
+export G_TEST_SRCDIR=$at G_TEST_BUILDDIR=$at
+for test in {_GLIB}; do each $test 100 $at/$test --tap; done
+"""
+
 _STRESSORS = (
     "access affinity aio alarm bind-mount cap chattr chdir chmod chown chroot clock clone close copy-file cyclic "
     "daemon dev-shm dir dnotify dup env epoll eventfd exit-group fallocate fanotify fcntl fiemap fifo file-ioctl "
@@ -440,6 +457,15 @@ SUITES = [
         source="rsync", packages=("gcc", "g++", "make", "libacl1-dev", "libattr1-dev", "libpopt-dev"),
         build="./configure -q --disable-md2man --disable-openssl --disable-xxhash --disable-zstd --disable-lz4 && "
         f"make -s rsync {_RSYNC_HELPERS}",
+    ),
+    Suite(
+        "glib", f"of the installed tests: {_GLIB.replace(' ', ', ')}", _GLIB_RUN, results.programs,
+        packages=("libglib2.0-tests",),
+    ),
+    Suite(
+        "libuv", "all", _LIBUV_RUN, results.programs, source="libuv1",
+        packages=("gcc", "make", "autoconf", "automake", "libtool"),
+        build="sh autogen.sh && ./configure -q --disable-shared && make -s -j2 && make -s -j2 test/run-tests",
     ),
     Suite(
         "perl", f"t/op/{{{', '.join(_PERL_OP.split())}}}, t/io, lib/{{filetest, File, User}}, "
