@@ -39,7 +39,7 @@ REASONS: dict[str, dict[str, str]] = {
         "test-sd-device-monitor": _EVENTS,
     },
     "libuv": {
-        "all: fs_fstat": "A user's new file is given its owner when it is there, which moves its ctime: it is not its birth's.",
+        "all: fs_fstat": "A user's new file is given its owner when it is there: its ctime is later than its birth.",
         "all: fs_event_watch_dir": "It waits for events of files for as long as it takes on an idle machine.",
         "all: tcp_close_while_connecting": _RACE,
         "all: tcp_connect_timeout": _RACE,
