@@ -12,6 +12,7 @@ from errno import ESRCH
 
 from remainroot import abi as abis
 from remainroot.kernel import EXHAUSTED, read_memory, read_string, write_memory
+from remainroot.newer import is_newer
 from remainroot.outcomes import (
     CONTINUE,
     DONE,
@@ -310,12 +311,13 @@ def _strictly() -> dict[str, Syscall]:
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "nr", "quick", "readers", "short_ids", "waits", "when")
+    __slots__ = ("abi", "handler", "name", "newer", "nr", "quick", "readers", "short_ids", "waits", "when")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
         self.nr = nr
         self.name = syscall.name
+        self.newer = is_newer(nr)
         self.handler = syscall.handler
         self.quick = syscall.quick
         self.short_ids = syscall.name in abi.short_ids

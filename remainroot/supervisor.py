@@ -175,6 +175,8 @@ class Supervisor:
             row = self.table[arch][nr]
         except KeyError:
             return CONTINUE
+        if row.newer and self._lacks(nr):
+            return CONTINUE
         call = self.call
         call.tid = tid
         call.args = args
@@ -195,6 +197,12 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001  # a fault of ours must not hang the task
             self._fault(error)
             return Fail(errno.EIO)
+
+    @staticmethod
+    def _lacks(nr: int) -> bool:
+        from remainroot.newer import is_missing
+
+        return is_missing(nr)
 
     def _ended_pdeathsig(self, outcome: Outcome) -> Outcome:
         from remainroot.handlers.process_control import end_pdeathsig

@@ -22,7 +22,6 @@ from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.holding import Holding
 from remainroot.engines.listener import RESP, SEND, listen, take_listener
-from remainroot.engines.newer import newest, spared
 from remainroot.kernel import Seize, write_memory
 from remainroot.outcomes import (
     CONTINUE,
@@ -163,8 +162,7 @@ class NotifyEngine(Holding):
     def _filter(self) -> bytes:
         """The program that sends calls here."""
         self._known = prepared.get(strict=self.settings.strict)
-        code = prepared.completed(self._known.notify, self.settings.root, self._known.known)
-        return spared(code, newest())
+        return prepared.completed(self._known.notify, self.settings.root, self._known.known)
 
     # -- service
 

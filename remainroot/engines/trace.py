@@ -37,7 +37,6 @@ from remainroot.dispatch import (
 from remainroot.engines import ptracing as pt
 from remainroot.engines.children import held_child, reap
 from remainroot.engines.errands import Errands
-from remainroot.engines.newer import is_newer, newest, spared
 from remainroot.kernel import load_filter
 
 TYPE_CHECKING = False
@@ -284,7 +283,6 @@ class TraceEngine(_Ptracing):
         from remainroot.engines.prepared import completed
 
         code = completed(program(RET_TRACE, strict=self.settings.strict), self.settings.root)
-        code = spared(code, newest())
         return lambda: load_filter(code)
 
     def run(self) -> None:
@@ -368,11 +366,7 @@ class PtraceEngine(_Ptracing):
     def _prepare(self) -> Callable[[], object]:
         if not self.wanted:
             strict = self.settings.strict
-            known = newest()
-            self.wanted = {
-                arch: {nr: when for nr, when in rows.items() if not is_newer(nr, known)}
-                for arch, rows in wanted_calls(strict=strict).items()
-            }
+            self.wanted = wanted_calls(strict=strict)
             table = build_table(strict=strict)
             self.reading = {(arch, nr) for arch, rows in table.items() for nr, row in rows.items() if row.readers}
         return lambda: None

@@ -51,4 +51,4 @@ def _attended(call: Call, made: Callable[[int], tuple[int, ...]]) -> Outcome:
             unnamed.miss()  # another thread has closed it, or taken the memory away
         return result
 
-    return Attend(call.abi.numbers[call.name], 0, call.args[0], finish, unnamed.miss)
+    return Attend(call.abi.numbers[call.name], call.args[0], 0, call.args[0], finish, unnamed.miss)
