@@ -36,7 +36,6 @@ TESTED_BY = {
     "engines/posting": "handlers/test_letters",
     "engines/attending": "handlers/test_waiting",
     "waiters": "handlers/test_waiting",
-    "engines/descriptors": "engines/test_notify",
     "engines/base": "engines/test_notify",
     # What a start reads; what every handler answers and every engine delivers.
     "engines/conversation": "engines/test_notify",

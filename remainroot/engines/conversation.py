@@ -6,7 +6,7 @@ from __future__ import annotations
 from fcntl import ioctl
 from select import POLLIN, poll
 
-from remainroot.engines.listener import NOTIF, RECV, RESP, SEND
+from remainroot.engines.listener import NOTIF, RECV, RESP, SEND, ask
 
 
 class Conversation:
@@ -28,10 +28,7 @@ class Conversation:
         listener, notification = self._listener, self._notification
         if current:
             RESP.pack_into(self._response, 0, current, value, error, flags)
-            try:
-                ioctl(listener, SEND, self._response)
-            except OSError:
-                pass  # the task died, or was interrupted, while it waited
+            ask(listener, SEND, self._response)  # if not, the task died, or was interrupted, while it waited
         if patience >= 0:
             poller = poll()
             poller.register(listener, POLLIN)

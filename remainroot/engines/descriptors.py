@@ -10,13 +10,19 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from signal import SIG_BLOCK, SIG_UNBLOCK, SIGUSR1, pthread_sigmask
     from typing import Final
 
     from remainroot.outcomes import InstallFd, Replace
+else:
+    # Without the module's 8 ms of enum.
+    from _signal import SIG_BLOCK, SIG_UNBLOCK, SIGUSR1, pthread_sigmask
 
 _ADDFD: Final = 0x40182103
 _SETFD: Final = 1
 _SEND: Final = 2
+_OUR_SIGNAL: Final = (SIGUSR1,)
+"""What wakes the serving thread (`remainroot.engines.notify`)."""
 _REQUEST: Final = Struct("=QIIII")
 """struct seccomp_notif_addfd: id, flags, the supervisor's fd, the number wanted, flags of the new descriptor."""
 
@@ -26,7 +32,7 @@ def install(listener: int, current: int, outcome: InstallFd) -> tuple[int, int] 
     cloexec = os.O_CLOEXEC if outcome.cloexec else 0
     try:
         try:
-            ioctl(listener, _ADDFD, _REQUEST.pack(current, _SEND, outcome.fd, 0, cloexec))
+            _give(listener, _REQUEST.pack(current, _SEND, outcome.fd, 0, cloexec))
         except OSError as error:
             if error.errno != EINVAL:
                 return None if error.errno in (ENOENT, EBUSY) else (0, -(error.errno or EINVAL))
@@ -43,8 +49,20 @@ def install(listener: int, current: int, outcome: InstallFd) -> tuple[int, int] 
 
 def _add(listener: int, current: int, fd: int, flags: int) -> int:
     """Give the task one; its number there."""
-    # The call's result is returned for a mutable argument.
-    number: int = ioctl(listener, _ADDFD, bytearray(_REQUEST.pack(current, 0, fd, 0, flags)))
+    return _give(listener, _REQUEST.pack(current, 0, fd, 0, flags))
+
+
+def _give(listener: int, request: bytes) -> int:
+    """Have the task given one; its number there.
+
+    Our own signal must not interrupt that: with _SEND the kernel would answer the call all the same, and with 0.
+    """
+    pthread_sigmask(SIG_BLOCK, _OUR_SIGNAL)
+    try:
+        # The call's result is returned for a mutable argument.
+        number: int = ioctl(listener, _ADDFD, bytearray(request))
+    finally:
+        pthread_sigmask(SIG_UNBLOCK, _OUR_SIGNAL)
     return number
 
 
@@ -67,7 +85,7 @@ def replace(listener: int, current: int, outcome: Replace) -> None:
     """Put one in the place of the task's descriptor."""
     cloexec = os.O_CLOEXEC if outcome.cloexec else 0
     try:
-        ioctl(listener, _ADDFD, _REQUEST.pack(current, _SETFD, outcome.fd, outcome.number, cloexec))
+        _give(listener, _REQUEST.pack(current, _SETFD, outcome.fd, outcome.number, cloexec))
     except OSError:
         pass  # the task died, or has another limit of descriptors now
     finally:

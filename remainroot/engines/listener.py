@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from _struct import Struct
 from errno import EINVAL
+from fcntl import ioctl
 
 from remainroot.kernel import (
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RECV: Final = 0xC0502100
 SEND: Final = 0xC0182101
+ID_VALID: Final = 0x40082102
 NOTIF: Final = Struct("=QIIiIQ6Q")
 """struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction pointer, six arguments."""
 RESP: Final = Struct("=QqiI")
@@ -40,6 +42,21 @@ def listen(code: bytes) -> tuple[int, bool]:
         if error.errno != EINVAL:
             raise
     return load_filter(code, flags), True
+
+
+def ask(listener: int, what: int, argument: bytes | bytearray) -> bool:
+    """SEND or ID_VALID; False if the task is gone, or its call has ended.
+
+    They wait for nothing but the listener's lock. A signal to us may come meanwhile: then nothing has been done yet.
+    """
+    while True:
+        try:
+            ioctl(listener, what, argument)
+        except InterruptedError:
+            continue
+        except OSError:
+            return False
+        return True
 
 
 def take_listener(pid: int, word: bytes, common: bytes) -> int:

@@ -21,7 +21,7 @@ from select import POLLIN, poll
 from remainroot import quick
 from remainroot.engines import prepared
 from remainroot.engines.holding import Holding
-from remainroot.engines.listener import RESP, SEND, listen, take_listener
+from remainroot.engines.listener import ID_VALID, RESP, SEND, ask, listen, take_listener
 from remainroot.kernel import Seize, write_memory
 from remainroot.outcomes import (
     CONTINUE,
@@ -57,7 +57,6 @@ else:
     # Without the module's 8 ms of enum.
     from _signal import SIG_UNBLOCK, SIGKILL, SIGUSR1, pthread_kill, pthread_sigmask, signal
 
-ID_VALID: Final = 0x40082102
 SET_FLAGS: Final = 0x40082104
 _SYNC_WAKE_UP: Final = 1
 _FLAG_CONTINUE: Final = 1
@@ -239,19 +238,11 @@ class NotifyEngine(Holding):
 
     def _send(self, value: int, error: int, flags: int) -> bool:
         RESP.pack_into(self._response, 0, self._current, value, error, flags)
-        try:
-            ioctl(self._listener, SEND, self._response)
-        except OSError:
-            return False
-        return True
+        return ask(self._listener, SEND, self._response)
 
     def _vanished(self) -> bool:
         """Whether the task whose call is being answered is gone (its tid may be another's by now)."""
-        try:
-            ioctl(self._listener, ID_VALID, self._current.to_bytes(8, "little"))
-        except OSError:
-            return True
-        return False
+        return not ask(self._listener, ID_VALID, self._current.to_bytes(8, "little"))
 
     def _special(self, tid: int, arch: int, outcome: object) -> None:
         """The outcomes that are rare."""

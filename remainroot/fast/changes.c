@@ -48,7 +48,7 @@ bool change(Loop *self, const struct rule *rule, uint64_t number)
 	}
 	if (known->after != number) {
 		limit.rlim_cur = self->tag + known->after;
-		if (!is_alone(self, call->pid) || ioctl(self->listener, ID_VALID, &call->id) < 0 ||
+		if (!is_alone(self, call->pid) || ask_listener(self->listener, ID_VALID, (void *)&call->id) < 0 ||
 		    prlimit(call->pid, RLIMIT_RTTIME, &limit, NULL) < 0)
 			return false;
 	}

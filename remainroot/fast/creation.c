@@ -112,7 +112,7 @@ static enum verdict make_in(Loop *self, const struct rule *rule, int directory, 
 	if (!is_ordinary(self, directory))
 		return PYTHON;
 	mask = umask_of(self);
-	if (mask < 0 || ioctl(self->listener, ID_VALID, &call->id) < 0)
+	if (mask < 0 || ask_listener(self->listener, ID_VALID, (void *)&call->id) < 0)
 		return PYTHON;
 	mode &= ~(uint32_t)(mask & PERMISSIONS);
 	previous = umask(0);

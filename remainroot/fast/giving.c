@@ -59,7 +59,7 @@ enum verdict give(Loop *self, const struct rule *rule, int fd, const struct stat
 	entry.dev = gnu_dev_makedev(status->dev_major, status->dev_minor);
 	entry.uid = uid == KEEP ? owner.uid : uid;
 	entry.gid = gid == KEEP ? owner.gid : gid;
-	if (ioctl(self->listener, ID_VALID, &call->id) < 0)
+	if (ask_listener(self->listener, ID_VALID, (void *)&call->id) < 0)
 		return PYTHON; /* gone: another's path may have been read */
 	/* The real change of nothing: what cannot be changed refuses it, and ctime moves. */
 	if (fchownat(fd, "", KEEP, KEEP, AT_EMPTY_PATH) < 0)

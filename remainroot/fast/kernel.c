@@ -7,6 +7,16 @@
 #include <string.h>
 #include <sys/uio.h>
 
+int ask_listener(int listener, unsigned long what, void *argument)
+{
+	int result;
+
+	do
+		result = ioctl(listener, what, argument);
+	while (result < 0 && errno == EINTR);
+	return result;
+}
+
 ssize_t peek(pid_t tid, uint64_t address, void *buffer, size_t size)
 {
 	uint64_t first = PAGE - (address & (PAGE - 1));

@@ -74,6 +74,11 @@ enum {
 #define PATH_SIZE 4096
 #define PAGE 4096
 
+/*
+ * SEND or ID_VALID of the listener: 0, or -1 and errno. They wait for nothing but its lock, and a signal to us may come
+ * meanwhile; then nothing has been done yet.
+ */
+int ask_listener(int listener, unsigned long what, void *argument);
 /* Up to `size` bytes at `address` of `tid`: how many, or -1 and errno. Stops where memory does. */
 ssize_t peek(pid_t tid, uint64_t address, void *buffer, size_t size);
 /* Write all of it at `address` of `tid`. */

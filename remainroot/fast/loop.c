@@ -22,7 +22,7 @@ static int converse(Loop *self, bool send, int patience)
 	for (;; send = true) {
 		/* A failure means that the task died, or was interrupted, while it waited. */
 		if (send)
-			(void)ioctl(self->listener, SEND, &self->response);
+			(void)ask_listener(self->listener, SEND, &self->response);
 		/* Nor may a signal lead on to RECV: it tells of a stop that nobody would look at. */
 		if (patience >= 0 && poll(&ready, 1, patience) <= 0)
 			return -1;

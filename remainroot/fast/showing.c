@@ -101,7 +101,7 @@ enum verdict show(Loop *self, const struct rule *rule, const struct place *place
 		answer = &extended;
 		size = sizeof extended;
 	}
-	if (ioctl(self->listener, ID_VALID, &call->id) < 0)
+	if (ask_listener(self->listener, ID_VALID, (void *)&call->id) < 0)
 		return PYTHON; /* gone, and its number may be another's */
 	return poke(call->pid, call->args[rule->buffer] & rule->word, answer, size) ? ANSWERED : PYTHON;
 }
