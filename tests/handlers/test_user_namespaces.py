@@ -29,8 +29,9 @@ def oracle() -> Iterator[runner.Oracle]:
         yield made
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("seed", "variant"), [(1, "native"), (6, "native"), (20, "m32"), (35, "static")])
+@pytest.mark.parametrize(
+    ("engine", "seed", "variant"), in_turn((1, "native"), (6, "native"), (20, "m32"), (35, "static"))
+)
 def test_random_namespaces(oracle: runner.Oracle, engine: str, seed: int, variant: str) -> None:
     case = runner.Case("spacefuzz", seed, variant)
     want = oracle.run_oracle(case)
