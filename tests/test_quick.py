@@ -58,6 +58,9 @@ class Bench:
         self.world = world
         self.interruptible = interruptible
         self.answers = answers
+        self.patience = -1
+        self.glances = 0
+        """How often the loop came back without a call."""
         self.names = {row.nr: row.name for row in build_table()[0xC000003E].values()}
 
     def run(self, *steps: Callable[[], object]) -> list[list[str]]:
@@ -75,8 +78,11 @@ class Bench:
             found: list[list[str]] = []
             flags, current, value, error = 1, 0, 0, 0
             while True:
-                call = loop.exchange(current, value, error, flags, -1)
-                assert call is not None
+                call = loop.exchange(current, value, error, flags, self.patience)
+                if call is None:
+                    self.glances += 1
+                    current = 0
+                    continue
                 current, tid, _, nr, args = call
                 assert os.path.exists(f"/proc/{pid}/task/{tid}")
                 flags, value, error = 1, 0, 0
@@ -502,6 +508,16 @@ def plain_again() -> Iterator[None]:
     before = resource.getrlimit(15)
     yield
     resource.setrlimit(15, before)
+
+
+@pytest.mark.parametrize("patience", [-1, 1000])
+def test_it_answers_while_something_else_is_waited_for_and_looks_at_that_in_between(
+    bench: Bench, patience: int, tmp_path: Path
+) -> None:
+    bench.patience = patience
+    steps = (lambda: [os.stat(tmp_path) for _ in range(2000)], lambda: os.chown(tmp_path, 1, 1))
+    assert bench.run(*steps) == [[], ["chown"]]
+    assert (bench.glances > 1) == (patience > 0)
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,42 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---------------------------------------------------------------- the loop as Python sees it */
 
+enum { GLANCE = 3 }; /* how many ms what else there is to wait for may have to wait itself, while calls keep coming */
+
+static int64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
 /*
- * Send the response (unless there is none) and receive; answer here until a call is Python's, which every call is while
- * there is something else to wait for (`patience`). 0, an errno, or -1: time out.
+ * Send the response (unless there is none) and receive; answer here until a call is Python's. 0, an errno, or -1: there is
+ * something else to wait for (`patience`), and it is time to look at it.
  */
 static int converse(Loop *self, bool send, int patience)
 {
 	struct pollfd ready = { .fd = self->listener, .events = POLLIN };
+	int64_t end = patience >= 0 ? milliseconds() + GLANCE : 0;
 
 	for (;; send = true) {
 		/* A failure means that the task died, or was interrupted, while it waited. */
 		if (send)
 			(void)ask_listener(self->listener, SEND, &self->response);
-		/* Nor may a signal lead on to RECV: it tells of a stop that nobody would look at. */
-		if (patience >= 0 && poll(&ready, 1, patience) <= 0)
+		/* Nor may a signal lead on to RECV: it tells of a stop that nobody would look at. It may have come before. */
+		if (patience >= 0 && (milliseconds() >= end || poll(&ready, 1, patience) <= 0))
 			return -1;
 		memset(&self->notification, 0, sizeof self->notification);
 		if (ioctl(self->listener, RECV, &self->notification) < 0)
 			return errno;
 		count_missed(self);
-		if (patience >= 0 || !answer(self))
+		if (!answer(self))
 			return 0;
 	}
 }
@@ -210,7 +222,8 @@ static void loop_dealloc(Loop *self)
 static PyMethodDef loop_methods[] = {
 	{ "exchange", (PyCFunction)loop_exchange, METH_VARARGS,
 	  "exchange(id, value, error, flags, patience): send this answer (id 0: none), then receive and answer calls until\n"
-	  "one is Python's: (id, tid, arch, nr, args). None when none came for `patience` ms (-1: wait for ever)." },
+	  "one is Python's: (id, tid, arch, nr, args). None when no call came for `patience` ms (-1: wait for ever), or none of\n"
+	  "Python's for 3." },
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
