@@ -190,13 +190,13 @@ class World:
         """Where this file's owner is kept."""
         return self.unnamed.store if is_unnamed(fd, st) else self.store
 
-    def may_be_anybodys(self, fd: int, st: os.stat_result) -> bool:
-        """Whether it is a pipe or a socket without an override that any task may have made, for all we know."""
-        return not self.unnamed.all_seen and is_unnamed(fd, st) and self.override(fd, st) is None
+    def may_be_made_by(self, creds: Credentials, fd: int, st: os.stat_result) -> bool:
+        """Whether it is a pipe or a socket without an override that such a task may have made, for all we know."""
+        return is_unnamed(fd, st) and self.unnamed.may_be(st, creds.fsuid) and self.override(fd, st) is None
 
     def supposed_owner(self, fd: int, st: os.stat_result, creds: Credentials) -> Owner:
         """Who a file without an override belongs to, if `creds` are to be given the benefit of the doubt."""
-        if self.may_be_anybodys(fd, st):
+        if self.may_be_made_by(creds, fd, st):
             return Owner(creds.fsuid, creds.fsgid, st.st_mode, st.st_rdev)
         return self.default_owner(st)
 

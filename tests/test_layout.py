@@ -49,7 +49,6 @@ TESTED_BY = {
     "connections": "handlers/test_sockets",
     "recipients": "handlers/test_sockets",
     "unnamed": "handlers/test_pipes",
-    "handlers/new_sockets": "handlers/test_pipes",
     "mount_contexts": "handlers/test_kernel_mounts",
     "nodes": "handlers/test_device_nodes",
     "dates": "handlers/test_times",

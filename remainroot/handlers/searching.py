@@ -123,7 +123,7 @@ class Searcher:
         st = file.st
         world = self.call.world
         owner = world.correction(file.fd, st, self.call.tid)
-        if owner is None and world.may_be_anybodys(file.fd, st):
+        if owner is None and world.may_be_made_by(self.creds, file.fd, st):
             return Owner(self.creds.fsuid, self.creds.fsgid, st.st_mode)
         return Owner(st.st_uid, st.st_gid, st.st_mode, st.st_rdev) if owner is None else owner
 

@@ -15,7 +15,6 @@ from remainroot.connections import CONNECT, LISTEN, PAIR, is_plain
 from remainroot.dispatch import CONTINUE, DONE, Fail, equals, handles
 from remainroot.handlers import messages
 from remainroot.handlers.creation import bind_address
-from remainroot.handlers.new_sockets import new_pair, new_socket
 from remainroot.handlers.peers import pid_for
 from remainroot.kernel import duplicate_fd
 from remainroot.namespaces import INITIAL
@@ -83,15 +82,17 @@ def _listen(call: Call, fd: int) -> Outcome:
     try:
         if own.family == _AF_UNIX:
             call.world.connections.note(thread_group(call.tid), LISTEN, own.getsockname(), call.state)
+            call.world.unnamed.socket_makers.add(call.creds.fsuid)
     finally:
         own.close()
     return CONTINUE
 
 
-def _socketpair(call: Call, family: int, address: int) -> Outcome:
-    if family == _AF_UNIX and not _is_nobody(call):
+def _socketpair(call: Call) -> Outcome:
+    if not _is_nobody(call):
         call.world.connections.note(thread_group(call.tid), PAIR, None, call.state)
-    return new_pair(call, address) if call.world.settings.strict else CONTINUE
+        call.world.unnamed.socket_makers.add(call.creds.fsuid)
+    return CONTINUE
 
 
 @handles("connect", quick=quick.MEET)
@@ -109,7 +110,7 @@ def listen(call: Call) -> Outcome:
 @handles("socketpair", when=equals(0, _AF_UNIX), quick=quick.MEET)
 def socketpair(call: Call) -> Outcome:
     """socketpair(2): both ends are the caller's."""
-    return _socketpair(call, _AF_UNIX, call.ptr(3))
+    return _socketpair(call)
 
 
 # ---------------------------------------------------------------- asking
@@ -248,14 +249,7 @@ def recvmmsg(call: Call) -> Outcome:
 # ---------------------------------------------------------------- i386's one call for all of them
 
 
-def _new(call: Call, args: tuple[int, ...]) -> Outcome:
-    """Of socketpair the arguments; else none, for socket or accept."""
-    if args:
-        return _socketpair(call, args[0], args[3])
-    return new_socket(call) if call.world.settings.strict else CONTINUE
-
-
-@handles("socketcall", when=equals(0, 2, 3, 4, 8, 14, 15, 16, 17, 19, 20), strictly=quick.Quick())
+@handles("socketcall", when=equals(0, 2, 3, 4, 8, 14, 15, 16, 17, 19, 20))
 def socketcall(call: Call) -> Outcome:  # noqa: PLR0911  # one line for each call in it
     """socketcall(2): the number of the call, and where its arguments are."""
     kind = call.unsigned(0)
@@ -267,8 +261,8 @@ def socketcall(call: Call) -> Outcome:  # noqa: PLR0911  # one line for each cal
         return _connect(call, args[0], args[1])
     if kind == 4:
         return _listen(call, args[0])
-    if kind in (1, 5, 8, 18):
-        return _new(call, args)
+    if kind == 8 and args[0] == _AF_UNIX:
+        return _socketpair(call)
     if kind in (14, 15) and args[1] == _SOL_SOCKET:
         if kind == 15 and args[2] in (_SO_PEERCRED, _SO_PEERGROUPS):
             return _getsockopt(call, args[0], args[2], args[3], args[4])

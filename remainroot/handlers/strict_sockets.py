@@ -121,6 +121,7 @@ _PROTOCOLS: Final = range(1, 263)
 
 
 def _open(searcher: Searcher, family: int, kind: int, protocol: int) -> None:
+    searcher.call.world.unnamed.socket_makers.add(searcher.creds.fsuid)
     packet = family in (_AF_PACKET, _AF_XDP) or (family == _AF_INET and kind & _TYPE == _SOCK_PACKET)
     raw = family in (_AF_INET, _AF_INET6) and kind & _TYPE == _SOCK_RAW and protocol in _PROTOCOLS
     known = kind & _TYPE <= _SOCK_PACKET and not kind & ~(_TYPE | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -128,9 +129,12 @@ def _open(searcher: Searcher, family: int, kind: int, protocol: int) -> None:
         raise Refused(EPERM)
 
 
-@searches("socket", when=equals(0, _AF_INET, _AF_INET6, _AF_PACKET, _AF_XDP))
+@searches("socket", when=equals(0, _AF_UNIX, _AF_INET, _AF_INET6, _AF_PACKET, _AF_XDP))
 def socket(searcher: Searcher) -> None:
-    """socket(2): packets, and raw ones of the internet's protocols, take CAP_NET_RAW: packet(7), raw(7)."""
+    """socket(2): packets, and raw ones of the internet's protocols, take CAP_NET_RAW: packet(7), raw(7).
+
+    That a user makes sockets is noted: it may be whose they are.
+    """
     _open(searcher, searcher.call.signed(0), searcher.call.signed(1), searcher.call.signed(2))
 
 

@@ -1685,65 +1685,6 @@ def pipes_of_threads() -> None:
     print(found)
 
 
-def accept_late(listening: socket.socket) -> None:
-    """Nobody connects until a signal has come, whose handler restarts the call or not."""
-    handled = []
-    signal.signal(signal.SIGALRM, lambda *_: handled.append(1))
-    for restart in (True, False):
-        signal.siginterrupt(signal.SIGALRM, not restart)
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        if restart:
-            threading.Timer(0.4, lambda: socket.create_connection(listening.getsockname())).start()
-        number = LIBC.accept(listening.fileno(), None, None)
-        print("late", owned(number) if number >= 0 else errno.errorcode[ctypes.get_errno()])
-        if restart:
-            os.close(number)
-    time.sleep(0)  # for the handler
-    print(len(handled))
-
-
-def sockets() -> None:
-    """Whose a socket is: made, accepted or handed over; and who may change it."""
-
-    def show(what: str, *sockets: socket.socket) -> None:
-        print(what, [owned(one.fileno()) for one in sockets])
-
-    def work(ids: tuple[int, int, int]) -> None:
-        uid, gid, other = ids
-        os.setresgid(0, gid, 0)
-        os.setresuid(0, uid, 0)
-        listening = socket.create_server(("127.0.0.1", 0))
-        calling = [socket.create_connection(listening.getsockname()) for _ in range(2)]
-        accepted = [listening.accept()[0] for _ in calling]
-        show("inet", listening, *calling, *accepted)
-        unix = socket.socket(socket.AF_UNIX)
-        unix.bind(b"\0remainroot.%d" % os.getpid())
-        unix.listen()
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(unix.getsockname())
-        show("unix", unix, client, unix.accept()[0])
-        show("pair", *socket.socketpair(), *socket.socketpair(type=socket.SOCK_DGRAM))
-        show("netlink", socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
-        attempt("none", lambda: socket.socket(socket.AF_UNIX, 99))
-        attempt("pair of none", lambda: socket.socketpair(socket.AF_INET))
-        listening.setblocking(False)
-        attempt("nobody", listening.accept)
-        listening.setblocking(True)
-        accept_late(listening)
-        attempt("not connected", lambda: LIBC.accept(calling[0].fileno(), None, None))
-        attempt("mode", lambda: os.fchmod(unix.fileno(), 0o640))
-        attempt("other", lambda: os.fchown(calling[0].fileno(), other, -1))
-        show("changed", unix, calling[0])
-        os.setresuid(0, 0, 0)
-        os.setresgid(0, 0, 0)
-        show("later", unix, *accepted, *outer)
-
-    outer = socket.socketpair()
-    for ids in ((42, 43, 42), (0, 44, 8), (1000, 1000, 0), (0, 0, 5)):
-        print(ids)
-        print(in_child(functools.partial(work, ids)))
-
-
 def unnamed_files() -> None:
     """A user may give its own pipes and sockets another mode, and to a group that it is in."""
 
