@@ -48,7 +48,7 @@ class _Bundle(Loader):
         if name not in self._modules:
             return None
         if not self._modules[name][1]:
-            self._modules |= _read(f"{self._directory}/{_REST}")
+            self.read_rest()
         is_package, code = self._modules[name]
         if not code:
             return None
@@ -57,6 +57,13 @@ class _Bundle(Loader):
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.append(place)
         return spec
+
+    def read_rest(self) -> bool:
+        """Read the file of what a usual start does not need, if that is still to be done; whether all is here now."""
+        if not all(code for _, code in self._modules.values()):
+            rest = _read(f"{self._directory}/{_REST}")
+            self._modules |= {name: module for name, module in rest.items() if name in self._modules}
+        return bool(self._modules) and all(code for _, code in self._modules.values())
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system."""
@@ -81,6 +88,11 @@ def _read(path: str) -> dict[str, tuple[bool, bytes]]:
 def use() -> None:
     """Have the modules of this package that are imported from now on come from the files, where there are any."""
     sys.meta_path.insert(0, _Bundle(os.path.dirname(__file__)))
+
+
+def read_all() -> bool:
+    """Read what is left, for the files may be out of sight later; false if the modules are in files of their own."""
+    return any(finder.read_rest() for finder in sys.meta_path if isinstance(finder, _Bundle))
 
 
 def write(directory: str) -> None:

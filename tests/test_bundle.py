@@ -55,6 +55,20 @@ for name in {modules!r}:
     assert {line.split()[3] for line in lines} == {"None"}
 
 
+def test_all_can_be_read_before_the_files_are_gone(made: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(made, tmp_path / "copy")
+    code = """
+import shutil
+print(bundle.read_all())
+shutil.rmtree(sys.argv[1])
+import remainroot.handlers.every_guard
+import remainroot.engines.attending
+print(bundle.read_all())
+"""
+    assert run(place, code).split() == ["True", "True"]
+    assert run(ROOT, "print(bundle.read_all())").split() == ["False"]
+
+
 def test_a_start_reads_one_file(made: Path) -> None:
     """Not the handlers', nor any module's own."""
     trace = made / "trace"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from errno import EPERM
 
-from remainroot import quick
+from remainroot import beforehand, quick
 from remainroot.credentials import CAP_SETFCAP, CAP_SYS_ADMIN, CAP_SYS_PTRACE
 from remainroot.dispatch import CONTINUE, DONE, Fail, handles, has_bits
 from remainroot.elsewhere import namespace as namespace_of
@@ -73,6 +73,8 @@ def new_root(call: Call) -> Outcome:
     """chroot(2), pivot_root(2): a task's root may be another than ours from now on, with device nodes of its own."""
     world = call.world
     world.files.roots_differ = True
+    if call.name == "pivot_root":
+        beforehand.read(call.tid)
     try:
         root, _ = find_path(call, AT_FDCWD, 0)
     except Unresolved:

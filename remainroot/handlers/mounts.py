@@ -9,6 +9,7 @@ with `--strict` that of `remainroot.handlers.strict_mounts`.
 
 from __future__ import annotations
 
+from remainroot import beforehand
 from remainroot.credentials import KEEP
 from remainroot.dispatch import CONTINUE, Lend, handles
 from remainroot.handlers.binds import bind
@@ -103,14 +104,16 @@ def fsmount(call: Call) -> Outcome:
 
 
 @handles("move_mount")
-def move_mount(_call: Call) -> Outcome:
+def move_mount(call: Call) -> Outcome:
     """move_mount(2): the last call before the descriptor of a new file system is closed, by which its root is known."""
+    beforehand.read(call.tid)
     return CONTINUE
 
 
 @handles("mount")
 def mount(call: Call) -> Outcome:
     """mount(2): a new file system in memory is the caller's, or another's by its options; of binds see `bind`."""
+    beforehand.read(call.tid)
     creds = call.creds
     flags = call.ptr(3)
     if flags & (_BIND | _REMOUNT) == _BIND:
