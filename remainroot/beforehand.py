@@ -11,6 +11,7 @@ import os
 import sys
 
 from remainroot import bundle
+from remainroot.elsewhere import MOUNT, namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def read(tid: int) -> None:
     if _read or not _are_ours(tid):
         return
     _read.append(True)
-    names = [*_OTHERS] if bundle.read_all() else [*_OTHERS, *_modules()]
+    names = [*_OTHERS] if bundle.holds(__spec__) else [*_OTHERS, *_modules()]
     for name in names:
         try:
             __import__(name)
@@ -40,10 +41,9 @@ def read(tid: int) -> None:
 def _are_ours(tid: int) -> bool:
     """Whether the task is in our mount namespace, as far as can be told."""
     try:
-        theirs, ours = (os.stat(f"/proc/{who}/ns/mnt") for who in (tid, "self"))
+        return namespace(tid, MOUNT) == namespace(os.getpid(), MOUNT)
     except OSError:
         return True
-    return theirs.st_ino == ours.st_ino
 
 
 def _modules() -> list[str]:

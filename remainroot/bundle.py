@@ -48,7 +48,7 @@ class _Bundle(Loader):
         if name not in self._modules:
             return None
         if not self._modules[name][1]:
-            self.read_rest()
+            self._modules |= _read(f"{self._directory}/{_REST}")
         is_package, code = self._modules[name]
         if not code:
             return None
@@ -57,13 +57,6 @@ class _Bundle(Loader):
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.append(place)
         return spec
-
-    def read_rest(self) -> bool:
-        """Read the file of what a usual start does not need, if that is still to be done; whether all is here now."""
-        if not all(code for _, code in self._modules.values()):
-            rest = _read(f"{self._directory}/{_REST}")
-            self._modules |= {name: module for name, module in rest.items() if name in self._modules}
-        return bool(self._modules) and all(code for _, code in self._modules.values())
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system."""
@@ -90,9 +83,9 @@ def use() -> None:
     sys.meta_path.insert(0, _Bundle(os.path.dirname(__file__)))
 
 
-def read_all() -> bool:
-    """Read what is left, for the files may be out of sight later; false if the modules are in files of their own."""
-    return any(finder.read_rest() for finder in sys.meta_path if isinstance(finder, _Bundle))
+def holds(spec: ModuleSpec | None) -> bool:
+    """Whether the module of this spec comes from the files. If one of the rest does, the others were read with it."""
+    return spec is not None and isinstance(spec.loader, _Bundle)
 
 
 def write(directory: str) -> None:

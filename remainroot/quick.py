@@ -26,7 +26,7 @@ from stat import S_ISGID
 from remainroot import readers
 from remainroot.connections import is_plain
 from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
-from remainroot.kernel import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
+from remainroot.kernel import AT_EACCESS, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
 from remainroot.namespaces import INITIAL
 from remainroot.store.base import SET_ID
 
@@ -82,7 +82,6 @@ LISTS: Final = 1 << 19
 NOTHING, STAT, STATX = range(3)
 
 _NONE: Final = -1
-_AT_EACCESS: Final = 0x200
 _AT_NO_AUTOMOUNT: Final = 0x800
 _AT_STATX_SYNC_TYPE: Final = 0x6000
 _AT: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
@@ -279,7 +278,7 @@ def reach(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
     """A question what the caller may do with a file."""
     return Quick(
         surely=REACHES_ANYWHERE, likely=REACHES, owner=True,
-        path=path, dirfd=dirfd, flags=flags, known=_AT | _AT_EACCESS,
+        path=path, dirfd=dirfd, flags=flags, known=_AT | AT_EACCESS,
     )  # fmt: skip
 
 

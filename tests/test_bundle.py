@@ -55,18 +55,20 @@ for name in {modules!r}:
     assert {line.split()[3] for line in lines} == {"None"}
 
 
-def test_all_can_be_read_before_the_files_are_gone(made: Path, tmp_path: Path) -> None:
+def test_all_is_read_with_the_first_handler(made: Path, tmp_path: Path) -> None:
     place = shutil.copytree(made, tmp_path / "copy")
     code = """
 import shutil
-print(bundle.read_all())
+import remainroot.handlers
 shutil.rmtree(sys.argv[1])
 import remainroot.handlers.every_guard
-import remainroot.engines.attending
-print(bundle.read_all())
+from remainroot import beforehand
+from remainroot.engines import attending
+print(*(bundle.holds(one.__spec__) for one in (beforehand, attending)))
 """
     assert run(place, code).split() == ["True", "True"]
-    assert run(ROOT, "print(bundle.read_all())").split() == ["False"]
+    beside = "from remainroot import beforehand; print(bundle.holds(beforehand.__spec__))"
+    assert run(ROOT, beside).split() == ["False"]
 
 
 def test_a_start_reads_one_file(made: Path) -> None:

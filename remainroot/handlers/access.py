@@ -8,11 +8,12 @@ but for a device node that was made here: a device is written to wherever its no
 
 from __future__ import annotations
 
+import os
 from stat import S_IFBLK, S_IFCHR, S_IFMT
 
 from remainroot import quick
 from remainroot.dispatch import CONTINUE, DONE, Fail, Refused, handles
-from remainroot.kernel import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EXHAUSTED
+from remainroot.kernel import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
     from remainroot.dispatch import Call, Outcome
 
-_AT_EACCESS: Final = 0x200
-_WRITE: Final = 2
 _DEVICES: Final = (S_IFCHR, S_IFBLK)
-_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | _AT_EACCESS
+_FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_EACCESS
 
 
 @handles("access", quick=quick.reach(path=0))
@@ -46,7 +45,7 @@ def faccessat2(call: Call) -> Outcome:
 
 def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcome:
     world = call.world
-    nodes = world.readable_nodes and want & _WRITE
+    nodes = world.readable_nodes and want & os.W_OK
     if (world.tasks.untouched and not nodes) or want & ~7 or flags & ~_FLAGS:
         return CONTINUE
     from remainroot.permissions import is_powerful, of_real_ids  # not needed before somebody drops root
@@ -56,10 +55,10 @@ def _answer(call: Call, dirfd: int, index: int, want: int, flags: int) -> Outcom
         return CONTINUE
     from remainroot.handlers.searching import Searcher
 
-    searcher = Searcher(call, creds if flags & _AT_EACCESS else of_real_ids(creds))
+    searcher = Searcher(call, creds if flags & AT_EACCESS else of_real_ids(creds))
     try:
         file = searcher.find_at(dirfd, index, flags)
-        if want and not (want & _WRITE and searcher.is_frozen(file)):
+        if want and not (want & os.W_OK and searcher.is_frozen(file)):
             searcher.demand(file, want)
             if nodes and file.is_read_only and S_IFMT(searcher.owner(file).mode) in _DEVICES:
                 return DONE  # to the kernel it is what stands for it

@@ -22,10 +22,8 @@ from remainroot.world import ON_DISK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from remainroot.dispatch import Call, Outcome
     from remainroot.world import World
-
 
 
 @handles("chmod", quick=quick.chmod(1, path=0))

@@ -17,13 +17,10 @@ from remainroot.store.base import SET_ID, Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
     from remainroot.store.base import Store
     from remainroot.world import World
-
-
 
 
 @handles("chown", "chown32", quick=quick.chown(1, path=0), blind=ALWAYS)
