@@ -186,6 +186,12 @@ def _read(path: bytes, size: int) -> bytes:
     return text
 
 
+def _read_whole(path: bytes) -> bytes:
+    """What all reads of the file give: of a table each gives a page at most."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
 def substitute(call: Call, fd: int, st: os.stat_result, number: int) -> tuple[int, bool] | None:
     """What the task is to read instead of the procfs file `fd` with status `st` that is its descriptor `number`.
 
@@ -252,7 +258,7 @@ def _ipc_objects(call: Call, kind: bytes) -> bytes | None:
     from remainroot.ipc import Elsewhere, inside
 
     try:
-        text = inside(call.tid, lambda: _read(b"/proc/sysvipc/" + kind, _USUAL))
+        text = inside(call.tid, lambda: _read_whole(b"/proc/sysvipc/" + kind))
     except Elsewhere:
         return None
     shown = table(call, kind.decode(), text)

@@ -51,6 +51,29 @@ def test_without_the_shim_it_is_not_so() -> None:
     assert printed(*PLACE, abi="") != printed(abi="")
 
 
+MANY = """
+for _ in $(seq 100); do ipcmk -Q; done >/dev/null
+setpriv --reuid=33 --regid=34 --clear-groups ipcmk -Q -p 0604 >/dev/null
+ipcs -q -c | tail -n 2
+ipcs -q | wc -l
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_table_of_several_pages(engine: str) -> None:
+    """A read of a table gives a page at most."""
+
+    def lines(*prefix: str) -> str:
+        return subprocess.run(
+            [*OWN_NAMESPACE, *prefix, "sh", "-c", MANY],
+            capture_output=True, text=True, check=True, timeout=TIMEOUT, env=environment(),
+        ).stdout  # fmt: skip
+
+    assert "www-data" in lines()
+    assert lines(*PLACE, *REMAINROOT[:-1], engine, "--") == lines()
+
+
 MOUNTING = 'mount -t mqueue none "$0" && exec "$@"'
 
 
