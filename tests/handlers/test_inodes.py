@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import ENGINES, TIMEOUT, environment, remainroot
+from tests.launching import TIMEOUT, environment, in_turn, remainroot
 
 OPS = str(Path(__file__).with_name("inode_ops.py"))
 PYTHON = "/usr/bin/python3"
@@ -33,8 +33,7 @@ def compare(place: Path, scenario: str, *options: str) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(("engine", "scenario"), in_turn(*zip(SCENARIOS)))
 def test_on_each_engine(place: Path, scenario: str, engine: str) -> None:
     compare(place, scenario, "--store=memory", f"--engine={engine}")
 
