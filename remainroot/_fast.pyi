@@ -31,7 +31,9 @@ class Loop:
     def exchange(
         self, current: int, value: int, error: int, flags: int, patience: int, /
     ) -> tuple[int, int, int, int, tuple[int, int, int, int, int, int]] | None: ...
-    def set_who(self, number: int, uid: int, euid: int, gid: int, egid: int, powers: int, dumpable: int, /) -> None: ...
+    def set_who(
+        self, number: int, uid: int, euid: int, gid: int, egid: int, powers: int, dumpable: int, guarded: bool, /
+    ) -> None: ...
     def set_conditions(
         self,
         powers: int,

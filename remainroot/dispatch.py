@@ -128,10 +128,10 @@ class Syscall:
     (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
     the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop. `strictly`: with
     `--strict` each is the handler's, but for those that this lets through (None: no more than without). Not `lax`: it
-    is caught with that option only.
+    is caught with that option only. `guarded`: a guard stands before the handler.
     """
 
-    __slots__ = ("blind", "handler", "lax", "name", "quick", "readers", "strictly", "waits", "when")
+    __slots__ = ("blind", "guarded", "handler", "lax", "name", "quick", "readers", "strictly", "waits", "when")
 
     def __init__(
         self,
@@ -145,7 +145,9 @@ class Syscall:
         waits: bool = False,
         strictly: Quick | None = None,
         lax: bool = True,
+        guarded: bool = False,
     ) -> None:
+        self.guarded = guarded
         self.lax = lax
         self.readers = readers
         self.strictly = strictly
@@ -217,9 +219,11 @@ GUARDS: Final[dict[str, Guard]] = {}
 """What `--strict` asks before the handler, by kernel name; without that option no guard exists."""
 GUARDED_WHEN: Final[dict[str, tuple[When, ...]]] = {}
 """Which of these calls are the guard's: any that passes one of the tests, or all."""
+GUARDED_QUICKLY: Final[dict[str, Quick]] = {}
+"""When calls that no handler is there for need not be asked about, where that is not for root alone."""
 
 
-def guards(*names: str, when: tuple[When, ...] = ()) -> Callable[[Guard], Guard]:
+def guards(*names: str, when: tuple[When, ...] = (), quick: Quick | None = None) -> Callable[[Guard], Guard]:
     """Declare the decorated function the guard of the syscalls `names`.
 
     It raises Refused where real credentials like the caller's would not do; an OSError means that the kernel will say
@@ -235,6 +239,8 @@ def guards(*names: str, when: tuple[When, ...] = ()) -> Callable[[Guard], Guard]
                 raise ValueError(f"syscall {name} is in no ABI's table")
             GUARDS[name] = guard
             GUARDED_WHEN[name] = when
+            if quick is not None:
+                GUARDED_QUICKLY[name] = quick
         return guard
 
     return declare
@@ -261,13 +267,13 @@ def otherwise(name: str, *, path: int, dirfd: int = -1) -> Callable[[Handler], H
 def _guarded(name: str, syscall: Syscall | None) -> Syscall:
     """The syscall as it is declared (None: it is not), behind its guard."""
     from remainroot.permissions import is_powerful
-    from remainroot.quick import unguarded
+    from remainroot.quick import open_to_read, unguarded
 
     guard, guarded = GUARDS[name], GUARDED_WHEN[name]
     rest, path, dirfd = OTHERWISE.get(name, (None, -1, -1))
     when = guarded
     if syscall is None:
-        quick: Quick | None = unguarded()
+        quick: Quick | None = GUARDED_QUICKLY.get(name) or unguarded()
     elif not syscall.when:
         quick, when = syscall.quick, ()
     elif guarded:  # a call that is the guard's alone needs nothing else of those whom it never refuses
@@ -278,7 +284,7 @@ def _guarded(name: str, syscall: Syscall | None) -> Syscall:
         for test in syscall.when:
             bits |= test.value
         argument = syscall.when[0].arg
-        quick = unguarded(argument, bits, path, dirfd) if tests == {(argument, "eq", True)} else None
+        quick = open_to_read(argument, bits, path, dirfd) if tests == {(argument, "eq", True)} else None
 
     def handler(call: Call) -> Outcome:
         if not call.world.tasks.untouched and meets(guarded, call.args) and not is_powerful(call.creds):
@@ -295,7 +301,7 @@ def _guarded(name: str, syscall: Syscall | None) -> Syscall:
             return syscall.handler(call)
         return CONTINUE if rest is None else rest(call)
 
-    return Syscall(name, handler, when, quick, None)
+    return Syscall(name, handler, when, quick, None, guarded=True)
 
 
 def _strictly() -> dict[str, Syscall]:
@@ -311,12 +317,13 @@ def _strictly() -> dict[str, Syscall]:
 class Row:
     """A declared syscall as one ABI knows it: what dispatch finds by number."""
 
-    __slots__ = ("abi", "handler", "name", "newer", "nr", "quick", "readers", "short_ids", "waits", "when")
+    __slots__ = ("abi", "guarded", "handler", "name", "newer", "nr", "quick", "readers", "short_ids", "waits", "when")
 
     def __init__(self, abi: Abi, nr: int, syscall: Syscall) -> None:
         self.abi = abi
         self.nr = nr
         self.name = syscall.name
+        self.guarded = syscall.guarded
         self.newer = is_newer(nr)
         self.handler = syscall.handler
         self.quick = syscall.quick

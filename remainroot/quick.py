@@ -23,11 +23,7 @@ from __future__ import annotations
 from _struct import Struct
 from stat import S_ISGID
 
-from remainroot import readers
-from remainroot.connections import is_plain
-from remainroot.credentials import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SYS_NICE, ROOT
-from remainroot.kernel import AT_EACCESS, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, compiled
-from remainroot.namespaces import INITIAL
+from remainroot.kernel import AT_EACCESS, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from remainroot.store.base import SET_ID
 
 TYPE_CHECKING = False
@@ -35,8 +31,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.dispatch import Row
-    from remainroot.tasks import State
-    from remainroot.world import World
 
 # What a task may have the kernel do for it, unseen by us.
 SEES: Final = 1 << 0
@@ -78,8 +72,15 @@ NODES: Final = 1 << 18
 """Make device nodes, with nothing to heed but the table of owners."""
 LISTS: Final = 1 << 19
 """Be told by the kernel what is in a directory (while there is no placeholder)."""
+GOES: Final = 1 << 21
+"""Have the kernel do what only a guard of `--strict` might refuse, where that would certainly not."""
 
 NOTHING, STAT, STATX = range(3)
+
+FREE, CLOSED, SEARCH, ENTER, READ, OPEN = range(6)
+"""What a guard asks about those whom it does not leave alone (`Quick.way`): nothing; what is not known here; that they
+may search the directories on the way to the file; that they may search it, too; that they may read it; the same of an
+open, whose flags are the argument of `clear`."""
 
 _NONE: Final = -1
 _AT_NO_AUTOMOUNT: Final = 0x800
@@ -123,11 +124,14 @@ class Quick:
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
 
+    `way`: what the call's guard asks, if it has one. Whoever is not UNGUARDED is let through where the loop has gone
+    the way, and finds that everybody, or the caller as the owner, may do what is asked; else it is the guard's to say.
+
     `arguments` is the argument with the address of a program's arguments: an exec of a reader is the handler's. Where
     there are nodes to read from that is each program that can be marked.
     """
 
-    __slots__ = ("_answer", "_fields", "_others", "_results")
+    __slots__ = ("_answer", "_fields", "_others", "_results", "_way")
 
     def __init__(
         self,
@@ -164,6 +168,7 @@ class Quick:
         node: int = _NONE,
         arguments: int = _NONE,
         real: bool = False,
+        way: int = CLOSED,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -172,6 +177,7 @@ class Quick:
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
         self._others = (open_flags, looks, opens, node, arguments, real)
+        self._way = way
 
     def pack(self, row: Row) -> bytes:
         """As `struct rule` of the loop, for the syscall as one ABI has it."""
@@ -180,10 +186,11 @@ class Quick:
             form = NOTHING  # the loop knows the machine's own struct stat alone
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
-                          self._results.get(row.abi.name, _NONE), *self._others)  # fmt: skip
+                          self._results.get(row.abi.name, _NONE), *self._others,
+                          self._way if row.guarded else FREE)  # fmt: skip
 
 
-_RULE: Final = Struct("=39q")
+_RULE: Final = Struct("=40q")
 
 
 def stat(
@@ -192,7 +199,7 @@ def stat(
     """A call that shows a file: one without an override is the kernel's. With a `mask` it is statx(2)."""
     return Quick(
         likely=SEES, owner=True, path=path, dirfd=dirfd, flags=flags, known=_STAT_FLAGS, fixed=fixed,
-        buffer=buffer, form=STAT if mask == _NONE else STATX, mask=mask,
+        buffer=buffer, form=STAT if mask == _NONE else STATX, mask=mask, way=SEARCH,
     )  # fmt: skip
 
 
@@ -250,18 +257,29 @@ def attributes(
 ) -> Quick:
     """A look at a file's extended attributes: the kernel's, if it has neither an override nor any kept here."""
     return Quick(
-        likely=SEES_ATTRIBUTES, owner=True, name=name, path=path, dirfd=dirfd, flags=flags, known=_AT, fixed=fixed
-    )
+        likely=SEES_ATTRIBUTES, owner=True, name=name, path=path, dirfd=dirfd, flags=flags, known=_AT, fixed=fixed,
+        way=SEARCH if name == _NONE else READ,
+    )  # fmt: skip
 
 
-def unguarded(argument: int = _NONE, bits: int = 0, path: int = _NONE, dirfd: int = _NONE) -> Quick:
-    """A call that only `--strict` catches, and a handler if one of `bits` is set in the argument.
+def unguarded() -> Quick:
+    """A call that only `--strict` catches."""
+    return Quick(surely=UNGUARDED)
 
-    With a `path` it is the handler's too if that names a file on procfs.
+
+def looking(way: int, path: int, dirfd: int = _NONE, fixed: int = 0) -> Quick:
+    """As `unguarded`, where a path says what it is about."""
+    return Quick(surely=UNGUARDED, likely=GOES, path=path, dirfd=dirfd, known=_AT, fixed=fixed, way=way)
+
+
+def open_to_read(flags: int, bits: int, path: int, dirfd: int = _NONE) -> Quick:
+    """An open that only `--strict` catches, but a handler's if one of `bits` is set in the argument `flags`.
+
+    It is the handler's, too, if the path names a file on procfs.
     """
     if path == _NONE:
-        return Quick(surely=UNGUARDED, clear=(argument, bits))
-    return Quick(likely=UNGUARDED, clear=(argument, bits), path=path, dirfd=dirfd)
+        return Quick(surely=UNGUARDED, clear=(flags, bits))
+    return Quick(likely=UNGUARDED | GOES, clear=(flags, bits), path=path, dirfd=dirfd, way=OPEN)
 
 
 CREATE_SOMEWHERE: Final = Quick(surely=CREATES_ANYWHERE)
@@ -318,182 +336,8 @@ def execute(path: int, arguments: int, dirfd: int = _NONE, flags: int = _NONE) -
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------- the loop's knowledge
-
-
-def powers(state: State, *, strict: bool = False) -> int:
-    """What tasks in this state may have done for them."""
-    creds = state.creds
-    if strict:
-        from remainroot.permissions import is_powerful
-
-        if not is_powerful(creds):
-            return LISTS
-    found = UNGUARDED | LISTS | SEES | SEES_ATTRIBUTES | FORKS
-    if creds.capable(CAP_CHOWN):
-        found |= CHOWNS | GIVES | GIVES_DIRECTORIES
-    if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
-        found |= CHMODS | TRUNCATES | WRITES
-    if creds.fsuid == 0 and creds.fsgid == 0:
-        found |= _creation(state)
-    if creds.capable(CAP_SYS_NICE):
-        found |= SCHEDULES
-    if is_plain(creds):
-        found |= PLAIN_PEER
-    if not state.pretences:
-        found |= LIMITED
-    if creds == ROOT:
-        found |= REACHES | REACHES_ANYWHERE
-        if state.dumpable == 1:
-            found |= EXECUTES
-    return found
-
-
-def _creation(state: State) -> int:
-    """Of tasks whose new files are root's."""
-    creds = state.creds
-    found = MAKES
-    if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):
-        found |= CREATES | CREATES_ANYWHERE
-    if creds.capable(CAP_MKNOD) and not state.confined:
-        found |= NODES
-    return found
-
-
-def _listed(words: tuple[bytes, ...]) -> bytes:
-    """Each with a NUL behind it; C adds the one that ends the list."""
-    return b"".join(word + b"\0" for word in words)
-
-
-class Loop:
-    """The compiled loop of a listener and what keeps its knowledge up to date; only where `usable`."""
-
-    def __init__(self, world: World, rules: bytes) -> None:
-        """`rules`: as `pack_rules` makes them."""
-        self._world = world
-        hidden = [OTHERS if number < 0 else number for number in world.hidden_ids]
-        store = world.store
-        keys = compiled.Keys()
-        self._complete = store.watched_by(keys)
-        self._loop = compiled.Loop(
-            world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, rules
-        )
-        refused = (OOM_SCORE_ADJ,) if "oom" in world.settings.refused else ()
-        self._loop.leave_writes(_listed(tuple(name for name in WRITTEN_NAMES if name not in refused)))
-        if world.marks_readers:
-            self._loop.watch_for(_listed(readers.LIBRARIES), readers.PROC, _listed(readers.FILES))
-        self.exchange = self._loop.exchange
-        self._states = 0
-        self._shared = -1 & 0xFFFF_FFFF
-        self._known: tuple[object, ...] = ()
-        self._mounts = 0
-        self.refresh()
-
-    def listen(self, listener: int, *, interruptible: bool) -> None:
-        """Converse by this descriptor. `interruptible`: a signal interrupts calls that were received, too."""
-        self._loop.listen(listener, interruptible)
-
-    def refresh(self) -> None:
-        """Take in what may have changed while a handler ran."""
-        world = self._world
-        tasks, store = world.tasks, world.store
-        now = (
-            tasks.untouched,
-            tasks.mixed,
-            tasks.count,
-            world.files.roots_differ,
-            store.empty,
-            store.placeholders,
-            world.readable_nodes,
-            store.group_directories,
-            store.default_lists,
-            store.no_attributes,
-            world.dates is None,
-            not world.births.pending,
-            not world.loose_set_ids,
-            not world.pdeathsigs,
-            world.mounts,
-        )
-        if now == self._known:
-            return
-        if self._mounts != world.mounts:
-            self._mounts = world.mounts
-            self._loop.forget_devices()
-        self._known = now
-        self._tell_states()
-        empty = store.empty and store.no_attributes and world.dates is None
-        differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
-        pdeathsigs = bool(world.pdeathsigs)
-        self._loop.set_conditions(
-            self._valid(), self._shared, tasks.untouched, differ, empty, self._complete, nodes, readable, pdeathsigs
-        )
-
-    def _tell_states(self) -> None:
-        """What the states mean that are new. Of one that the loop is not told of, nobody may anything without us."""
-        tasks = self._world.tasks
-        for number in range(self._states, tasks.count):
-            state = tasks.numbered(number)
-            may = 0
-            if state is not None and state.creds.namespace is INITIAL:
-                creds = state.creds
-                may = powers(state, strict=self._world.settings.strict)
-                self._loop.set_who(number, creds.uid, creds.euid, creds.gid, creds.egid, may, state.dumpable)
-            self._shared &= may
-        self._states = tasks.count
-
-    def _valid(self) -> int:
-        """The powers that count at present."""
-        world = self._world
-        if world.births.pending or world.settings.whole_identity or world.settings.unknown_is_real:
-            return 0
-        valid = -1 & 0xFFFF_FFFF & ~self._store_forbids()
-        if world.real_uid or world.real_gid:
-            valid &= ~CHOWNS
-        if world.readable_nodes:
-            valid &= ~REACHES_ANYWHERE
-        if world.loose_set_ids:
-            valid &= ~(TRUNCATES | CREATES_ANYWHERE | CREATES | WRITES)
-        if world.tasks.mixed:
-            valid &= ~FORKS
-        if world.weak:
-            valid &= ~(TRUNCATES | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
-        return valid
-
-    def _store_forbids(self) -> int:
-        """The powers that do not count, by what the store holds and how."""
-        store = self._world.store
-        forbidden = 0
-        if store.placeholders or not store.no_attributes:
-            forbidden |= TRUNCATES
-        if store.placeholders:
-            forbidden |= LISTS
-        if store.group_directories or store.default_lists:
-            forbidden |= CREATES_ANYWHERE
-        if store.carried:
-            writable = not store.keeps_modes
-        else:
-            writable = store.table is not None and not store.empty and store.no_attributes
-        if not writable:
-            forbidden |= GIVES | GIVES_DIRECTORIES
-        if not store.group_directories:
-            forbidden |= GIVES_DIRECTORIES
-        if not (writable and store.placeholders):
-            forbidden |= NODES  # the first one is the handler's, which has the store know that there are some
-        return forbidden
-
-
-OTHERS: Final = 0xFFFF_FFFF
-"""No file's id."""
-
-
 def pack_rules(table: dict[int, dict[int, Row]]) -> bytes:
     """The rules of these rows, one after the other, for the loop."""
     return b"".join(
         row.quick.pack(row) for rows in table.values() for row in rows.values() if row.quick is not None
     )
-
-
-def usable(world: World) -> bool:
-    """Whether calls may be answered without being seen here."""
-    settings = world.settings
-    return compiled is not None and not (settings.trace_calls or settings.stats or settings.log is not None)

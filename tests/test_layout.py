@@ -40,6 +40,7 @@ TESTED_BY = {
     # What a start reads; what every handler answers and every engine delivers.
     "engines/conversation": "engines/test_notify",
     "engines/prepared": "test_startup",
+    "loop": "test_quick",
     "outcomes": "test_dispatch",
     # Lists as the kernel takes and gives them; other namespaces, which IPC objects are in; peers as sockets show them;
     # whom files signal; nodes that are open; times that are remembered.

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remainroot import handlers, kernel, quick
+from remainroot import loop as loops
 from remainroot.credentials import ROOT, user
 from remainroot.dispatch import SYSCALLS, Call, Fail, Return, build_table
 from remainroot.engines.filter import RET_USER_NOTIF, program
@@ -61,19 +62,20 @@ class Bench:
         self.patience = -1
         self.glances = 0
         """How often the loop came back without a call."""
-        self.names = {row.nr: row.name for row in build_table()[0xC000003E].values()}
+        self.names = {row.nr: row.name for row in build_table(strict=world.settings.strict)[0xC000003E].values()}
 
     def run(self, *steps: Callable[[], object]) -> list[list[str]]:
         """The names of the calls handed over, for each step; each is then let through, but for marks."""
         told, tell = os.pipe()
-        code = program(RET_USER_NOTIF)
+        strict = self.world.settings.strict
+        code = program(RET_USER_NOTIF, strict=strict)
         pid = os.fork()
         if pid == 0:
             self._child(code, tell, steps)
         pidfd = os.pidfd_open(pid)
         try:
             listener = kernel.pidfd_getfd(pidfd, int(os.read(told, 16)))
-            loop = quick.Loop(self.world, quick.pack_rules(build_table()))
+            loop = loops.Loop(self.world, quick.pack_rules(build_table(strict=strict)))
             loop.listen(listener, interruptible=self.interruptible)
             found: list[list[str]] = []
             flags, current, value, error = 1, 0, 0, 0
@@ -752,7 +754,7 @@ def test_observed_calls_are_all_handed_over() -> None:
     for name in ("trace_calls", "stats"):
         settings = Settings()
         setattr(settings, name, True)
-        assert not quick.usable(World(settings, MemoryStore()))
+        assert not loops.usable(World(settings, MemoryStore()))
 
 
 @given(st.sets(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), max_size=600))

@@ -10,7 +10,7 @@ from remainroot.engines.listener import NOTIF, RECV, RESP, SEND, ask
 
 
 class Conversation:
-    """What `remainroot.quick.Loop` does, but for the answers of its own."""
+    """What `remainroot.loop.Loop` does, but for the answers of its own."""
 
     def __init__(self, listener: int) -> None:
         self._listener = listener

@@ -18,7 +18,7 @@ from errno import EFAULT, EINTR, ENOENT
 from fcntl import ioctl
 from select import POLLIN, poll
 
-from remainroot import quick
+from remainroot import loop
 from remainroot.engines import prepared
 from remainroot.engines.holding import Holding
 from remainroot.engines.listener import ID_VALID, RESP, SEND, ask, listen, take_listener
@@ -81,7 +81,7 @@ class NotifyEngine(Holding):
         super().__init__(settings)
         self._listener = -1
         self._interruptible = True
-        self._loop: quick.Loop | None = None
+        self._loop: loop.Loop | None = None
         """Answers calls by itself, where it may."""
         self._spawning: tuple[bytes, int, int]
         """The filter, and the ends of pipes: what CMD's process says of its listener, and what lets it go on."""
@@ -136,8 +136,8 @@ class NotifyEngine(Holding):
     def equip(self, world: World, answer: Answer, watcher: Watcher) -> None:
         """Take them, and make the loop."""
         super().equip(world, answer, watcher)
-        if self.uses_quick and quick.usable(world):
-            self._loop = quick.Loop(world, self._known.rules)
+        if self.uses_quick and loop.usable(world):
+            self._loop = loop.Loop(world, self._known.rules)
 
     def catch(self) -> None:
         """Take the listener from CMD's process."""

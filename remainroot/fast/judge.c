@@ -200,6 +200,16 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 	return verdict;
 }
 
+/* As `judge`, of what `path` names, of a caller who may not go everywhere. */
+static enum verdict judge_way(Loop *self, const struct rule *rule, const char *own, const char *path, bool follow)
+{
+	uint64_t flags = rule->way == OPEN ? self->notification.args[rule->clear_arg] : 0;
+	uint32_t want = rule->way == ENTER ? SEARCHED : rule->way == READ || rule->way == OPEN ? TO_READ : 0;
+	int fd = rule->way == CLOSED ? UNSURE : go(self, own, path, follow && !(flags & O_NOFOLLOW), want);
+
+	return fd >= 0 ? judge_open(self, rule, fd, false) : fd == NOWHERE ? THROUGH : PYTHON;
+}
+
 /* Leave of `path` the directory that its last component is in; false if there is no such component. */
 static bool cut_last(char *path)
 {
@@ -239,6 +249,8 @@ enum verdict judge_call(Loop *self, const struct rule *rule)
 		if (rule->parent && !cut_last(self->path))
 			return PYTHON;
 	}
+	if (self->caller && rule->way != FREE && (*self->path || rule->way != SEARCH))
+		return judge_way(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
 	if (*self->path)
 		return judge_path(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
 	return judge_below(self, rule, own, 0, true);

@@ -79,11 +79,14 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 {
 	unsigned int number;
 	struct who who = { .known = true }, *table;
+	int guarded;
 	size_t size;
 
-	if (!PyArg_ParseTuple(args, "IIIIIIi:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
-			      &who.powers, &who.dumpable))
+	if (!PyArg_ParseTuple(args, "IIIIIIip:set_who", &number, &who.ids[0], &who.ids[1], &who.ids[2], &who.ids[3],
+			      &who.powers, &who.dumpable, &guarded))
 		return NULL;
+	who.guarded = guarded;
+	self->guarding |= guarded;
 	if (number >= self->who_size) {
 		size = 2 * (size_t)number + 16;
 		table = PyMem_Realloc(self->who, size * sizeof *table);
@@ -138,6 +141,7 @@ static PyObject *loop_forget_devices(Loop *self, PyObject *nothing)
 {
 	(void)nothing;
 	memset(self->devices, 0, sizeof self->devices);
+	memset(self->listless, 0, sizeof self->listless);
 	Py_RETURN_NONE;
 }
 
@@ -225,7 +229,8 @@ static PyMethodDef loop_methods[] = {
 	  "one is Python's: (id, tid, arch, nr, args). None when no call came for `patience` ms (-1: wait for ever), or none of\n"
 	  "Python's for 3." },
 	{ "set_who", (PyCFunction)loop_set_who, METH_VARARGS,
-	  "set_who(number, uid, euid, gid, egid, powers, dumpable): what the state of that number means." },
+	  "set_who(number, uid, euid, gid, egid, powers, dumpable, guarded): what the state of that number means; `guarded`: the\n"
+	  "guards of --strict do not leave it alone." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
 	  "set_conditions(powers, shared, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes,\n"
 	  "pdeathsigs): what holds until the next call; `shared`: the powers that every state has." },

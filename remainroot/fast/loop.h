@@ -13,6 +13,7 @@
  * handlers.c the ends of signal handlers
  * changes.c  calls that change who a task is
  * judge.c    which file a call means, and whether it is shown as it is
+ * searching.c ways that a guard of --strict would let the caller go
  * showing.c  answers that tell whose a file is
  * giving.c   calls that give files away
  * creation.c device nodes
@@ -54,14 +55,18 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, node, arguments, real;
+	int64_t open_flags, looks, opens, node, arguments, real, way;
 };
+
+/* Quick.way: what the call's guard asks of those whom it does not leave alone. */
+enum { FREE, CLOSED, SEARCH, ENTER, READ, OPEN };
 
 /* What a numbered state means. */
 struct who {
 	uint32_t ids[4];
 	uint32_t powers;
 	int dumpable;
+	bool guarded; /* the guards of --strict do not leave it alone */
 	bool known;
 };
 
@@ -97,7 +102,12 @@ struct program {
 	enum kind kind;
 };
 
-enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, PROGRAMS = 256, LOOKS = 64 };
+/* A file without an access list, while its inode is as it was changed last. */
+struct listless {
+	uint64_t dev, ino, changed, nanoseconds;
+};
+
+enum { RULES = 2048, TASKS = 64, MOUNTS = 64, CHANGES = 256, DEVICES = 32, PROGRAMS = 256, LOOKS = 64, LISTLESS = 1024 };
 
 typedef struct {
 	PyObject_HEAD
@@ -110,6 +120,7 @@ typedef struct {
 	uint32_t powers; /* those that count now; 0: everything is Python's */
 	uint32_t shared; /* those that every state has */
 	bool untouched, roots_differ, store_empty;
+	bool guarding; /* there are states that are guarded */
 	bool pdeathsigs; /* a change of ids may end some task's parent-death signal */
 	bool nodes, readable_nodes; /* some file is shown as a device; as one that can be read from, for readers to read */
 	uint64_t tag; /* remainroot.tasks: the number of a state is its task's soft RLIMIT_RTTIME less this */
@@ -145,6 +156,7 @@ typedef struct {
 	struct mount numbers[MOUNTS]; /* of mounts by their unique ids */
 	struct device devices[DEVICES];
 	struct program programs[PROGRAMS];
+	struct listless listless[LISTLESS];
 	PyObject *written; /* bytes, a list of strings: names of files whose opens to write are Python's; or NULL */
 	/* bytes; lists of strings, but for `proc_path`: what makes a program a reader. NULL: no program is one */
 	PyObject *libraries, *proc_path, *told_files;
@@ -154,6 +166,7 @@ typedef struct {
 	struct response response;
 	struct notification notification;
 	uint32_t may; /* the powers of the task whose call that is, as far as they count now */
+	const struct who *caller; /* whose call that is, if it is guarded; else NULL */
 	char path[PATH_SIZE + 1];
 } Loop;
 
@@ -226,6 +239,17 @@ bool makes_device(const struct rule *rule, const uint64_t *args);
 enum verdict make_device(Loop *self, const struct rule *rule);
 /* Whether this program, with the arguments at `arguments` (addresses of `word`'s width), is a reader. */
 bool is_reader(Loop *self, const struct place *place, const struct status *status, uint64_t arguments, uint64_t word);
+
+/* ---------------------------------------------------------------- searching.c */
+
+enum { SEARCHED = 1, TO_READ = 4 }; /* what may be wanted, as bits of a mode */
+enum { GONE = 0, UNSURE = -1, NOWHERE = -2 };
+
+/*
+ * The file that `path` leads to from the task's `own`, by an O_PATH descriptor of ours, if the caller may certainly go
+ * there and do what it wants with the file. NOWHERE: there is none, and it may go where it would be. Else UNSURE.
+ */
+int go(Loop *self, const char *own, const char *path, bool follow, uint32_t want);
 
 /* ---------------------------------------------------------------- judge.c, changes.c, handlers.c */
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, When
+    from remainroot.quick import Quick
 
     Check = Callable[["Searcher"], None]
 
@@ -349,7 +350,7 @@ class _Search(Walk):
         self._forbids(RESOLVE_BENEATH, EXDEV)
 
 
-def searches(*names: str, when: tuple[When, ...] = ()) -> Callable[[Check], Check]:
+def searches(*names: str, when: tuple[When, ...] = (), quick: Quick | None = None) -> Callable[[Check], Check]:
     """As `remainroot.dispatch.guards`, of a function that is given a searcher, which is closed after it."""
 
     def declare(check: Check) -> Check:
@@ -363,7 +364,7 @@ def searches(*names: str, when: tuple[When, ...] = ()) -> Callable[[Check], Chec
         guard.__doc__ = check.__doc__
         guard.__name__ = check.__name__
         guard.__module__ = check.__module__
-        guards(*names, when=when)(guard)
+        guards(*names, when=when, quick=quick)(guard)
         return check
 
     return declare

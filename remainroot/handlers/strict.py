@@ -32,6 +32,7 @@ from remainroot.kernel import (
     RESOLVE_IN_ROOT,
 )
 from remainroot.permissions import EXECUTE, READ, WRITE
+from remainroot.quick import ENTER, SEARCH, looking
 from remainroot.tracee import open_flags
 
 TYPE_CHECKING = False
@@ -90,13 +91,13 @@ def fchmodat(searcher: Searcher) -> None:
     searcher.find_at(searcher.call.signed(0), 1)
 
 
-@searches("readlink")
+@searches("readlink", quick=looking(SEARCH, path=0, fixed=AT_SYMLINK_NOFOLLOW))
 def readlink(searcher: Searcher) -> None:
     """As `link_path`; what is a process' own is not shown to everybody: proc(5)."""
     _read_link(searcher, searcher.find_at(AT_FDCWD, 0, AT_SYMLINK_NOFOLLOW))
 
 
-@searches("readlinkat")
+@searches("readlinkat", quick=looking(SEARCH, dirfd=0, path=1, fixed=AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
 def readlinkat(searcher: Searcher) -> None:
     """As `readlink`, relative to a descriptor, which may be the link."""
     _read_link(searcher, searcher.find_at(searcher.call.signed(0), 1, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
@@ -223,7 +224,7 @@ def _enter(searcher: Searcher, directory: File) -> None:
         searcher.search(directory)
 
 
-@searches("chdir")
+@searches("chdir", quick=looking(ENTER, path=0))
 def chdir(searcher: Searcher) -> None:
     """chdir(2): the directory must be one to search."""
     _enter(searcher, searcher.find(AT_FDCWD, searcher.call.path(0)))
