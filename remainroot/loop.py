@@ -56,6 +56,8 @@ def powers(state: State, *, strict: bool = False) -> int:
         if not is_powerful(creds):
             return _guarded(state)
     found = UNGUARDED | LISTS | SEES | SEES_ATTRIBUTES | FORKS
+    if creds.fsuid == creds.euid:
+        found |= GOES
     if creds.capable(CAP_CHOWN):
         found |= CHOWNS | GIVES | GIVES_DIRECTORIES
     if creds.capable(CAP_FOWNER) and creds.capable(CAP_FSETID):

@@ -61,7 +61,7 @@ GIVES_DIRECTORIES: Final = 1 << 13
 """Give files away, with nothing to heed but the table of owners (DIRECTORIES: since one may have a fake group)."""
 REACHES_ANYWHERE: Final = 1 << 20
 REACHES: Final = 1 << 14
-"""Be told by the kernel what may be done with a file (ANYWHERE: while there are no `World.readable_nodes`)."""
+"""Be told by the kernel what may be done with any file (ANYWHERE: while there are no `World.readable_nodes`)."""
 LIMITED: Final = 1 << 15
 """Be told by the kernel what its resource limits are."""
 WRITES: Final = 1 << 16
@@ -73,14 +73,15 @@ NODES: Final = 1 << 18
 LISTS: Final = 1 << 19
 """Be told by the kernel what is in a directory (while there is no placeholder)."""
 GOES: Final = 1 << 21
-"""Have the kernel do what only a guard of `--strict` might refuse, where that would certainly not."""
+"""Have the kernel do what might be refused to a user alone, where that would certainly not be."""
 
 NOTHING, STAT, STATX = range(3)
 
-FREE, CLOSED, SEARCH, ENTER, READ, OPEN = range(6)
+FREE, CLOSED, SEARCH, ENTER, READ, OPEN, ASK = range(7)
 """What a guard asks about those whom it does not leave alone (`Quick.way`): nothing; what is not known here; that they
 may search the directories on the way to the file; that they may search it, too; that they may read it; the same of an
-open, whose flags are the argument of `clear`."""
+open, whose flags are the argument of `clear`. ASK is the call's own question, guard or not: whether they may do what
+the argument of `clear` says."""
 
 _NONE: Final = -1
 _AT_NO_AUTOMOUNT: Final = 0x800
@@ -115,6 +116,8 @@ class Quick:
     call that the signal interrupted is to return; while that is not EINTR, the call is the kernel's.
 
     `real`: a file that is not really the supervisor's own is the handler's.
+
+    Of an ASK, with one of `looks` it is the kernel's to say what may be done.
 
     An open whose argument `open_flags` does not ask for a new file: with one of the powers `opens`, at once, or where
     there are device nodes, if it is none; with one of `looks`, if the store keeps no set-id bits of the file, either.
@@ -187,7 +190,7 @@ class Quick:
         return _RULE.pack(row.abi.audit_arch, row.nr, row.abi.word_mask - (1 << 64 if row.abi.bits == 64 else 0),
                           row.short_ids, *self._fields, buffer, form, *rest,
                           self._results.get(row.abi.name, _NONE), *self._others,
-                          self._way if row.guarded else FREE)  # fmt: skip
+                          self._way if row.guarded or self._way == ASK else FREE)  # fmt: skip
 
 
 _RULE: Final = Struct("=40q")
@@ -292,11 +295,11 @@ MEET: Final = Quick(surely=PLAIN_PEER)
 LIST: Final = Quick(surely=LISTS)
 
 
-def reach(path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
-    """A question what the caller may do with a file."""
+def reach(want: int, path: int, dirfd: int = _NONE, flags: int = _NONE) -> Quick:
+    """A question what the caller may do with a file; `want` is the argument that says what."""
     return Quick(
-        surely=REACHES_ANYWHERE, likely=REACHES, owner=True,
-        path=path, dirfd=dirfd, flags=flags, known=_AT | AT_EACCESS,
+        surely=REACHES_ANYWHERE, likely=REACHES | GOES, looks=REACHES, owner=True, clear=(want, ~7),
+        path=path, dirfd=dirfd, flags=flags, known=_AT | AT_EACCESS, way=ASK,
     )  # fmt: skip
 
 

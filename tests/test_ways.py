@@ -23,6 +23,8 @@ from tests.test_quick import Bench, drop, override
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from remainroot.store.base import Store
+
 pytestmark = [
     pytest.mark.skipif(kernel.compiled is None, reason="there is no compiled half, or REMAINROOT_PURE is set"),
     pytest.mark.usefixtures("plain_again"),
@@ -63,17 +65,21 @@ def top() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.fixture(params=["memory", "durable"])
-def bench(request: pytest.FixtureRequest, top: Path, tmp_path: Path) -> Bench:
+def bench_of(top: Path, *, strict: bool, store: Store) -> Bench:
     """A user's, who owns the directory `mine` and what is in it."""
     settings = Settings()
-    settings.strict = True
-    store = memory_store() if request.param == "memory" else DurableStore(f"{tmp_path}/owners.db")
+    settings.strict = strict
     world = World(settings, store)
     drop(world, uid=USER)
     for name in ("mine", "mine/file"):
         override(world, top / name, Owner(USER, USER))
     return Bench(world)
+
+
+@pytest.fixture(params=["memory", "durable"])
+def bench(request: pytest.FixtureRequest, top: Path, tmp_path: Path) -> Bench:
+    store = memory_store() if request.param == "memory" else DurableStore(f"{tmp_path}/owners.db")
+    return bench_of(top, strict=True, store=store)
 
 
 def handed_over(bench: Bench, steps: dict[str, Callable[[], object]]) -> list[str]:
@@ -149,6 +155,29 @@ def test_elsewhere_the_guard_is(bench: Bench, top: Path) -> None:
     (top / "mine/closed").chmod(0o044)
     override(bench.world, top / "mine/closed", Owner(USER, USER))
     assert handed_over(bench, steps) == list(steps)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_may_be_done_with_a_file(top: Path, strict: bool) -> None:
+    """With and without --strict: access(2) is asked what the user may."""
+    bench = bench_of(top, strict=strict, store=memory_store())
+    certain: dict[str, Callable[[], object]] = {
+        "exists": lambda: os.access("open/deep/file", os.F_OK),
+        "read": lambda: os.access("open/deep/file", os.R_OK),
+        "search": lambda: os.access("open/deep", os.R_OK | os.X_OK),
+        "one's own": lambda: os.access("mine/file", os.R_OK | os.W_OK),
+        "absent": lambda: os.access("open/absent", os.W_OK),
+        "effective": lambda: os.access("mine/file", os.W_OK, effective_ids=True),
+        "link": lambda: os.access("open/to-deep/file", os.R_OK),
+    }
+    unsure: dict[str, Callable[[], object]] = {
+        "write": lambda: os.access("open/file", os.W_OK),
+        "execute": lambda: os.access("open/file", os.X_OK),
+        "there": lambda: os.access("theirs/file", os.F_OK),
+        "secret": lambda: os.access("open/secret", os.R_OK),
+        "procfs": lambda: os.access("/proc/self/status", os.R_OK),
+    }
+    assert handed_over(bench, certain | unsure) == list(unsure)
 
 
 def test_a_list_is_seen_as_soon_as_it_is_there(bench: Bench, top: Path) -> None:

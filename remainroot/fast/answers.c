@@ -109,7 +109,7 @@ static enum verdict judge_by_powers(Loop *self, const struct rule *rule, uint32_
 	const uint64_t *args = self->notification.args;
 
 	self->may = has & self->powers;
-	if (self->caller && rule->way == CLOSED)
+	if (self->caller && self->caller->guarded && rule->way == CLOSED)
 		return PYTHON;
 	if (writes_there(self, rule))
 		return PYTHON;
@@ -129,7 +129,7 @@ static bool is_everybodys(const Loop *self, const struct rule *rule)
 {
 	bool asks = rule->id >= 0 || rule->changes || rule->open_flags >= 0 || rule->give;
 
-	asks |= self->guarding && rule->way != FREE;
+	asks |= rule->way == ASK || (self->guarding && rule->way != FREE);
 	return !asks && self->shared & self->powers & (rule->surely | rule->likely);
 }
 
@@ -164,7 +164,7 @@ bool answer(Loop *self)
 		if (rule->changes)
 			return !self->pdeathsigs && change(self, rule, number);
 	}
-	self->caller = who && who->guarded ? who : NULL;
+	self->caller = who;
 	verdict = judge_by_powers(self, rule, who ? who->powers : self->shared);
 	if (verdict == THROUGH)
 		response->flags = FLAG_CONTINUE;

@@ -200,14 +200,34 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 	return verdict;
 }
 
-/* As `judge`, of what `path` names, of a caller who may not go everywhere. */
-static enum verdict judge_way(Loop *self, const struct rule *rule, const char *own, const char *path, bool follow)
+/* Whether it matters who asks: what is asked is not always granted, to this caller by the kernel alone. */
+static bool is_asked_for(const Loop *self, const struct rule *rule)
 {
-	uint64_t flags = rule->way == OPEN ? self->notification.args[rule->clear_arg] : 0;
-	uint32_t want = rule->way == ENTER ? SEARCHED : rule->way == READ || rule->way == OPEN ? TO_READ : 0;
-	int fd = rule->way == CLOSED ? UNSURE : go(self, own, path, follow && !(flags & O_NOFOLLOW), want);
+	if (rule->way == ASK)
+		return !(self->may & rule->looks);
+	return rule->way != FREE && self->caller && self->caller->guarded;
+}
 
-	return fd >= 0 ? judge_open(self, rule, fd, false) : fd == NOWHERE ? THROUGH : PYTHON;
+/* As `judge`, of what `path` names, of a caller who may not do everything. */
+static enum verdict judge_way(Loop *self, const struct rule *rule, const char *own, const char *path, uint32_t flags)
+{
+	const uint64_t *args = self->notification.args;
+	uint64_t opens = rule->way == OPEN ? args[rule->clear_arg] : 0;
+	bool real = rule->way == ASK && !(flags & AT_EACCESS), follow = !(flags & AT_SYMLINK_NOFOLLOW) && !(opens & O_NOFOLLOW);
+	uint32_t want = rule->way == ENTER ? SEARCHED | IF_DIRECTORY : rule->way == READ || rule->way == OPEN ? TO_READ : 0;
+	int fd;
+
+	if (rule->way == CLOSED || !self->caller)
+		return PYTHON;
+	if (rule->way == ASK)
+		want = args[rule->clear_arg];
+	fd = go(self, own, path, follow, self->caller->ids[real ? 0 : 1], want);
+	if (fd < 0)
+		return fd == NOWHERE ? THROUGH : PYTHON;
+	if (rule->way != ASK)
+		return judge_open(self, rule, fd, false);
+	close(fd);
+	return THROUGH;
 }
 
 /* Leave of `path` the directory that its last component is in; false if there is no such component. */
@@ -249,8 +269,8 @@ enum verdict judge_call(Loop *self, const struct rule *rule)
 		if (rule->parent && !cut_last(self->path))
 			return PYTHON;
 	}
-	if (self->caller && rule->way != FREE && (*self->path || rule->way != SEARCH))
-		return judge_way(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
+	if (is_asked_for(self, rule) && (*self->path || rule->way != SEARCH))
+		return judge_way(self, rule, own, self->path, flags);
 	if (*self->path)
 		return judge_path(self, rule, own, self->path, !(flags & AT_SYMLINK_NOFOLLOW));
 	return judge_below(self, rule, own, 0, true);

@@ -58,8 +58,8 @@ struct rule {
 	int64_t open_flags, looks, opens, node, arguments, real, way;
 };
 
-/* Quick.way: what the call's guard asks of those whom it does not leave alone. */
-enum { FREE, CLOSED, SEARCH, ENTER, READ, OPEN };
+/* Quick.way: what the call's guard asks about those whom it does not leave alone, or the call itself. */
+enum { FREE, CLOSED, SEARCH, ENTER, READ, OPEN, ASK };
 
 /* What a numbered state means. */
 struct who {
@@ -166,7 +166,7 @@ typedef struct {
 	struct response response;
 	struct notification notification;
 	uint32_t may; /* the powers of the task whose call that is, as far as they count now */
-	const struct who *caller; /* whose call that is, if it is guarded; else NULL */
+	const struct who *caller; /* whose call that is; NULL: that does not matter */
 	char path[PATH_SIZE + 1];
 } Loop;
 
@@ -242,14 +242,14 @@ bool is_reader(Loop *self, const struct place *place, const struct status *statu
 
 /* ---------------------------------------------------------------- searching.c */
 
-enum { SEARCHED = 1, TO_READ = 4 }; /* what may be wanted, as bits of a mode */
+enum { SEARCHED = 1, TO_READ = 4, IF_DIRECTORY = 8 }; /* what may be wanted: bits of a mode, and of what only */
 enum { GONE = 0, UNSURE = -1, NOWHERE = -2 };
 
 /*
- * The file that `path` leads to from the task's `own`, by an O_PATH descriptor of ours, if the caller may certainly go
+ * The file that `path` leads to from the task's `own`, by an O_PATH descriptor of ours, if the user may certainly go
  * there and do what it wants with the file. NOWHERE: there is none, and it may go where it would be. Else UNSURE.
  */
-int go(Loop *self, const char *own, const char *path, bool follow, uint32_t want);
+int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want);
 
 /* ---------------------------------------------------------------- judge.c, changes.c, handlers.c */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ways that the guards of --strict would let the caller go, for certain: handlers.searching. */
+/* Ways that a user may go, for certain: handlers.searching. */
 #define _GNU_SOURCE
 #include "loop.h"
 
@@ -15,8 +15,9 @@
 
 enum { MOST_STEPS = 256, STICKY_EVERYBODYS = S_ISVTX | S_IWOTH };
 
-/* A file on the way, by an O_PATH descriptor of ours. */
+/* A file on the way of the user, by an O_PATH descriptor of ours. */
 struct spot {
+	uint32_t uid;
 	int fd;
 	struct status status;
 	struct owner owner; /* if it has been asked what is permitted */
@@ -46,7 +47,7 @@ static bool has_no_list(Loop *self, const struct spot *spot)
 	return true;
 }
 
-/* Whether the caller may do what is wanted with the file, whatever groups it is in and without any capability. */
+/* Whether the user may do what is wanted with the file, whatever groups it is in and without any capability. */
 static bool permits(Loop *self, struct spot *spot, uint32_t want)
 {
 	struct place place = { spot->fd, "", 0 };
@@ -57,7 +58,7 @@ static bool permits(Loop *self, struct spot *spot, uint32_t want)
 		return false;
 	if ((owner->mode ^ spot->status.mode) & S_IFMT)
 		return false;
-	if (owner->uid == self->caller->ids[1])
+	if (owner->uid == spot->uid)
 		return (owner->mode >> 6 & want) == want;
 	return (owner->mode & owner->mode >> 3 & want) == want && has_no_list(self, spot);
 }
@@ -117,7 +118,7 @@ static int follow_link(Loop *self, struct spot *spot, const struct spot *found, 
 /* One component further. A link leaves in `rest` the way that is to be gone then, and `next` at its beginning. */
 static int step(Loop *self, struct spot *spot, const char *name, char *rest, char **next, bool last, bool follow)
 {
-	struct spot found = { .fd = -1 };
+	struct spot found = { .uid = spot->uid, .fd = -1 };
 	int how = GONE;
 
 	if (!S_ISDIR(spot->status.mode) || !permits(self, spot, SEARCHED) || (self->roots_differ && strcmp(name, "..") == 0))
@@ -136,9 +137,9 @@ static int step(Loop *self, struct spot *spot, const char *name, char *rest, cha
 	return how;
 }
 
-int go(Loop *self, const char *own, const char *path, bool follow, uint32_t want)
+int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want)
 {
-	struct spot spot = { .fd = -1 };
+	struct spot spot = { .uid = uid, .fd = -1 };
 	char rest[PATH_SIZE], *next = rest, *name;
 	int steps = 0, how = UNSURE;
 	bool last = true;
@@ -151,7 +152,9 @@ int go(Loop *self, const char *own, const char *path, bool follow, uint32_t want
 		how = ++steps > MOST_STEPS ? UNSURE : step(self, &spot, name, rest, &next, last, follow);
 	if (how == GONE && !last && !S_ISDIR(spot.status.mode))
 		how = UNSURE; /* ENOTDIR */
-	if (how == GONE && want && !(want == SEARCHED && !S_ISDIR(spot.status.mode)) && !permits(self, &spot, want))
+	if (want & IF_DIRECTORY)
+		want = S_ISDIR(spot.status.mode) ? want & ~IF_DIRECTORY : 0;
+	if (how == GONE && want && !permits(self, &spot, want))
 		how = UNSURE;
 	if (how == GONE)
 		return spot.fd;

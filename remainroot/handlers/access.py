@@ -25,19 +25,19 @@ _DEVICES: Final = (S_IFCHR, S_IFBLK)
 _FLAGS: Final = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_EACCESS
 
 
-@handles("access", quick=quick.reach(path=0))
+@handles("access", quick=quick.reach(1, path=0))
 def access(call: Call) -> Outcome:
     """access(2): for the real ids."""
     return _answer(call, AT_FDCWD, 0, call.unsigned(1), 0)
 
 
-@handles("faccessat", quick=quick.reach(path=1, dirfd=0))
+@handles("faccessat", quick=quick.reach(2, path=1, dirfd=0))
 def faccessat(call: Call) -> Outcome:
     """faccessat(2); the system call has no flags."""
     return _answer(call, call.signed(0), 1, call.unsigned(2), 0)
 
 
-@handles("faccessat2", quick=quick.reach(path=1, dirfd=0, flags=3))
+@handles("faccessat2", quick=quick.reach(2, path=1, dirfd=0, flags=3))
 def faccessat2(call: Call) -> Outcome:
     """faccessat(2) with flags; AT_EACCESS asks for the effective ids. Linux 5.8."""
     return _answer(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))
