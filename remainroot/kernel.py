@@ -436,6 +436,7 @@ class Seize:
 
     EVENT_EXEC: Final = 4
     EVENT_STOP: Final = 128
+    O_TRACESYSGOOD: Final = 1
     _CONT, _DETACH, _SEIZE, _INTERRUPT = 7, 17, 0x4206, 0x4207
     _O_TRACEEXEC: Final = 0x10
 

@@ -99,12 +99,16 @@ class Exec:
 
     The engine then calls `World.executed`, before the new program's first instruction. None: it stays what it is.
     `stack` is the RLIMIT_STACK that the task has had to lend for it (`remainroot.readers`; None: it has not), which
-    `World.executed` gives back, and `World.not_executed` if the call fails.
+    `World.executed` gives back, and `World.not_executed` if the call fails. `endings`: the engine then has the task end
+    its parent-death signal (`remainroot.engines.endings`).
     """
 
-    __slots__ = ("secure", "stack", "state")
+    __slots__ = ("endings", "secure", "stack", "state")
 
-    def __init__(self, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, state: State | None, *, secure: bool, stack: tuple[int, int] | None = None, endings: bool = False
+    ) -> None:
+        self.endings = endings
         self.state = state
         self.secure = secure
         self.stack = stack

@@ -34,6 +34,8 @@ TESTED_BY = {
     # What is held for a moment, or for a call.
     "engines/holding": "engines/test_notify",
     "engines/posting": "handlers/test_letters",
+    "engines/gates": "handlers/test_letters",
+    "engines/endings": "oracle/test_oracle",
     "engines/attending": "handlers/test_waiting",
     "waiters": "handlers/test_waiting",
     "engines/base": "engines/test_notify",

@@ -167,6 +167,15 @@ class Holding(Engine):
                 self._execs.pop(number, None)
         return True
 
+    def _end_signal(self, tid: int) -> None:
+        """Have the program that `tid` begins end its parent-death signal. OSError: it is gone."""
+        from remainroot.engines.endings import LostError, end_parent_death_signal
+
+        try:
+            end_parent_death_signal(tid, self.filters, self._status_of_stopped)
+        except LostError:
+            pass  # it was killed meanwhile
+
     # -- calls that are attended
 
     def _attend(self, tid: int, arch: int, outcome: Attend) -> None:

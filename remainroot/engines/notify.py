@@ -330,7 +330,7 @@ class NotifyEngine(Holding):
         """Let the exec run under ptrace, so that we see it succeed or fail."""
         tgid = thread_group(tid)
         try:
-            seize = Seize(tid)
+            seize = Seize(tid, Seize.O_TRACESYSGOOD if outcome.endings else 0)
         except OSError:
             # Somebody inside traces it (strace, gdb). The exec will succeed, as far as can be told; nobody can mend
             # its vector.
@@ -341,7 +341,7 @@ class NotifyEngine(Holding):
             return
         from remainroot.engines.seized import Execution
 
-        self._see_through(Execution(tid, tgid, outcome, seize), lent=outcome.stack is not None)
+        self._see_through(Execution(tid, tgid, outcome, seize, self._end_signal), lent=outcome.stack is not None)
 
     def _lend(self, tid: int, outcome: Lend) -> None:
         """Let the call run under ptrace, so that we see it end."""

@@ -24,6 +24,7 @@ from errno import EINTR
 from struct import Struct
 
 from remainroot.engines import ptracing as pt
+from remainroot.engines.gates import CS, MODES, NoWayError, gate, mode
 from remainroot.engines.inject import LostError, Puppet, is_confined
 from remainroot.kernel import read_memory, write_memory
 from remainroot.outcomes import CONTINUE, DONE, Fail
@@ -40,14 +41,11 @@ else:
 
 # rt_sigqueueinfo, rt_tgsigqueueinfo
 _NUMBERS: Final[dict[int, tuple[int, int]]] = {pt.X86_64: (129, 297), pt.I386: (178, 335)}
-_INSTRUCTION: Final = {pt.X86_64: b"\x0f\x05", pt.I386: b"\xcd\x80"}
 _SIGINFO64: Final = Struct("=iii4xiI24x")
 _SIGINFO32: Final = Struct("=iiiiI108x")
 _RED_ZONE: Final = 128
 
-_RAX, _ORIG_RAX, _RIP, _CS = 10, 15, 16, 17
-_MODES: Final = {0x33: pt.X86_64, 0x23: pt.I386}
-"""By the code segment of user mode."""
+_RAX, _ORIG_RAX, _RIP = 10, 15, 16
 
 _ERESTARTNOHAND: Final = 514
 """The result by which the kernel makes a call again unless a handler runs."""
@@ -58,43 +56,6 @@ _GET_RSEQ: Final = 0x420F
 _rseq: Final = ctypes.create_string_buffer(24)
 _RSEQ: Final = Struct("=QIIII")
 _SEQUENCE: Final = Struct("=IIQQQ")
-
-_gates: Final[dict[int, int]] = {}
-"""Where the instruction is in the vDSO, by architecture."""
-
-
-class _NoWayError(Exception):
-    """The task cannot be made to."""
-
-
-def _mode(tid: int) -> int:
-    """The architecture whose calls the stopped task makes; _NoWayError for one we do not know."""
-    if pt.MACHINE != "x86_64":
-        raise _NoWayError
-    segment = pt.peek_user(tid, _CS)
-    arch = _MODES.get(segment, 0)
-    if not arch:
-        raise _NoWayError
-    return arch
-
-
-def _gate(tid: int, arch: int) -> int:
-    """The address of an instruction of the task's vDSO that makes a call."""
-    with open(f"/proc/{tid}/maps", "rb") as file:
-        for line in file:
-            if line.endswith(b"[vdso]\n"):
-                break
-        else:
-            raise _NoWayError
-    start, end = (int(word, 16) for word in line.split(b" ", 1)[0].split(b"-"))
-    instruction = _INSTRUCTION[arch]
-    offset = _gates.get(arch, -1)
-    if offset < 0 or read_memory(tid, start + offset, 2) != instruction:
-        offset = read_memory(tid, start, end - start).find(instruction)
-        if offset < 0:
-            raise _NoWayError
-        _gates[arch] = offset
-    return start + offset
 
 
 def _in_sequence(tid: int, ip: int) -> bool:
@@ -115,8 +76,8 @@ class _Receiver(Puppet):
     """A task that queues itself a signal. `entered`: it stands at the entry of a call."""
 
     def __init__(self, tid: int, wait: Callable[[int], int], *, entered: bool) -> None:
-        self.arch = _mode(tid)
-        self.gate = 0 if entered else _gate(tid, self.arch)
+        self.arch = mode(tid)
+        self.gate = 0 if entered else gate(tid, self.arch)
         super().__init__(tid, self.arch, wait, entered=entered)
 
     def queue(self, letter: Letter) -> int:
@@ -172,7 +133,7 @@ def spare(tid: int) -> None:
     OSError(ESRCH): it is gone.
     """
     if pt.MACHINE == "x86_64" and pt.peek_user(tid, _RAX) == -EINTR:
-        not_again = _NOT_AGAIN.get(_MODES.get(pt.peek_user(tid, _CS), 0))
+        not_again = _NOT_AGAIN.get(MODES.get(pt.peek_user(tid, CS), 0))
         number = pt.peek_user(tid, _ORIG_RAX)
         if number >= 0 and not_again is not None and number not in not_again:
             pt.demand(pt.POKEUSER, tid, _RAX * 8, -_ERESTARTNOHAND)
@@ -207,7 +168,7 @@ def queue(letter: Letter, wait: Callable[[int], int], *, entering: bool) -> int 
         if not entering and pt.peek_user(tid, _ORIG_RAX) < 0 and _in_sequence(tid, pt.peek_user(tid, _RIP)):
             return None
         receiver = _Receiver(tid, wait, entered=entering)
-    except _NoWayError:
+    except NoWayError:
         return None
     result: int | None
     try:
@@ -227,7 +188,7 @@ def queue_own(letter: Letter, wait: Callable[[int], int], *, entered: bool) -> N
     try:
         puppet = receiver = _Receiver(letter.tid, wait, entered=entered)
         result = receiver.queue(letter)
-    except (_NoWayError, OSError):
+    except (NoWayError, OSError):
         puppet = Puppet(letter.tid, pt.X86_64, wait, entered=entered)
         result = 0
         _send(letter)

@@ -7,6 +7,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from signal import SIGSTOP
 
     from remainroot.kernel import Seize
@@ -43,13 +44,14 @@ class Held:
 
 
 class Execution(Held):
-    """An exec under way, its task seized."""
+    """An exec under way, its task seized. `end`: has the new program end its parent-death signal."""
 
-    __slots__ = ("outcome",)
+    __slots__ = ("_end", "outcome")
 
-    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize) -> None:
+    def __init__(self, tid: int, tgid: int, outcome: Exec, seize: Seize, end: Callable[[int], None]) -> None:
         super().__init__(tid, tgid, seize)
         self.outcome = outcome
+        self._end = end
 
     def stopped(self, world: World, tid: int, status: int) -> bool:
         """One stop (or the end) of the task; True when it is let go and nothing more will come."""
@@ -59,6 +61,8 @@ class Execution(Held):
         if event == self.seize.EVENT_EXEC:
             try:
                 world.executed(tid, self.outcome.state, secure=self.outcome.secure, stack=self.outcome.stack)
+                if self.outcome.endings:
+                    self._end(tid)
             except OSError:
                 pass  # killed meanwhile
             self.seize.detach(tid)

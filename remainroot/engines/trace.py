@@ -201,7 +201,11 @@ class _Ptracing(Errands):
             try:
                 self.world.executed(tid, outcome.state, secure=outcome.secure, stack=outcome.stack)
             except OSError:
-                pass  # killed meanwhile
+                return  # killed meanwhile
+            if outcome.endings:
+                from remainroot.engines.endings import end_parent_death_signal
+
+                self._unless_lost(tid, lambda: end_parent_death_signal(tid, self.filters, self._status_of))
 
     def _not_executed(self, tid: int) -> None:
         """An exec that was answered with `Exec` has failed."""

@@ -9,7 +9,7 @@ from remainroot.credentials import SECBIT_EXEC_RESTRICT_FILE, SECURE_ALL_UNPRIVI
 from remainroot.dispatch import CONTINUE, DONE, INT, Fail, Instead, Return, When, equals, handles
 from remainroot.kernel import PR_REMAINROOT, REMAINROOT_ANSWER
 from remainroot.kernel import prctl as our_prctl
-from remainroot.tasks import DEFAULT_SLACK
+from remainroot.tasks import DEFAULT_SLACK, thread_group
 from remainroot.tracee import status_field
 
 TYPE_CHECKING = False
@@ -55,6 +55,8 @@ def _set_pdeathsig(call: Call) -> Outcome:
     world = call.world
     if world.pdeathsigs is None:
         world.pdeathsigs = {}
+    # As which the thread goes on that executes a program.
+    world.pdeathsigs.setdefault(thread_group(call.tid), False)
     world.pdeathsigs[call.tid] = False
     return CONTINUE
 

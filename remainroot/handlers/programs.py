@@ -98,7 +98,9 @@ def _execute(call: Call, fd: int, st: os.stat_result, arguments: int) -> Outcome
     told = (creds.uid, creds.euid, creds.gid, creds.egid) == real and creds.namespace is INITIAL
     if after == state and told and not secure and not world.tasks.is_mixed(call.tid):
         return _run(call, reads=reads)
-    return Exec(after, secure=secure, stack=_mark(call) if reads else None)
+    # prctl(2), PR_SET_PDEATHSIG: a set-id program, and one with file capabilities, starts without.
+    endings = call.tid in (world.pdeathsigs or ()) and (secure or state.acts_as_another(creds))
+    return Exec(after, secure=secure, stack=_mark(call) if reads else None, endings=endings)
 
 
 def _run(call: Call, *, reads: bool) -> Outcome:

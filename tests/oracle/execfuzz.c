@@ -20,6 +20,13 @@ static const unsigned OWNERS[] = {0, 0, 33, 42, 1000, 100000};
 static const char *dir;
 static int strict;
 
+static void tell_death_signal(void)
+{
+    int number = -1;
+    show(sc5(__NR_prctl, PR_GET_PDEATHSIG, &number, 0, 0, 0), "death signal");
+    say("death signal %d", number);
+}
+
 /* ---- in the new program ----------------------------------------------------------------------------------- */
 
 static int shown(const char *name)
@@ -31,6 +38,7 @@ static int shown(const char *name)
     for (char **variable = environ; *variable; variable++)
         say("environment %s", *variable);
     show(sc5(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0), "dumpable");
+    tell_death_signal();
     show(sc1(W(setuid), 0), "setuid back");
     return 0;
 }
@@ -179,6 +187,7 @@ static void execute(const char *path, int file, int way)
     default: result = sc3(__NR_execve, path, argv, envp);
     }
     show(result, "exec");
+    tell_death_signal();
     report("after", 0);
 }
 
@@ -226,6 +235,8 @@ static void once(unsigned number)
         /* Of plain root the interpreter's set-id bits are not looked for: README.md, Limits. */
         if (is_script)
             setgroups(1, (gid_t[]){7});
+        if (!one_in(3))
+            show(sc5(__NR_prctl, PR_SET_PDEATHSIG, SIGUSR2, 0, 0, 0), "set death signal");
         report("before", 0);
         execute(path, file, way);
         _exit(3);
