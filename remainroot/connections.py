@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from remainroot.tasks import State
 
     Key = int | str | bytes | None
+    Sender = tuple[int, int, int]
+    """Whom a message names as its sender: the process, by its number here, its user id and its group id."""
 
 LISTEN: Final = "listen"
 """Keyed by the address that the socket is bound to."""
@@ -54,8 +56,8 @@ class _Process:
         self.start = start
         self.done: dict[tuple[str, Key], State] = {}
         self.last: State | None = None
-        self.claims: list[tuple[bytes, int, int]] = []
-        self.last_claim: tuple[int, int] | None = None
+        self.claims: list[tuple[bytes, Sender]] = []
+        self.last_claim: Sender | None = None
 
 
 class Connections:
@@ -83,14 +85,14 @@ class Connections:
             del process.done[next(iter(process.done))]
         process.done[kind, key] = process.last = state
 
-    def claim(self, pid: int, uid: int, gid: int, text: bytes) -> None:
-        """Process `pid` sends these ids as its own (SCM_CREDENTIALS), with a message that begins with `text`."""
+    def claim(self, pid: int, sender: Sender, text: bytes) -> None:
+        """The kernel names process `pid` as what sends a message that begins with `text`, which names `sender`."""
         process = self._process(pid)
-        process.last_claim = (uid, gid)
+        process.last_claim = sender
         claims = process.claims
         if len(claims) >= _MOST_CLAIMS:
             del claims[0]
-        claims.append((text, uid, gid))
+        claims.append((text, sender))
 
     def _known(self, pid: int) -> _Process | None:
         found = self._processes.get(pid)
@@ -112,17 +114,18 @@ class Connections:
         process = self._known(pid)
         return None if process is None else process.last
 
-    def claimed(self, pid: int, text: bytes = b"", *, take: bool = False) -> tuple[int, int] | None:
-        """The user id and group id that `pid` sent as its own with the message that begins with `text`.
+    def claimed(self, pid: int, text: bytes = b"", *, take: bool = False, whole: bool = False) -> Sender | None:
+        """Whom `pid` named with the message that begins with `text`.
 
-        Its last ones if there is no such message; `take`: the message will not be seen again.
+        If there is no such message, whom it named last; None if `text` is the `whole` of it, which was then sent
+        without naming anybody. `take`: the message will not be seen again.
         """
         process = self._known(pid)
         if process is None:
             return None
-        for index, (sent, uid, gid) in enumerate(process.claims):
+        for index, (sent, sender) in enumerate(process.claims):
             if sent == text:
                 if take:
                     del process.claims[index]
-                return uid, gid
-        return process.last_claim
+                return sender
+        return None if whole else process.last_claim

@@ -2,7 +2,8 @@
 """Credentials that go with a message: SCM_CREDENTIALS, sent and received (unix(7)).
 
 Sent: the kernel takes no id that the namespace does not map, so the ids in the task's message are exchanged for the
-real ones for as long as the call takes, and what the task claimed is noted. A peer outside sees the real ones.
+real ones for as long as the call takes, and what the task claimed is noted. So it is with a process that root names,
+where that takes more than root of our namespace may. A peer outside sees what is real.
 
 Received: the kernel fills in the sender's real ids. Where the sender is known by others, the message is received here
 on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials
@@ -13,13 +14,13 @@ left to the kernel: they must not be lost.
 from __future__ import annotations
 
 import os
-from errno import EINVAL, EPERM
+from errno import EINVAL, EPERM, ESRCH
 from select import POLLOUT, poll
 from struct import Struct
 
 from remainroot.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, KEEP, ROOT
 from remainroot.dispatch import CONTINUE, Fail, Lend, Return
-from remainroot.handlers.peers import pid_for, supervisors_pid
+from remainroot.handlers.peers import owner_of_namespace, pid_for, supervisors_pid
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import thread_group
 from remainroot.tracee import status_field
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from remainroot.connections import Sender
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     Ancillary = list[tuple[int, int, bytes]]
 
 _AF_UNIX: Final = 1
+_AF_NETLINK: Final = 16
+_SOCK_STREAM: Final = 1
 _SOL_SOCKET: Final = 1
 _SO_PASSCRED: Final = 16
 _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 1, 2, 4
@@ -52,9 +56,8 @@ _MSG_WAITFORONE: Final = 0x10000
 _MSG_CTRUNC: Final = 0x8
 _MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 _UCRED: Final = Struct("=iII")
-_UCRED_IDS: Final = 4
-"""Where in it the ids begin."""
-_IDS: Final = Struct("=II")
+_PID: Final = 4
+"""The size of the first of these, the process; the ids follow."""
 _MOST_CONTROL: Final = 20480
 _MOST_PARTS: Final = 1024
 _MOST_MESSAGES: Final = 1024
@@ -116,7 +119,7 @@ class _Header:
 
 
 def _credentials_at(header: _Header, control: bytes) -> int:
-    """The offset in `control` of the ids that are sent with it, -1 if there are none."""
+    """The offset in `control` of the credentials that are sent with it, -1 if there are none."""
     at, head = 0, header.word + 8
     while at + head <= len(control):
         size = int.from_bytes(control[at : at + header.word], "little")
@@ -127,11 +130,6 @@ def _credentials_at(header: _Header, control: bytes) -> int:
             return at + head if size == head + _UCRED.size else -1
         at += size + (-size % header.word)
     return -1
-
-
-def _may_name(call: Call, pid: int) -> bool:
-    """unix(7): the sender's own process, or any with CAP_SYS_ADMIN."""
-    return call.creds.capable(CAP_SYS_ADMIN) or pid == int(status_field(call.tid, b"NStgid").split()[-1])
 
 
 def _may_claim(creds: Credentials, uid: int, gid: int) -> bool:
@@ -152,12 +150,24 @@ def _must_wait(call: Call, fd: int, open_socket: Callable[[Call, int], socket]) 
         own.close()
 
 
+def _refused(call: Call, fd: int, error: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
+    """The errno of a message whose credentials are wrong, if the task's socket looks at any (scm_send())."""
+    try:
+        own = open_socket(call, fd)
+    except OSError:
+        return CONTINUE  # EBADF, ENOTSOCK
+    try:
+        return Fail(error) if own.family in (_AF_UNIX, _AF_NETLINK) else CONTINUE
+    finally:
+        own.close()
+
+
 def send(call: Call, fd: int, address: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
     """sendmsg(2) of the message at `address`."""
     kept: dict[int, bytes] = {}
     error = _prepare(call, address, kept)
     if error:
-        return Fail(error)
+        return _refused(call, fd, error, open_socket)
     return Lend(kept, waits=_must_wait(call, fd, open_socket)) if kept else CONTINUE
 
 
@@ -176,7 +186,7 @@ def send_many(call: Call, fd: int, address: int, count: int, open_socket: Callab
                 raise
             break  # what was lent must be given back; the kernel ends here by itself
         if error and not index:
-            return Fail(error)
+            return _refused(call, fd, error, open_socket)
         if error:
             _spoil(call, address + index * size, kept)
             break
@@ -188,16 +198,15 @@ def _size_of_many(call: Call) -> int:
     return _Header.size_of(call) + (8 if call.abi.bits == 64 else 4)
 
 
-def _ids_sent(call: Call, header: _Header) -> tuple[int, int, tuple[int, int]] | None:
-    """The credentials that go with a message: where the ids are, the pid, the ids; None: there are none."""
+def _credentials_sent(call: Call, header: _Header) -> tuple[int, bytes] | None:
+    """The credentials that go with a message, and where they are (struct ucred); None: there are none."""
     if not header.room_for_credentials or header.control_size > _MOST_CONTROL:
         return None
     control = call.read(header.control, header.control_size)
     at = _credentials_at(header, control)
     if at < 0:
         return None
-    pid, uid, gid = _UCRED.unpack_from(control, at)
-    return header.control + at + _UCRED_IDS, pid, (uid, gid)
+    return header.control + at, control[at : at + _UCRED.size]
 
 
 def _prepare(call: Call, address: int, kept: dict[int, bytes]) -> int:
@@ -207,41 +216,61 @@ def _prepare(call: Call, address: int, kept: dict[int, bytes]) -> int:
     """
     try:
         header = _Header(call, address)
-        sent = _ids_sent(call, header)
+        sent = _credentials_sent(call, header)
     except OSError:
         return 0  # EFAULT, or what is the matter with the socket
-    creds, world = call.creds, call.world
     if sent is None:
-        # The kernel adds the sender's real ids, whom nobody can be asked for any more when it has ended.
-        process = thread_group(call.tid) if world.connections.passing else 0
-        if process and (creds != ROOT or world.connections.claimed(process) is not None):
-            world.connections.claim(process, creds.uid, creds.gid, _beginning(call, header))
+        _note_sender(call, header)
         return 0
-    where, pid, ids = sent
-    real = (world.real_uid, world.real_gid)
+    creds, world = call.creds, call.world
+    where, text = sent
+    own = int(status_field(call.tid, b"NStgid").split()[-1])
+    real = _UCRED.pack(own, world.real_uid, world.real_gid)
     owed = kept.get(where) or world.owed(call.tid, where)  # several messages may share their credentials
-    if owed is not None and ids == real:
-        ids = _IDS.unpack(owed)
-    uid, gid = creds.namespace.uids.down(ids[0]), creds.namespace.gids.down(ids[1])
+    if owed is not None and text in (real, owed[:_PID] + real[_PID:]):
+        text = owed
+    pid, uid, gid = _UCRED.unpack(text)
+    uid, gid = creds.namespace.uids.down(uid), creds.namespace.gids.down(gid)
     if uid == KEEP or gid == KEEP:
         return EINVAL
-    if not _may_name(call, pid) or not _may_claim(creds, uid, gid):
+    # unix(7): the sender's own process, or any with CAP_SYS_ADMIN.
+    if (pid != own and not creds.capable(CAP_SYS_ADMIN)) or not _may_claim(creds, uid, gid):
         return EPERM
-    sender = supervisors_pid(call, pid) or thread_group(call.tid)
-    if ids != real:
-        kept[where] = _IDS.pack(*ids)
-        call.write(where, _IDS.pack(*real))
-    if (uid, gid) != real or world.connections.claimed(sender) is not None or creds != ROOT:
-        world.connections.claim(sender, uid, gid, _beginning(call, header))
+    process = thread_group(call.tid)
+    named = process if pid == own else _named(call, pid)
+    if not named:
+        return ESRCH
+    # Of another's pid namespace root of ours is no root.
+    shown = named if named == process or owner_of_namespace(call.tid, "pid") else process
+    lent = real if shown == process else text[:_PID] + real[_PID:]
+    if lent != text:
+        kept[where] = text
+        call.write(where, lent)
+    sender = named, uid, gid
+    if sender != (shown, world.real_uid, world.real_gid) or world.connections.claimed(shown) or creds != ROOT:
+        world.connections.claim(shown, sender, _beginning(call, header))
     return 0
+
+
+def _note_sender(call: Call, header: _Header) -> None:
+    """The kernel adds the sender's real ids, whom nobody can be asked for any more when it has ended."""
+    creds, connections = call.creds, call.world.connections
+    process = thread_group(call.tid) if connections.passing else 0
+    if process and (creds != ROOT or connections.claimed(process) is not None):
+        connections.claim(process, (process, creds.uid, creds.gid), _beginning(call, header))
+
+
+def _named(call: Call, pid: int) -> int:
+    """The process that the caller calls `pid`, or the thread; 0: none."""
+    return supervisors_pid(call, pid) if pid > 0 else 0
 
 
 def _spoil(call: Call, address: int, kept: dict[int, bytes]) -> None:
     """Have the kernel refuse the message, too."""
-    sent = _ids_sent(call, _Header(call, address))
+    sent = _credentials_sent(call, _Header(call, address))
     if sent is not None:
-        kept.setdefault(sent[0], call.read(sent[0], _IDS.size))
-        call.write(sent[0], _IDS.pack(KEEP, KEEP))
+        kept.setdefault(*sent)
+        call.write(sent[0], _UCRED.pack(0, KEEP, KEEP))
 
 
 def _beginning(call: Call, header: _Header) -> bytes:
@@ -254,17 +283,20 @@ def _beginning(call: Call, header: _Header) -> bytes:
     return text
 
 
-def _sender(call: Call, pid: int, text: bytes, *, take: bool) -> tuple[int, int] | None:
-    """The ids that go with a message of process `pid` that begins with `text`; None: nobody of ours."""
+def _sender(call: Call, pid: int, text: bytes, *, take: bool, whole: bool) -> Sender | None:
+    """Whom a message of process `pid` that begins with `text` names; None: nobody of ours.
+
+    `take`, `whole`: as of `Connections.claimed`.
+    """
     world = call.world
-    claimed = world.connections.claimed(pid, text, take=take)
+    claimed = world.connections.claimed(pid, text, take=take, whole=whole)
     if claimed is not None:
         return claimed
     if world.tasks.supervises(pid):
         creds = world.tasks.state(pid).creds
-        return creds.uid, creds.gid
+        return pid, creds.uid, creds.gid
     last = world.connections.last(pid)
-    return None if last is None else (last.creds.uid, last.creds.gid)
+    return None if last is None else (pid, last.creds.uid, last.creds.gid)
 
 
 def _look(own: socket) -> tuple[bytes, Ancillary]:
@@ -372,7 +404,8 @@ def _take(
     text, ancillary = _look(own)
     if any(level != _SOL_SOCKET or kind not in _COPIED[header.word] for level, kind, _ in ancillary):
         return None
-    shown = _exchange(call, text, ancillary, take=not flags & _MSG_PEEK)
+    whole = own.type != _SOCK_STREAM
+    shown = _exchange(call, text, ancillary, take=not flags & _MSG_PEEK, whole=whole)
     if shown is None and whoever and ancillary:
         shown = ancillary
     if shown is None:
@@ -387,17 +420,17 @@ def _take(
     return data, control, told, name
 
 
-def _exchange(call: Call, text: bytes, ancillary: Ancillary, *, take: bool) -> Ancillary | None:
+def _exchange(call: Call, text: bytes, ancillary: Ancillary, *, take: bool, whole: bool) -> Ancillary | None:
     """The control messages with the sender's ids as the task is to see them; None where the kernel's are right."""
     sent = [data for _, kind, data in ancillary if kind == _SCM_CREDENTIALS]
     if not sent:
         return None
     pid, uid, gid = _UCRED.unpack(sent[0])
-    ids = _sender(call, pid, text, take=take) if pid > 0 else None
+    sender = _sender(call, pid, text, take=take, whole=whole) if pid > 0 else None
     namespace = call.creds.namespace
-    if ids is None or (ids == (uid, gid) and namespace is INITIAL):
+    if sender is None or (sender == (pid, uid, gid) and namespace is INITIAL):
         return None
-    told = _UCRED.pack(pid_for(call, pid), namespace.uids.shown(ids[0]), namespace.gids.shown(ids[1]))
+    told = _UCRED.pack(pid_for(call, sender[0]), namespace.uids.shown(sender[1]), namespace.gids.shown(sender[2]))
     return [(level, kind, told if kind == _SCM_CREDENTIALS else data) for level, kind, data in ancillary]
 
 

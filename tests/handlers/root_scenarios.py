@@ -910,6 +910,59 @@ def messages() -> None:
             print(got if count == 3 else str(got)[:4])
 
 
+def named_processes() -> None:
+    """Root names any process as the sender, if there is one."""
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    ready, tell = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(tell)
+        drop(7, 8)
+        os.read(ready, 1)
+        os._exit(0)
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    names = {os.getpid(): "own", child: "child", os.getppid(): "parent"}
+
+    def name(pid: int, uid: int, data: bytes) -> None:
+        sent = (socket.SOL_SOCKET, SCM_CREDENTIALS, UCRED.pack(pid, uid & 0xFFFF_FFFF, 4))
+        attempt(f"{names.get(pid)} {uid}", lambda: left.sendmsg([data], [sent]))
+
+    def take() -> None:
+        data, ((_, _, value),), _, _ = right.recvmsg(100, 100)
+        pid, *ids = UCRED.unpack(value)
+        print(data, names.get(pid), ids)
+
+    for pid in (child, os.getpid(), os.getppid(), gone, 0, -1, 1 << 22):
+        name(pid, 0, b"first %d" % names.get(pid, "").count("c"))
+        name(pid, 33, b"second")
+        name(pid, -1, b"third")
+    for _ in range(6):
+        take()
+    name(child, 33, b"before")
+    left.send(b"plain")
+    for _ in range(2):
+        take()
+
+    def user() -> None:
+        drop(33, 4)
+        for pid in (child, os.getppid(), gone, 0, os.getpid()):
+            name(pid, 33, b"user's")
+            name(pid, -1, b"user's")
+
+    in_child(user)
+    internet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for pid in (gone, os.getpid()):
+        sent = (socket.SOL_SOCKET, SCM_CREDENTIALS, UCRED.pack(pid, -1 & 0xFFFF_FFFF, 4))
+        attempt("looks at none", lambda: internet.sendmsg([b"x"], [sent], 0, ("127.0.0.1", 9)))  # noqa: B023
+    os.close(tell)
+    os.waitpid(child, 0)
+
+
 def implicit() -> None:
     """What the kernel adds by itself: the real ids of the sender."""
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCENARIOS = (
-    "pairs", "connections", "others", "messages", "many_messages", "implicit", "stamped", "named_sender",
-    "queued_signals", "file_owners", "group_owners",
+    "pairs", "connections", "others", "messages", "named_processes", "many_messages", "implicit", "stamped",
+    "named_sender", "queued_signals", "file_owners", "group_owners",
 )  # fmt: skip
 
 
