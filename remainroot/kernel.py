@@ -442,9 +442,11 @@ class Seize:
 
     __slots__ = ("tid",)
 
-    def __init__(self, tid: int, options: int = 0) -> None:
+    def __init__(self, tid: int, options: int | None = 0) -> None:
+        """`options`: more of these; None: it is held already, for a task that made it was."""
         self.tid = tid
-        self._request(self._SEIZE, tid, self._O_TRACEEXEC | options)
+        if options is not None:
+            self._request(self._SEIZE, tid, self._O_TRACEEXEC | options)
 
     @staticmethod
     def _request(request: int, tid: int, data: int) -> None:

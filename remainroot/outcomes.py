@@ -47,12 +47,16 @@ class Judge:
         """The errno that the call is to fail with, without being made; 0: the kernel makes it."""
         raise NotImplementedError
 
+    def child(self) -> Judge:
+        """Who is shown the calls of a task that this one's task makes now, and that has the file, too."""
+        raise NotImplementedError
+
 
 class InstallFd:
     """The call does not run; the task gets a duplicate of the supervisor's `fd` and its number as the result.
 
     The engine closes `fd` afterwards, whatever happened. With a `judge` it has that asked about the calls that the task
-    makes next, if it can: not where somebody else traces the task.
+    makes next, and the tasks that it makes (`Judge.child`), if it can: not where somebody else traces the task.
     """
 
     __slots__ = ("cloexec", "fd", "judge")

@@ -11,7 +11,8 @@ An engine catches the wanted syscalls of a tree of tasks and delivers the outcom
    program runs; if it fails, by `World.not_executed` before the task goes on, or as soon as it is known.
 5. What a handler that answered with `Lend` has lent a call is given back by `World.give_back` when the call is over,
    before the task goes on; where that cannot be seen `World.owe` is told.
-6. After an `InstallFd` with a judge it has that see the calls that the task makes, if it can, and refuse them.
+6. After an `InstallFd` with a judge it has that see the calls that the task makes, and the tasks that it makes, if it
+   can, and refuse them.
 7. The receivers of a `Post` have their signals before the call returns, and nothing else of theirs has changed.
 8. A call answered with `Attend` is finished before the task goes on, or runs as it is. `Waiters.renew` has a task leave
    the call that it waits in, and make it again.

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from remainroot.engines import ptracing as pt
 from remainroot.engines.base import Engine
 from remainroot.outcomes import CONTINUE, Fail, Instead, Replace
+from remainroot.tasks import parent_of, thread_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,21 @@ class Errands(Engine):
     def _onwards(self, tid: int) -> int:
         """The request that lets the task go on: to its next call, if that is shown to a judge."""
         return pt.SYSCALL if tid in self._judges else self.resume
+
+    def _made(self, tid: int) -> None:
+        """A task stops as it makes another: who judges its calls has the other's shown, too."""
+        if tid in self._judges:
+            self._judges.setdefault(pt.event_message(tid), self._judges[tid].child())
+
+    def _born(self, tid: int) -> None:
+        """A new task stops for the first time, perhaps before the one that has made it."""
+        if tid in self._judges:
+            return
+        makers = (parent_of(tid), thread_group(tid))
+        for other, judge in self._judges.items():
+            if thread_group(other) in makers:
+                self._judges[tid] = judge.child()
+                return
 
     def _other_stop(self, tid: int, status: int) -> None:
         """Serve a stop that is no call's, or an end."""

@@ -11,7 +11,7 @@ from time import monotonic
 from remainroot.engines.base import Engine
 from remainroot.kernel import Seize
 from remainroot.outcomes import CONTINUE, Fail
-from remainroot.tasks import thread_group
+from remainroot.tasks import parent_of, thread_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from remainroot.engines.seized import Held
-    from remainroot.outcomes import Attend, Instead, Letter, Post
+    from remainroot.outcomes import Attend, Instead, Judge, Letter, Post
     from remainroot.settings import Settings
 
 _FLAG_CONTINUE: Final = 1
@@ -160,7 +160,11 @@ class Holding(Engine):
         if status >> 16 == Seize.EVENT_EXEC:
             # It goes by the number of its process' first thread now, which may have been held, too.
             held = next((one for one in self._execs.values() if one.tgid == tid and not one.waits), held)
-        if held is None or not held.stopped(self.world, tid, status):
+        if held is None:
+            if status >> 16 == Seize.EVENT_STOP and self._is_ours(tid):
+                self._born(tid)
+            return False
+        if not held.stopped(self.world, tid, status):
             return False
         for number in (tid, held.tid, held.tgid):
             if number == tid or self._execs.get(number) is held:
@@ -175,6 +179,35 @@ class Holding(Engine):
             end_parent_death_signal(tid, self.filters, self._status_of_stopped)
         except LostError:
             pass  # it was killed meanwhile
+
+    # -- tasks whose calls are shown to a judge
+
+    def _watch_calls(self, tid: int, judge: Judge, seize: Seize) -> None:
+        from remainroot.engines.watching import Watching
+
+        held = Watching(tid, thread_group(tid), judge, seize, self._adopt)
+        self._execs[held.tid] = held
+        self._execs.setdefault(held.tgid, held)
+
+    def _adopt(self, tid: int, judge: Judge) -> None:
+        """A task that is watched has made this one: it is watched, too."""
+        if tid in self._execs:
+            return  # it has stopped first
+        self._watch_calls(tid, judge, Seize(tid, None))
+        if not self._is_ours(tid):
+            self._execs.pop(tid, None)  # it was killed meanwhile
+
+    def _born(self, tid: int) -> None:
+        """The first stop of a task whose maker has not stopped yet."""
+        from remainroot.engines.watching import Watching
+
+        makers = (parent_of(tid), thread_group(tid))
+        for held in {*self._execs.values()}:
+            if isinstance(held, Watching) and held.tgid in makers:
+                self._adopt(tid, held.judge.child())
+                self._exec_stopped(tid, Seize.EVENT_STOP << 16 | 0x57F)
+                return
+        Seize(tid, None).detach(tid)  # its maker was killed
 
     # -- calls that are attended
 

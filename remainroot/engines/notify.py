@@ -279,19 +279,17 @@ class NotifyEngine(Holding):
 
     def _show_calls(self, tid: int, judge: Judge) -> None:
         """Have the task stop at each of its calls from the one on that it waits for now."""
-        from remainroot.engines.watching import O_TRACESYSGOOD, Watching
+        from remainroot.engines.watching import OPTIONS, Watching
 
         held = self._execs.get(tid)
         if isinstance(held, Watching):
             held.judge = judge
             return
         try:
-            seize = Seize(tid, O_TRACESYSGOOD)
+            seize = Seize(tid, OPTIONS)
         except OSError:
             return  # somebody inside traces it
-        held = Watching(tid, thread_group(tid), judge, seize)
-        self._execs[held.tid] = held
-        self._execs.setdefault(held.tgid, held)
+        self._watch_calls(tid, judge, seize)
         os.eventfd_write(self._seized, 1)
         # The interrupt must be there before the task can be anywhere but on its way out of this call.
         seize.interrupt()
@@ -418,7 +416,8 @@ class NotifyEngine(Holding):
                 continue
             if not tid:
                 return
-            seized = tid in self._execs or tid in self._held
+            # A task that a seized one has made is seized, too.
+            seized = tid in self._execs or tid in self._held or status >> 16 == Seize.EVENT_STOP
             if seized and not os.WIFCONTINUED(status):  # SIGCONT ends no stop of a tracee
                 self._hand_over(tid, status, serving)
             if os.WIFSTOPPED(status):

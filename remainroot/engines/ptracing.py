@@ -49,6 +49,8 @@ O_EXITKILL: Final = 0x100000
 
 # what a wait status says: bits 8 to 15 the signal, 16 and up the event
 WALL: Final = 0x40000000
+BIRTHS: Final = (1, 2, 3)
+"""The events of a fork, a vfork and a clone, whose message is the new task's number."""
 EVENT_EXEC: Final = 4
 EVENT_STOP: Final = 128
 SECCOMP_STOP: Final = 0x0007_057F

@@ -138,6 +138,8 @@ class _Ptracing(Errands):
             return
         if event == pt.EVENT_EXEC:
             self._executed(tid)
+        elif self._judges:
+            self._made(tid)
         pt.request(self._onwards(tid), tid, 0, 0)
 
     def _tell_sender(self, tid: int) -> None:
@@ -176,7 +178,9 @@ class _Ptracing(Errands):
         """A new task's first stop, a stop of the whole process, or its end."""
         if signo == _SIGTRAP:
             of_command = self._stopped and self._of_command(tid)
-            pt.request(self.resume, tid, 0, 0)
+            if self._judges:
+                self._born(tid)
+            pt.request(self._onwards(tid), tid, 0, 0)
             if of_command:
                 self._stopped = False
                 self.watcher.continued()

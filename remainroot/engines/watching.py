@@ -8,30 +8,36 @@ from ctypes import c_long
 from time import monotonic
 
 from remainroot.engines import ptracing as pt
-from remainroot.engines.ptracing import O_TRACESYSGOOD
 from remainroot.engines.seized import Held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from remainroot.kernel import Seize
     from remainroot.outcomes import Judge
     from remainroot.world import World
 
-__all__ = ["O_TRACESYSGOOD", "Watching"]
-
+OPTIONS: Final = pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE
+"""What such a task is to be seized with."""
 _LONGEST: Final = 1.0
 """How many seconds a task is watched that makes no call, or stays in one."""
 
 
 class Watching(Held):
-    """A task that was given a file, seized, and shown to a judge at each of its calls."""
+    """A task that was given a file, seized, and shown to a judge at each of its calls.
 
-    __slots__ = ("_answer", "_deadline", "judge", "leaving")
+    `adopt`: told of each task that it makes, which is traced, too, and will stop, and of that one's judge.
+    """
 
-    def __init__(self, tid: int, tgid: int, judge: Judge, seize: Seize) -> None:
+    __slots__ = ("_adopt", "_answer", "_deadline", "judge", "leaving")
+
+    def __init__(
+        self, tid: int, tgid: int, judge: Judge, seize: Seize, adopt: Callable[[int, Judge], None]
+    ) -> None:
         super().__init__(tid, tgid, seize)
+        self._adopt = adopt
         self.judge = judge
         self.leaving = False
         self._answer = 0
@@ -51,6 +57,10 @@ class Watching(Held):
         if self._call(tid) if status == pt.SYSCALL_STOP else self.leaving:
             self.seize.detach(tid)
             return True
+        if status >> 16 in pt.BIRTHS:
+            child = pt.event_message(tid)
+            if child:
+                self._adopt(child, self.judge.child())
         signo = 0 if status >> 16 or status == pt.SYSCALL_STOP else os.WSTOPSIG(status)
         pt.request(pt.SYSCALL, tid, 0, c_long(signo))
         return False

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes that the kernel would refuse for what they say, to a file in memory that stands for one of procfs.
 
-Writes are not caught: nobody could afford that. But who opens such a file writes to it at once. For so long the engine
-has its calls shown to us, not those of a child with a copy of the descriptor. Under the notify engine it is traced
-meanwhile, for so many calls at most, and until one of them takes a second.
+Writes are not caught: nobody could afford that. But who opens such a file writes to it at once, or starts a program
+that does. For so long the engine has its calls shown to us, and those of the tasks that it makes. Under the notify
+engine they are traced meanwhile, for so many calls at most, and until one of them takes a second.
 """
 
 from __future__ import annotations
 
 import os
+from copy import copy
 from errno import ESPIPE
 
 from remainroot.kernel import read_memory
@@ -50,6 +51,12 @@ class WriteJudge(Judge):
         self._key = _key(memory)
         self._rule = rule
         self._left = _MOST_CALLS
+
+    def child(self) -> WriteJudge:
+        """See `Judge`."""
+        judge = copy(self)
+        judge.over = False
+        return judge
 
     def enters(self, tid: int, arch: int, nr: int, args: tuple[int, ...]) -> int:
         """See `Judge`. What cannot be read is the kernel's to refuse."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -129,6 +130,24 @@ def by_a_shell(of: str) -> None:
         print(os.waitstatus_to_exitcode(os.system(command + " 2>/dev/null")), flush=True)
 
 
+def by_children(of: str) -> None:
+    """Programs that have the file open because who started them opened it."""
+    sys.stdout.flush()
+    commands = (
+        "/usr/bin/printf junk >{}uid_map", "{{ /usr/bin/printf '0 5\n'; echo $? >&2; }} >{}uid_map",
+        "exec 3>{}gid_map; (/usr/bin/printf '0 9 0' >&3; echo $? >&2); /usr/bin/printf '0 9 1' >&3; echo $? >&2",
+        "/usr/bin/printf '0 7 1' >{}uid_map", "/usr/bin/printf deny >{}setgroups; /usr/bin/printf allow >{}setgroups",
+    )  # fmt: skip
+    for shell in ("dash", "bash"):
+        for command in commands:
+            line = command.format(of, of)
+            done = subprocess.run([shell, "-c", line + "; echo $? >&2"], stderr=subprocess.PIPE, check=True)
+            print(command, [word for word in done.stderr.split() if word.isdigit()], flush=True)
+    for text in (b"junk", b"8 8 1"):
+        with open(of + "setgroups", "wb") as file:
+            print(subprocess.run(["printf", text], check=False, stdout=file, stderr=subprocess.DEVNULL).returncode)
+
+
 def score() -> None:
     path = "/proc/self/oom_score_adj"
     for text in (b"junk", b"1001", b"-1001", b"", b"7 ", b" 12\n", b"0x10", b"1" + b"0" * 18):
@@ -140,7 +159,7 @@ def score() -> None:
 
 def main() -> None:
     score()
-    for act in (by_root, of_all_kinds, by_a_thread, by_a_shell):
+    for act in (by_root, of_all_kinds, by_a_thread, by_a_shell, by_children):
         space(act)
     if os.fork() == 0:
         drop(CAP_SETFCAP)

@@ -55,6 +55,45 @@ def test_who_does_not_write_is_let_go(engine: str) -> None:
     assert time.monotonic() - started < TIMEOUT / 2
 
 
+MAKES = """
+import os, signal, subprocess, threading, time
+def make(number):
+    pid = os.fork()
+    if pid == 0:
+        if number % 3 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number % 3 == 1:
+            os.fork()
+        os._exit(0)
+    if number % 2:
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+for after in range(3):
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pid = os.fork()
+    if pid == 0:
+        os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        while True:
+            if os.fork() == 0:
+                os._exit(0)
+    time.sleep(after / 100)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    print(subprocess.run(["printf", "junk"], stdout=fd, stderr=subprocess.DEVNULL).returncode)
+    os.close(fd)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whoever_is_made_or_killed_meanwhile(engine: str) -> None:
+    assert remainroot("--engine", engine, "--", "/usr/bin/python3", "-c", MAKES).stdout.split() == ["1", "1", "1"]
+
+
 def test_a_debugger_keeps_its_task() -> None:
     """Its write is not judged then: a limit that README.md states."""
     command = ["strace", "-qq", "-o", "/dev/null", "sh", "-c", "echo junk >/proc/self/oom_score_adj && echo done"]
