@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from ctypes import addressof, c_char, c_int, c_long, c_size_t, c_ulong, c_void_p
+from ctypes import addressof, c_char, c_int, c_long, c_short, c_size_t, c_ulong, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ def address_of(buffer: bytes | bytearray) -> int:
     if isinstance(buffer, bytearray):
         return addressof((c_char * len(buffer)).from_buffer(buffer))
     return c_void_p.from_buffer(ctypes.c_char_p(buffer)).value or 0
+
+
+_POLLIN: Final = 1
+
+
+class _PollFd(ctypes.Structure):
+    _fields_ = [("fd", c_int), ("events", c_short), ("revents", c_short)]
+
+
+def may_be_read(fd: int, patience: int) -> bool:
+    """Whether there is something to read within so many ms. A signal ends the wait, which select.poll begins anew."""
+    return bool(_libc.poll(ctypes.byref(_PollFd(fd, _POLLIN, 0)), 1, patience) > 0)
 
 
 # ---------------------------------------------------------------- another task's memory: process_vm_readv(2)

@@ -7,7 +7,9 @@ import ctypes
 import errno
 import mmap
 import os
+import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,3 +168,20 @@ def test_address_of(primitives: Any) -> None:
     buffer = bytearray(b"some bytes")
     assert primitives.read_memory(US, primitives.address_of(buffer), 10) == b"some bytes"
     assert primitives.read_memory(US, primitives.address_of(b"others"), 6) == b"others"
+
+
+def test_a_wait_that_a_signal_ends() -> None:
+    former = signal.signal(signal.SIGALRM, lambda *_: None)
+    waits, full = os.pipe()
+    try:
+        assert not libc.may_be_read(waits, 1)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        started = time.monotonic()
+        assert not libc.may_be_read(waits, 20_000)
+        assert time.monotonic() - started < 10
+        os.write(full, b"x")
+        assert libc.may_be_read(waits, 20_000)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+        os.close(waits)
+        os.close(full)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from fcntl import ioctl
-from select import POLLIN, poll
 
 from remainroot.engines.listener import NOTIF, RECV, RESP, SEND, ask
+from remainroot.libc import may_be_read
 
 
 class Conversation:
@@ -23,17 +23,15 @@ class Conversation:
     ) -> tuple[int, int, int, int, tuple[int, ...]] | None:
         """Send an answer (to `current`; 0: none) and receive: (id, tid, arch, nr, args).
 
-        None if no call came for `patience` ms (-1: wait for ever). OSError if there is nothing to be received.
+        None if no call came for `patience` ms (-1: wait for ever), or before a signal. OSError if there is nothing to
+        be received.
         """
         listener, notification = self._listener, self._notification
         if current:
             RESP.pack_into(self._response, 0, current, value, error, flags)
             ask(listener, SEND, self._response)  # if not, the task died, or was interrupted, while it waited
-        if patience >= 0:
-            poller = poll()
-            poller.register(listener, POLLIN)
-            if not poller.poll(patience):
-                return None
+        if patience >= 0 and not may_be_read(listener, patience):
+            return None
         notification[:] = self._empty
         ioctl(listener, RECV, notification)
         current, tid, _, nr, arch, _, *args = NOTIF.unpack(notification)
