@@ -110,6 +110,21 @@ def raw_statx(fd: int, flags: int, mask: int) -> bytes:
     return bytes(_buffer)
 
 
+_STATX_UNTIMED: Final = 0x31F
+_untimed: Final = Struct("=16xIIIH2xQQ80xIIII")
+
+
+def untimed_status(fd: int) -> os.stat_result:
+    """As os.fstat, without times: who has not asked for the ctime leaves it as coarse as it is (Linux 6.13).
+
+    So what is done to a new file at once does not give it a ctime later than its birth.
+    """
+    fields = _untimed.unpack_from(raw_statx(fd, 0, _STATX_UNTIMED))
+    nlink, uid, gid, mode, ino, size, rdev_major, rdev_minor, major, minor = fields
+    rdev = os.makedev(rdev_major, rdev_minor)
+    return os.stat_result((mode, ino, os.makedev(major, minor), nlink, uid, gid, size, 0, 0, 0), {"st_rdev": rdev})
+
+
 _STATX_MNT_ID: Final = 0x1000
 _STATX_MNT_ID_UNIQUE: Final = 0x4000
 _mask: Final = Struct("=I")

@@ -74,7 +74,7 @@ static bool has_no_default_list(int directory)
 /* Whether what is made in this directory is root's, and has the mode that the umask leaves it. */
 static bool is_ordinary(Loop *self, int directory)
 {
-	struct place place = { directory, "", 0 };
+	struct place place = { directory, "", 0, true };
 	struct identity identity;
 	struct status status;
 	struct owner owner;
@@ -89,7 +89,7 @@ static bool is_ordinary(Loop *self, int directory)
 /* Record that the new file `name` is shown as this device. Were it another by the second look, no file would match. */
 static bool record(Loop *self, int directory, const char *name, uint32_t mode, uint32_t dev)
 {
-	struct place place = { directory, name, AT_SYMLINK_NOFOLLOW };
+	struct place place = { directory, name, AT_SYMLINK_NOFOLLOW, true };
 	struct entry entry = { .mode = mode };
 	struct identity identity;
 	struct status status;

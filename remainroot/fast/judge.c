@@ -57,10 +57,16 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 	return THROUGH;
 }
 
+/* Whether times are neither shown nor compared: who asks for the ctime makes the next change's finer (Linux 6.13). */
+static bool needs_no_times(const struct rule *rule)
+{
+	return rule->form == NOTHING && rule->arguments < 0;
+}
+
 /* As `judge`, of our own descriptor `fd`, which is closed. IS_LINK if it is one, unless it is not to be followed. */
 static enum verdict judge_open(Loop *self, const struct rule *rule, int fd, bool follow)
 {
-	struct place place = { fd, "", 0 };
+	struct place place = { fd, "", 0, needs_no_times(rule) };
 	enum verdict verdict = PYTHON;
 	struct status status;
 
@@ -110,12 +116,12 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 			return THROUGH;
 		*slash = 0;
 		if (how->resolve == NO_MAGICLINKS) { /* so far there was none: by its name it is the same directory */
-			place = (struct place){ base, path, 0 };
+			place = (struct place){ base, path, 0, true };
 		} else {
 			fd = syscall(SYS_openat2, base, path, how, sizeof *how);
 			if (fd < 0)
 				continue;
-			place = (struct place){ fd, "", 0 };
+			place = (struct place){ fd, "", 0, true };
 		}
 		found = status_of(&place, &status) == 0;
 	}
@@ -131,7 +137,7 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
  */
 static enum verdict judge_below(Loop *self, const struct rule *rule, const char *name, int flags, bool follow)
 {
-	struct place place = { -1, name, flags };
+	struct place place = { -1, name, flags, needs_no_times(rule) };
 	bool held = gives_away(self, rule); /* then the file will be needed itself */
 	struct status status;
 	int fd;

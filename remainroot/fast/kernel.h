@@ -57,6 +57,7 @@ struct status { /* struct statx, as far as it is read here */
 
 enum {
 	BASIC = 0x7ff, /* STATX_BASIC_STATS */
+	TIMES = 0xe0, /* STATX_ATIME, _MTIME, _CTIME */
 	WANTED = BASIC | 0x4000, /* STATX_MNT_ID_UNIQUE */
 	MOUNT = 0x1000, /* STATX_MNT_ID */
 	UNIQUE_MOUNT = 0x4000,

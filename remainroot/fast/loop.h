@@ -37,6 +37,7 @@ struct place {
 	int at;
 	const char *name;
 	int flags; /* 0 or AT_SYMLINK_NOFOLLOW */
+	bool timeless; /* its status is wanted without times */
 };
 
 /* Who a file belongs to, as everybody sees it, and whether the table, or the file itself, says so. */

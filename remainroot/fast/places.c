@@ -14,7 +14,7 @@ int status_of(const struct place *place, struct status *status)
 {
 	int flags = place->flags | (*place->name ? 0 : AT_EMPTY_PATH);
 
-	return syscall(SYS_statx, place->at, place->name, flags, WANTED, status);
+	return syscall(SYS_statx, place->at, place->name, flags, place->timeless ? WANTED & ~TIMES : WANTED, status);
 }
 
 bool on_proc(Loop *self, const struct place *place, const struct status *status)

@@ -8,7 +8,7 @@ from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, S_IXGRP
 
 from remainroot import acl
 from remainroot.credentials import CAP_FSETID
-from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH
+from remainroot.kernel import AT_FDCWD, EXHAUSTED, O_CLOEXEC, O_PATH, untimed_status
 from remainroot.store.base import SET_ID, Owner
 from remainroot.world import ON_DISK
 
@@ -36,7 +36,7 @@ class Place:
         call = self.call
         self.directory = directory
         self.name = name
-        st = os.fstat(directory)
+        st = untimed_status(directory)
         creds = call.creds
         world = call.world
         on_disk = bool(st.st_mode & S_ISGID)
@@ -149,10 +149,10 @@ class Place:
     def record_open(self, fd: int, owner: Owner) -> None:
         """Record `owner`, and the names that the directory's default list hands down (the kernel does the rest)."""
         store = self.call.world.store
-        st = os.fstat(fd)
+        st = untimed_status(fd)
         if self.set_gid_kept and S_ISDIR(st.st_mode):
             os.chmod(f"/proc/self/fd/{fd}", S_IMODE(st.st_mode) | S_ISGID)  # as the kernel would pass it on
-            st = os.fstat(fd)
+            st = untimed_status(fd)
         default = self.call.world.default_owner(st)
         if owner.mode or owner.uid != default.uid or owner.gid != default.gid:
             store.put(fd, st, owner)

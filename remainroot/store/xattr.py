@@ -80,13 +80,12 @@ class XattrStore(Store):
         if not carries_xattrs(st):
             raise OSError(EPERM, os.strerror(EPERM))
         path = f"/proc/self/fd/{fd}"
-        mode = owner.mode or os.fstat(fd).st_mode
-        override = encode_override(owner.uid, owner.gid, mode, owner.rdev)
         if self._override_first or is_placeholder(owner, st):
-            os.setxattr(path, OVERRIDE, override)
+            mode = owner.mode or os.fstat(fd).st_mode
+            os.setxattr(path, OVERRIDE, encode_override(owner.uid, owner.gid, mode, owner.rdev))
             remove_xattr(path, RESOURCE)
         elif owner.mode:
-            os.setxattr(path, OVERRIDE, override)
+            os.setxattr(path, OVERRIDE, encode_override(owner.uid, owner.gid, owner.mode, owner.rdev))
             os.setxattr(path, RESOURCE, encode_resource(owner.uid, owner.gid))
         else:
             os.setxattr(path, RESOURCE, encode_resource(owner.uid, owner.gid))

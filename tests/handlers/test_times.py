@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests.compiling import FIXTURES, program
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, in_turn, remainroot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,3 +134,17 @@ def test_as_real_root(place: Path, engine: str, options: str, pure: str) -> None
         assert (fake / "file").stat().st_mtime == OLD
     finally:
         subprocess.run(["chattr", "-i", *place.glob("*/immutable")], check=True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "pure", "options"), in_turn(*product("01", ([], ["--store", "memory"], ["--store", "xattr"])))
+)
+def test_a_users_new_file_has_the_ctime_of_its_birth(
+    tmp_path: Path, engine: str, pure: str, options: list[str]
+) -> None:
+    """But where the clock has ticked between, every 4 ms: so of one in so many."""
+    command = [str(program(FIXTURES / "new_files.c")), str(tmp_path), "100"]
+    pures = {**environment(), "REMAINROOT_PURE": pure}
+    done = remainroot("--engine", engine, *options, "--", *command, env=pures)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 10
