@@ -52,6 +52,7 @@ TESTED_BY = {
     "connections": "handlers/test_sockets",
     "recipients": "handlers/test_sockets",
     "unnamed": "handlers/test_pipes",
+    "handlers/message_waits": "handlers/test_sockets",
     "mount_contexts": "handlers/test_kernel_mounts",
     "nodes": "handlers/test_device_nodes",
     "dates": "handlers/test_times",

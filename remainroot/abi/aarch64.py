@@ -39,5 +39,5 @@ NUMBERS: dict[str, int] = {
     "sched_getparam": 121, "ioprio_get": 31, "msgsnd": 189, "msgrcv": 188, "semop": 193, "semtimedop": 192,
     "shmat": 196, "mq_unlink": 181, "sendto": 206, "fcntl": 25, "get_robust_list": 100, "fspick": 433,
     "open_tree": 428, "open_tree_attr": 467, "fanotify_mark": 263, "seccomp": 277, "cachestat": 451,
-    "sched_rr_get_interval": 127, "vhangup": 58, "io_uring_setup": 425, "pipe2": 59,
+    "sched_rr_get_interval": 127, "vhangup": 58, "io_uring_setup": 425, "pipe2": 59, "close": 57,
 }

@@ -49,5 +49,5 @@ NUMBERS: dict[str, int] = {
     "semtimedop_time64": 420, "shmat": 305, "mq_unlink": 275, "sendto": 290, "fcntl": 55, "fcntl64": 221,
     "get_robust_list": 339, "fspick": 433, "open_tree": 428, "open_tree_attr": 467, "fanotify_mark": 368,
     "seccomp": 383, "cachestat": 451, "sched_rr_get_interval": 161, "sched_rr_get_interval_time64": 423,
-    "vhangup": 111, "io_uring_setup": 425, "pipe": 42, "pipe2": 359,
+    "vhangup": 111, "io_uring_setup": 425, "pipe": 42, "pipe2": 359, "close": 6,
 }

@@ -51,5 +51,5 @@ NUMBERS: dict[str, int] = {
     "fcntl": 55, "fcntl64": 221, "get_robust_list": 312, "fspick": 433, "open_tree": 428,
     "open_tree_attr": 467, "fanotify_mark": 339, "seccomp": 354, "cachestat": 451,
     "sched_rr_get_interval": 161, "sched_rr_get_interval_time64": 423, "vhangup": 111,
-    "io_uring_setup": 425, "pipe": 42, "pipe2": 331,
+    "io_uring_setup": 425, "pipe": 42, "pipe2": 331, "close": 6,
 }

@@ -44,4 +44,5 @@ NUMBERS: dict[str, int] = {
     "shmat": 30, "mq_unlink": 241, "sendto": 44, "fcntl": 72, "get_robust_list": 531, "fspick": 433,
     "open_tree": 428, "open_tree_attr": 467, "fanotify_mark": 301, "seccomp": 317, "cachestat": 451,
     "sched_rr_get_interval": 148, "vhangup": 153, "io_uring_setup": 425, "pipe": 22, "pipe2": 293,
+    "close": 3,
 }

@@ -6,9 +6,9 @@ real ones for as long as the call takes, and what the task claimed is noted. So 
 where that takes more than root of our namespace may. A peer outside sees what is real.
 
 Received: the kernel fills in the sender's real ids. Where the sender is known by others, the message is received here
-on the task's behalf, if it is there already (a call that would have to wait is the kernel's) and brings credentials
-and, at most, the time of its arrival (SO_TIMESTAMP: syslog daemons ask for it). A message that carries descriptors is
-left to the kernel: they must not be lost.
+on the task's behalf, if it is there already (else it is waited for, `remainroot.handlers.message_waits`) and brings
+credentials and, at most, the time of its arrival (SO_TIMESTAMP: syslog daemons ask for it). A message that carries
+descriptors is left to the kernel: they must not be lost.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from struct import Struct
 
 from remainroot.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, KEEP, ROOT
 from remainroot.dispatch import CONTINUE, Fail, Lend, Return
+from remainroot.handlers.message_waits import await_message
 from remainroot.handlers.peers import owner_of_namespace, pid_for, supervisors_pid
 from remainroot.namespaces import INITIAL
 from remainroot.tasks import thread_group
@@ -322,8 +323,10 @@ def _address(name: str | bytes | None) -> bytes:
     return _AF_UNIX.to_bytes(2, "little") + path
 
 
-def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable[[Call, int], socket]) -> Outcome:
-    """recvmsg(2) into the message at `address`."""
+def receive(
+    call: Call, fd: int, address: int, flags: int, open_socket: Callable[[Call, int], socket], *, attended: bool = False
+) -> Outcome:
+    """recvmsg(2) into the message at `address`. Not `attended`: where it must wait, the kernel answers."""
     if flags & _UNCOMMON:
         return CONTINUE
     try:
@@ -332,9 +335,21 @@ def receive(call: Call, fd: int, address: int, flags: int, open_socket: Callable
         return CONTINUE
     try:
         size = _receive(call, own, address, flags)
+        if size is None and attended and own.family == _AF_UNIX and own.getsockopt(_SOL_SOCKET, _SO_PASSCRED):
+            return _await(call, own, address)
     finally:
         own.close()
     return CONTINUE if size is None else Return(size)
+
+
+def _await(call: Call, own: socket, address: int) -> Outcome:
+    try:
+        header = _Header(call, address)
+        if not header.room_for_credentials:
+            return CONTINUE
+    except OSError:
+        return CONTINUE  # EFAULT
+    return await_message(call, own, address, header.size_of(call), header.control_at - header.word)
 
 
 def receive_many(

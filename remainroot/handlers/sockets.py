@@ -227,7 +227,7 @@ def recvmsg(call: Call) -> Outcome:
     """recvmsg(2)."""
     if not call.world.connections.passing:
         return CONTINUE
-    return messages.receive(call, call.signed(0), call.ptr(1), call.unsigned(2), open_socket)
+    return messages.receive(call, call.signed(0), call.ptr(1), call.unsigned(2), open_socket, attended=True)
 
 
 @handles("sendmmsg")

@@ -992,6 +992,49 @@ def implicit() -> None:
     os.waitpid(pid, 0)
 
 
+def waited_for() -> None:
+    """Who waits in recvmsg(2) is told who has sent what then comes, as who finds it there."""
+
+    def from_user(*calls: Callable[[socket.socket], object], sock: socket.socket) -> int:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            drop(33, 34)
+            for call in calls:
+                time.sleep(0.15)
+                call(sock)
+            os._exit(0)
+        return pid
+
+    def with_descriptor(sock: socket.socket) -> None:
+        sock.sendmsg([b"one"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 1))])
+
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        left, right = socket.socketpair(socket.AF_UNIX, kind)
+        right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        calls = (lambda sock: sock.send(b"plain"), lambda sock: claim(sock, 33, 34), with_descriptor)
+        pid = from_user(*calls, sock=left)
+        print(told(right), told(right, flags=socket.MSG_PEEK), told(right))
+        before = os.listdir("/proc/self/fd")
+        data, ancillary, _, _ = right.recvmsg(100, 200)
+        for fd in [fd for _, kind, value in ancillary if kind == socket.SCM_RIGHTS for fd in struct.unpack("i", value)]:
+            os.close(fd)
+        print(data, len(ancillary), os.listdir("/proc/self/fd") == before)
+        os.waitpid(pid, 0)
+        if kind == socket.SOCK_DGRAM:
+            right.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 100000))
+            attempt("times out", lambda: told(right))  # noqa: B023  # called at once
+            continue
+        signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        pid = from_user(lambda sock: sock.send(b"in two parts"), sock=left)
+        print(told(right, 6), kind == socket.SOCK_STREAM and told(right))
+        os.waitpid(pid, 0)
+        pid = from_user(lambda sock: sock.shutdown(socket.SHUT_WR), sock=left)
+        print(right.recvmsg(100, 0)[:2], right.recvmsg(100, 200)[0])
+        os.waitpid(pid, 0)
+
+
 def many_messages() -> None:
     """sendmmsg(2) and recvmmsg(2): each with its credentials, or all with those in one place."""
     libc = ctypes.CDLL(None, use_errno=True)

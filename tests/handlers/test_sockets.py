@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = (
     "pairs", "connections", "others", "messages", "named_processes", "many_messages", "implicit", "stamped",
-    "named_sender", "queued_signals", "file_owners", "group_owners",
+    "named_sender", "waited_for", "queued_signals", "file_owners", "group_owners",
 )  # fmt: skip
 
 
