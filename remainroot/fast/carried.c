@@ -136,7 +136,7 @@ enum carried carried_owner(Loop *self, const struct place *place, const struct s
 
 bool carry_owner(int fd, uint32_t uid, uint32_t gid, bool is_own)
 {
-	struct place place = { fd, "", 0 };
+	struct place place = { .at = fd, .name = "" };
 	char path[PATH_SIZE + 64];
 	unsigned char message[16];
 

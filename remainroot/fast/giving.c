@@ -36,7 +36,7 @@ enum verdict give(Loop *self, const struct rule *rule, int fd, const struct stat
 	const struct notification *call = &self->notification;
 	uint32_t uid = wanted_id(rule, call->args[rule->uid]), gid = wanted_id(rule, call->args[rule->gid]);
 	struct entry entry = { .ino = status->ino };
-	struct place place = { fd, "", 0 };
+	struct place place = { .at = fd, .name = "" };
 	struct identity identity;
 	struct owner owner;
 	bool is_own;

@@ -46,7 +46,7 @@ int hold(const struct place *place)
 /* Whether the descriptor that `hold` gave is of the file that was looked at by name before; its status as of now. */
 bool is_still(int fd, struct status *status)
 {
-	struct place place = { fd, "", 0 };
+	struct place place = { .at = fd, .name = "" };
 	struct status before = *status;
 
 	return status_of(&place, status) == 0 && status->ino == before.ino && status->dev_major == before.dev_major &&

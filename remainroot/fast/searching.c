@@ -50,7 +50,7 @@ static bool has_no_list(Loop *self, const struct spot *spot)
 /* Whether the user may do what is wanted with the file, whatever groups it is in and without any capability. */
 static bool permits(Loop *self, struct spot *spot, uint32_t want)
 {
-	struct place place = { spot->fd, "", 0 };
+	struct place place = { .at = spot->fd, .name = "" };
 	struct owner *owner = &spot->owner;
 	struct identity identity;
 
@@ -66,7 +66,7 @@ static bool permits(Loop *self, struct spot *spot, uint32_t want)
 /* Go on to this file, which is none of ours (-1) if there is no telling where the way leads. */
 static bool move(struct spot *spot, int fd)
 {
-	struct place place = { fd, "", 0 };
+	struct place place = { .at = fd, .name = "" };
 
 	if (spot->fd >= 0)
 		close(spot->fd);
