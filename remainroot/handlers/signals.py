@@ -156,10 +156,10 @@ def _to_thread(call: Call, tid: int, signo: int) -> Outcome:
 @handles("tgkill")
 def tgkill(call: Call) -> Outcome:
     """Send a signal to a thread of a process: tgkill(2)."""
-    pid = call.signed(1)
-    if call.world.tasks.untouched and pid == call.tid:
-        return CONTINUE
-    return _to_thread_of(call, call.signed(0), pid, call.signed(2), _to_thread)
+    tgid, pid = call.signed(0), call.signed(1)
+    if call.world.tasks.untouched and (call.tid in (tgid, pid) or tgid == thread_group(call.tid)):
+        return CONTINUE  # to its own process; or it is in a pid namespace of its own, where no guardian is
+    return _to_thread_of(call, tgid, pid, call.signed(2), _to_thread)
 
 
 def _to_thread_of(call: Call, tgid: int, pid: int, signo: int, way: Way | None = None) -> Outcome:

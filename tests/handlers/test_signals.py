@@ -72,3 +72,55 @@ def test_the_users_other_processes_are_not_everybody(place: str) -> None:
     """Nor are another supervisor's, which bear numbers as ours do, be it in the same user namespace."""
     shim = [*REMAINROOT, "--store", "memory"]
     assert run([*PLACE, *APART, "env", f"PLACE={place}", "sh", "-c", NEIGHBOURS, "sh", *shim]) == ["done", "1"]
+
+
+TO_THREADS = """
+import ctypes, errno, os, signal, threading
+
+libc = ctypes.CDLL(None, use_errno=True)
+got = []
+signal.signal(signal.SIGUSR1, lambda number, _: got.append(number))
+over = threading.Event()
+other = threading.Thread(target=over.wait)
+other.start()
+child = os.fork()
+if child == 0:
+    signal.pause()
+    os._exit(0)
+own, theirs, parent = os.getpid(), other.native_id, os.getppid()
+
+def send():
+    me = threading.get_native_id()
+    targets = {
+        "main": (own, own), "other": (own, theirs), "me": (own, me), "me as a group": (me, me), "me alone": (me, own),
+        "other of the child": (child, theirs), "child": (child, child), "child as mine": (own, child), "none": (own, 0),
+        "no group": (0, own), "minus": (own, -own),
+        "parent": (parent, parent), "parent as mine": (own, parent),
+    }
+    for name, target in targets.items():
+        for number in (0, 65, signal.SIGUSR1 if name in ("main", "other", "me") else 0):
+            ctypes.set_errno(0)
+            done = libc.syscall(234, *target, number)
+            print(name, number, done, errno.errorcode.get(ctypes.get_errno()))
+
+send()
+sender = threading.Thread(target=send)
+sender.start()
+sender.join()
+over.set()
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+print(len(got) > 0, set(got))
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_of_its_own_and_of_others(engine: str) -> None:
+    """Also where the processes have other numbers than to us."""
+    shim = [*PLACE, "--mount", "--pid", "--fork", "--mount-proc", *REMAINROOT[:-1], engine, "--"]
+    for inside in ([], ["unshare", "--pid", "--fork", "--kill-child"]):
+        program = [*inside, "sh", "-c", '"$@"; exit', "sh", PYTHON, "-c", TO_THREADS]  # not itself PID 1
+        real = run(["unshare", *APART, *program])
+        assert real[-1] == "True {10}"
+        assert run([*shim, *program]) == real
