@@ -171,3 +171,48 @@ def test_every_suite_is_in_the_document_with_its_table() -> None:
     for name in ("cpython", "coreutils", "tar", "git", "acl", "attr", "libcap", "psutil"):
         assert text.count(f"| {name} | root |") == text.count(f"| {name} | user |") == 1
     assert "Unexplained" not in text
+
+
+def test_dejagnu(results: Any, tmp_path: Path) -> None:
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    out.mkdir()
+    (tree / "a.sum").write_text("# of tests\nPASS: one\nPASS: one\nXFAIL: two (pid 4711)\nUNTESTED: three\n", "ascii")
+    (tree / "b.trs").write_text(":global-test-result: PASS\n", "ascii")
+    (out / "c.sum").write_text("FAIL: one 4711\nSKIPPED: two\nUNRESOLVED: three\n", "ascii")
+    assert results.dejagnu(tree, out) == {
+        "a: one": "passed", "a: one (2)": "passed", "a: two": "passed", "a: three": "skipped", "b": "passed",
+        "c: one N": "failed", "c: two": "skipped", "c: three": "failed",
+    }  # fmt: skip
+
+
+def test_libarchive(results: Any, tmp_path: Path) -> None:
+    (tmp_path / "tar.verbose").write_text(
+        "  0: test_a\n 10: test_b\ntar/b.c:46: SKIPPING: no lzop\n 11: test_c\nTotals:\nFailing tests:\n"
+        "  11: test_c (2 failures)\n",
+        "ascii",
+    )
+    (tmp_path / "cpio.verbose").write_text("  0: test_a\nTotals:\n1 tests passed, no failures\n", "ascii")
+    assert results.libarchive(tmp_path, tmp_path) == {
+        "cpio": "passed", "cpio: test_a": "passed", "tar": "failed", "tar: test_a": "passed", "tar: test_b": "skipped",
+        "tar: test_c": "failed",
+    }  # fmt: skip
+
+
+def test_ruby(results: Any, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(
+        "[  1/4] TestA#test_a = 0.00 s\n[  2/4] TestA#test_b = 0.10 s\n[  3/4] A::B#test_c = 0.00 s\n"
+        "[4/4] TestA#test_d = 0.00 s\n\n  1) Failure:\nTestA#test_b [/x.rb:3]:\nno\n\n  2) Error:\nA::B#test_c:\nE\n\n"
+        "  3) Skipped:\nTestA#test_d [/x.rb:9]:\n",
+        "ascii",
+    )
+    expected = {"TestA#test_a": "passed", "TestA#test_b": "failed", "A::B#test_c": "failed", "TestA#test_d": "skipped"}
+    assert results.ruby(tmp_path, tmp_path) == {**expected, "all": "failed"}
+    with (tmp_path / "log").open("a") as log:
+        log.write("\n4 tests, 6 assertions, 1 failures, 1 errors, 1 skips\n")
+    assert results.ruby(tmp_path, tmp_path) == {**expected, "all": "passed"}
+
+
+def test_sudo(results: Any, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a: 2 tests run, 1 errors, 50% success rate\nb: 1 tests run, 0 errors, 1%\n", "ascii")
+    assert results.sudo(tmp_path, tmp_path) == {"a 1": "failed", "a 2": "passed", "b 1": "passed"}

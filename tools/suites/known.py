@@ -61,6 +61,7 @@ REASONS: dict[str, dict[str, str]] = {
         ),
         "misc.flock": "It gives pgrep a second, which is not enough with --strict on a machine as busy as it was.",
     },
+    "busybox": {"busybox: mount RO loop": _LOOP},
     "perl": {"POSIX.sigaction 34": "Who sent a signal with kill(2) is told as the real id."},
     "coreutils": {
         "tests/cp/cross-dev-symlink": _LOOP,

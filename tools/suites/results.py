@@ -133,6 +133,58 @@ def rsync(_tree: Path, out: Path) -> Results:
     return {test: words.get(word, FAIL) for word, test in found}
 
 
+_DEJAGNU = {"PASS": PASS, "XFAIL": PASS, "FAIL": FAIL, "XPASS": FAIL, "ERROR": FAIL}
+
+
+def dejagnu(tree: Path, out: Path) -> Results:
+    """The lines of the .sum files of the tree, and of $out/*.sum (busybox' have the same words); automake's, too."""
+    results: Results = {}
+    for path in [*sorted(tree.rglob("*.sum")), *sorted(out.glob("*.sum"))]:
+        words = "PASS|XFAIL|FAIL|XPASS|ERROR|UNSUPPORTED|UNTESTED|UNRESOLVED|SKIPPED"
+        for word, said in re.findall(rf"^({words}): (.*)$", path.read_text(errors="replace"), re.MULTILINE):
+            name = re.sub(r"\d{3,}", "N", said.split(" (")[0])
+            unique, count = f"{path.stem}: {name}", 1
+            while unique in results:
+                count += 1
+                unique = f"{path.stem}: {name} ({count})"
+            results[unique] = _DEJAGNU.get(word, FAIL if word == "UNRESOLVED" else SKIP)
+    return results | dict(_trs(tree))
+
+
+def libarchive(_tree: Path, out: Path) -> Results:
+    """What libarchive's test programs print with -v, in $out/PROGRAM.verbose."""
+    results: Results = {}
+    for path in sorted(out.glob("*.verbose")):
+        text = path.read_text(errors="replace")
+        parts = re.split(r"^ *\d+: (test_\w+)\n", text.split("Totals:")[0], flags=re.MULTILINE)
+        failed = set(re.findall(r"^ +\d+: (test_\w+) \(\d+ failures\)", text, re.MULTILINE))
+        for test, said in zip(parts[1::2], parts[2::2], strict=True):
+            word = FAIL if test in failed else SKIP if "SKIPPING: " in said else PASS
+            results[f"{path.stem}: {test}"] = word
+        results[path.stem] = PASS if re.search(r"^\d+ tests passed, no failures$", text, re.MULTILINE) else FAIL
+    return results
+
+
+def ruby(_tree: Path, out: Path) -> Results:
+    """What test-all prints with -v, in $out/log: a line for each test, those that failed or were skipped below."""
+    text = (out / "log").read_text(errors="replace")
+    results = dict.fromkeys(re.findall(r"^\[ *\d+/\d+\] (\S+#.+?) = ", text, re.MULTILINE), PASS)
+    for word, name in re.findall(r"^ +\d+\) (Failure|Error|Skipped):\n(\S+#[^\s:]+)", text, re.MULTILINE):
+        results[name] = SKIP if word == "Skipped" else FAIL
+    results["all"] = PASS if re.search(r"^\d+ tests, \d+ assertions, ", text, re.MULTILINE) else FAIL
+    return results
+
+
+def sudo(_tree: Path, out: Path) -> Results:
+    """How many tests each of sudo's check programs has passed, in $out/log: they are told apart by number only."""
+    results: Results = {}
+    text = (out / "log").read_text(errors="replace")
+    for name, count, errors in re.findall(r"^(\S+): (\d+) tests run, (\d+) errors", text, re.MULTILINE):
+        for number in range(int(count)):
+            results[f"{name} {number + 1}"] = FAIL if number < int(errors) else PASS
+    return results
+
+
 def libcap(_tree: Path, out: Path) -> Results:
     """How each program ended, and what each line of quicktest.sh made of capsh: the first wrong one ends it."""
     log = (out / "log").read_text(errors="replace")

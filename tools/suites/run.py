@@ -23,11 +23,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from known import reason
 from results import FAIL, PASS, SKIP, Results
-from suites import SUITES, Suite
+from suites import SUITES
+
+if TYPE_CHECKING:
+    from suite import Suite
 
 TOP = Path(__file__).resolve().parents[2]
 DOCUMENT = TOP / "doc" / "SUITES.md"

@@ -3,33 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import results
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-
-class Suite(NamedTuple):
-    """One suite. Its commands are shell scripts whose working directory is the tree; $out is for results."""
-
-    name: str
-    about: str
-    """What of it is run."""
-    command: str
-    read: Callable[[Path, Path], results.Results]
-    """Of the tree and $out."""
-    source: str = ""
-    """Debian's source package; empty: what is tested is in `packages`."""
-    packages: tuple[str, ...] = ()
-    build: str = ":"
-    given: str = ""
-    """The environment's variable that names a directory with the sources, for a suite that Debian does not have."""
-    who: tuple[str, ...] = ("root", "user")
-    """As whom it can run."""
-
+from suite import Suite
+from userland import USERLAND
 
 _CPYTHON = "os posix shutil tarfile pathlib socket tempfile fileio posixpath resource pwd grp mailbox netrc"
 # What goes by VSOCK or CAN waits for a peer on some machines.
@@ -504,4 +480,5 @@ SUITES = [
         packages=("gcc", "make", "autoconf", "automake", "openssl"),
         build="[ -x pjdfstest ] || { autoreconf -ifs && ./configure -q && make -s pjdfstest; }",
     ),
+    *USERLAND,
 ]  # fmt: skip
