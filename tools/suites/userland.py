@@ -44,7 +44,7 @@ _RUBY = (
     "test_pty.rb open3"
 )
 _RUBY_RUN = (
-    "timeout 1000 ruby3.1 test/runner.rb --ruby=/usr/bin/ruby3.1 -v "
+    "timeout 1000 ruby3.1 test/runner.rb --ruby=/usr/bin/ruby3.1 --show-skip -v "
     + " ".join(f"test/{name}" for name in _RUBY.split())
     + ' >"$out/log" 2>&1; :'
 )
