@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,6 +158,17 @@ static PyObject *loop_watch_for(Loop *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/* A quarter of the descriptors that we may have and need for nothing else, and one. */
+static int places_for_tasks(void)
+{
+	enum { NEEDED = 32 };
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= NEEDED)
+		return 1;
+	return limit.rlim_cur - NEEDED < 4 * TASKS ? 1 + (int)(limit.rlim_cur - NEEDED) / 4 : TASKS;
+}
+
 static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	PyObject *keys, *owners, *special, *packed;
@@ -185,6 +197,7 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->own_uid = geteuid();
 	self->hidden_uid = hidden_uid;
 	self->hidden_gid = hidden_gid;
+	self->places = places_for_tasks();
 	for (int at = 0; at < TASKS; at++)
 		self->tasks[at].fd = -1;
 	self->umask.fd = -1;

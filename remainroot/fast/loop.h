@@ -136,6 +136,7 @@ typedef struct {
 	 */
 	int proc;
 	PyObject *special; /* bytes: what the names of attributes that are always Python's begin with */
+	int places; /* how many of `tasks` are used: our limit of descriptors may be low */
 	/* caches: of none can an entry become wrong, for the kernel hands out none of it a second time */
 	struct {
 		pid_t tid;

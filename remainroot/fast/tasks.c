@@ -14,7 +14,7 @@
 int task_directory(Loop *self, pid_t tid, bool fresh)
 {
 	char name[32];
-	int at = tid % TASKS;
+	int at = tid % self->places;
 
 	if (self->tasks[at].fd >= 0) {
 		if (self->tasks[at].tid == tid && !fresh)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import ENGINES, TIMEOUT, start
+from tests.launching import ENGINES, TIMEOUT, in_turn, remainroot, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +68,31 @@ def test_without_descriptors_nothing_is_let_through(engine: str, place: Path) ->
     assert said[:3] == [line.split() for line in rest.splitlines()] == good
     assert without[:3] == [["False"], ["owner", "EMFILE"], ["open", "EMFILE"]]
     assert errors == ""
+
+
+MANY = """
+import os
+os.mkdir("mine")
+before, held = os.pipe()
+after, told = os.pipe()
+for number in range(1, 61):
+    if os.fork() == 0:
+        os.close(held)
+        os.chown("mine", number, 7)
+        os.write(told, b"x" if os.stat("mine").st_gid == 7 else b"-")
+        os.read(before, 1)
+        os._exit(0)
+print("".join(os.read(after, 1).decode() for number in range(60)))
+os.chown("mine", 42, 43)
+print(os.stat("mine").st_uid)
+"""
+
+
+@pytest.mark.parametrize(("engine", "limit"), in_turn((64,), (64,), (64,), (20,)))
+def test_few_descriptors_serve_many_tasks(engine: str, limit: int, place: Path) -> None:
+    """Whatever is kept open for each task."""
+    done = remainroot(
+        "--engine", engine, "--", "/usr/bin/python3", "-c", MANY,
+        cwd=place / "fake", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["x" * 60, "42"], "")
