@@ -179,7 +179,10 @@ def _open_restricted(call: Call, flags: int, mode: int, resolve: int) -> Outcome
     """The way is the kernel's to go; where it would lead without restrictions is where a new file may be."""
     if flags & O_PATH or not flags & (os.O_CREAT | _O_TMPFILE_BIT) or resolve & _RESOLVE_CACHED:
         return CONTINUE  # of what is cached nothing can be made: EAGAIN
-    path = call.path(1)
+    try:
+        path = call.path(1)
+    except OSError:
+        return CONTINUE  # EFAULT, or EINVAL for the restrictions
     if flags & _O_TMPFILE_BIT:
         return _open_nameless(call, call.signed(0), path, flags, mode, resolve)
     place = place_of(call, call.signed(0), path.lstrip(b"/") if resolve & RESOLVE_IN_ROOT else path)

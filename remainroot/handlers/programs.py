@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from errno import EACCES, ENAMETOOLONG
+from errno import EACCES, ENAMETOOLONG, ENOEXEC
 from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
 
 from remainroot import quick, readers
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from remainroot.file_caps import FileCaps
 
 _LEGIBLE: Final = 0o444
+_EXECUTABLE: Final = 0o111
+_ELF: Final = b"\x7fELF"
 _MAX_INTERPRETERS: Final = 5
 _SHEBANG: Final = 256
 """Bytes of a file that the kernel looks at."""
@@ -55,9 +57,9 @@ def _exec(call: Call, dirfd: int, index: int, flags: int, arguments: int) -> Out
     try:
         return _execute(call, fd, st, arguments)
     except PermissionError:
-        if _is_out_of_reach(call, dirfd, index, flags):
-            return CONTINUE
-        raise
+        if _comes_to_credentials(call, dirfd, index, flags):
+            raise
+        return CONTINUE
 
 
 def _execute(call: Call, fd: int, st: os.stat_result, arguments: int) -> Outcome:
@@ -191,18 +193,42 @@ def hides_scripts(call: Call, dirfd: int, index: int) -> bool:
     return bool(open_flags(call.tid, dirfd) & os.O_CLOEXEC)
 
 
-def _is_out_of_reach(call: Call, dirfd: int, index: int, flags: int) -> bool:
-    """Whether it is a script named by a descriptor that its interpreter will not have: execveat(2), ENOENT."""
-    if not hides_scripts(call, dirfd, index):
-        return False
+def _comes_to_credentials(call: Call, dirfd: int, index: int, flags: int) -> bool:
+    """Whether nothing else is wrong with the program: what it is given is the last thing that the kernel looks at.
+
+    A script named by a descriptor that its interpreter will not have is ENOENT: execveat(2).
+    """
+    hidden = hides_scripts(call, dirfd, index)
     try:
-        fd, _ = find_path(call, dirfd, index, flags)
-    except Unresolved:
-        return True  # it has gone meanwhile
-    try:
-        return interpreter(fd) is not None
-    finally:
+        fd, st = find_path(call, dirfd, index, flags)
+        for _ in range(_MAX_INTERPRETERS):
+            try:
+                name = _next_program(fd, st)
+                if name is None or hidden:
+                    return name is None
+                found, st = find(call, AT_FDCWD, name)
+            finally:
+                os.close(fd)
+            fd = found
         os.close(fd)
+    except (OSError, Unresolved):
+        pass  # EACCES, ENOEXEC, or it has gone meanwhile
+    return False
+
+
+def _next_program(fd: int, st: os.stat_result) -> bytes | None:
+    """The interpreter of a script, or None of a binary; an OSError of what the kernel does not run."""
+    if not st.st_mode & _EXECUTABLE or os.fstatvfs(fd).f_flag & os.ST_NOEXEC:
+        raise OSError(EACCES, "not to be executed")
+    try:
+        with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
+            is_binary = file.read(len(_ELF)) == _ELF
+    except PermissionError:
+        return None  # not ours to read
+    name = None if is_binary else interpreter(fd)
+    if name is None and not is_binary:
+        raise OSError(ENOEXEC, "neither a binary nor a script")
+    return name
 
 
 def _gains(before: Credentials, after: Credentials) -> bool:
