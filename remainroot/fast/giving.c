@@ -75,10 +75,10 @@ enum verdict give(Loop *self, const struct rule *rule, int fd, const struct stat
 	return ANSWERED;
 }
 
-/* Whether the call changes owners that we can keep. */
+/* Whether the call changes owners that we can keep. (To make a device takes the power to give, too, but names no owner.) */
 bool gives(Loop *self, const struct rule *rule)
 {
-	return rule->give && (self->owners ? !self->store_empty : self->carried);
+	return rule->give && rule->uid >= 0 && rule->gid >= 0 && (self->owners ? !self->store_empty : self->carried);
 }
 
 /* Whether it gives the file to somebody else than root. */

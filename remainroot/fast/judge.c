@@ -36,7 +36,7 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 {
 	const uint64_t *args = self->notification.args;
 
-	if (on_proc(self, place, status) && tells_owners(place))
+	if (on_proc(self, place, status) && (rule->uid >= 0 || tells_owners(place)))
 		return PYTHON;
 	if (rule->opens && !rule->parent)
 		return keeps_modes(self, place, status, rule->modes) ? PYTHON : THROUGH;

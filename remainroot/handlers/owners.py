@@ -17,10 +17,15 @@ from remainroot.store.base import SET_ID, Owner, is_placeholder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from remainroot.credentials import Credentials
     from remainroot.dispatch import Call, Outcome
     from remainroot.store.base import Store
     from remainroot.world import World
+
+
+_IN_PROC: Final = rb"(?s).*/proc/(?:sys(?:/.*)?|\d+(?:/task/\d+)?(?P<rest>/.*)?)$"
 
 
 @handles("chown", "chown32", quick=quick.chown(1, path=0), blind=ALWAYS)
@@ -129,18 +134,42 @@ def _change(call: Call, fd: int, st: os.stat_result, uid: int, gid: int, path_on
     except OSError as error:
         if error.errno != EPERM or not is_anothers(world, fd, st):
             return Fail(error.errno or EPERM)
+    if _keeps_owners(world, fd, st):
+        _record(call, fd, st, override, Owner(new_uid, new_gid, mode, owner.rdev))
+    return DONE
+
+
+def _record(call: Call, fd: int, st: os.stat_result, override: Owner | None, new: Owner) -> None:
+    """Keep what the file is to be shown with; `override`: with what it was."""
+    world, mode = call.world, new.mode
     store = world.keeper(fd, st)
     if override is not None and is_placeholder(override, st):
-        store.put(fd, st, Owner(new_uid, new_gid, mode, owner.rdev))
+        store.put(fd, st, new)
     elif mode != _left_on_disk(world, fd, st, mode) or (override is not None and override.mode and mode & SET_ID):
-        store.put(fd, st, Owner(new_uid, new_gid, mode))
-    elif _is_default(call, st, new_uid, new_gid):
+        store.put(fd, st, Owner(new.uid, new.gid, mode))
+    elif _is_default(call, st, new.uid, new.gid):
         store.forget(fd, st)
     else:
-        store.put(fd, st, Owner(new_uid, new_gid))
+        store.put(fd, st, Owner(new.uid, new.gid))
     if not S_ISDIR(mode):
         _clear_capability(store, fd, st)
-    return DONE
+
+
+def _keeps_owners(world: World, fd: int, st: os.stat_result) -> bool:
+    """Whether the file is not one of a task in procfs, which is the task's again as soon as it is looked for.
+
+    PermissionError for a task's directory itself, and the settings in /proc/sys: nobody may give them away.
+    """
+    if not world.files.lies_on_proc(fd, st):
+        return True
+    import re  # rarely needed
+
+    match = re.match(_IN_PROC, os.readlink(b"/proc/self/fd/%d" % fd))
+    if match is None:
+        return True
+    if match["rest"] is None:
+        raise PermissionError(EPERM, "not to be given away")
+    return match["rest"].startswith(b"/net/")
 
 
 def _left_on_disk(world: World, fd: int, st: os.stat_result, mode: int) -> int:

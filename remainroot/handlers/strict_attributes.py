@@ -82,8 +82,13 @@ def _attributesearches(verb: str, want: int) -> None:
 
     def at(searcher: Searcher) -> None:
         call = searcher.call
-        if not _is_wrong(call, verb, 3):
-            _attribute(searcher, searcher.find_at(call.signed(0), 1, call.unsigned(2)), 3, want)
+        if _is_wrong(call, verb, 3):
+            return
+        dirfd, flags = call.signed(0), call.unsigned(2)
+        file = searcher.find_at(dirfd, 1, flags)
+        is_itself = dirfd >= 0 and flags & AT_EMPTY_PATH and not (call.ptr(1) and call.path(1))
+        if not (is_itself and call.world.files.is_path_only(call.tid, dirfd)):  # EBADF
+            _attribute(searcher, file, 3, want)
 
     checks = (("", by_path, ""), ("l", by_link, ""), ("f", by_descriptor, ""), ("", at, "at"))
     for prefix, check, suffix in checks:

@@ -16,6 +16,7 @@ import random
 import resource
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -2012,6 +2013,32 @@ def times_of_change() -> None:
             moved = [name for name in ("st_mtime_ns", "st_ctime_ns") if getattr(before, name) != getattr(after, name)]
             capable = "security.capability" in os.listxattr(path, follow_symlinks=False)
             print(" ", oct(after.st_mode), *moved, "capable" * capable)
+
+
+def given_files_of_tasks() -> None:
+    """A task's files in procfs are its own again as soon as they are looked for; its directory, and settings, stay."""
+    os.dup2(os.open(".", os.O_RDONLY), 63)
+    mine = f"/proc/{os.getpid()}"
+    for name in ("fd/63", "cwd", "status", "fd", "", f"task/{os.getpid()}", "task", "ns", "net"):
+        for ids in ((33, 44), (0, 0), (-1, 5)):
+            attempt(name.rstrip("0123456789"), functools.partial(os.lchown, f"{mine}/{name}".rstrip("/"), *ids))
+            st = os.lstat(f"{mine}/{name}")
+            print(oct(st.st_mode), st.st_uid, st.st_gid)
+    for path in ("/proc/sys", "/proc/sys/kernel/hostname"):
+        attempt(path, functools.partial(os.chown, path, 33, 44))
+
+
+def made_below_files() -> None:
+    """What is no directory holds nothing, whoever has it, and keeps its owner."""
+    kinds = (stat.S_IFIFO, stat.S_IFREG, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+    fds = [os.open(name, os.O_CREAT | os.O_RDWR) for name in ("theirs", "ours")]
+    os.fchown(fds[0], 42, 43)
+    for fd in fds:
+        for kind in kinds:
+            attempt(oct(kind), functools.partial(os.mknod, "below", kind | 0o640, 0x103, dir_fd=fd))
+        attempt("directory", functools.partial(os.mkdir, "below", dir_fd=fd))
+        attempt("file", functools.partial(os.open, "below", os.O_CREAT, dir_fd=fd))
+        print(os.fstat(fd).st_uid, os.fstat(fd).st_gid, oct(os.fstat(fd).st_mode))
 
 
 if __name__ == "__main__":

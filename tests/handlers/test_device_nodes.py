@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.handlers.rooted import as_real_root, under
 from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
 
 if TYPE_CHECKING:
@@ -209,3 +210,10 @@ def test_where_no_mounts_can_be_made_it_is_a_descriptor_of_the_device(place: Pat
         timeout=TIMEOUT, env=environment(),
     )  # fmt: skip
     assert (done.stdout.split(), done.stderr) == (["00", "00", "00", "1:5"], "")
+
+
+@pytest.mark.parametrize(("engine", "store"), [("notify", "durable"), ("notify", "memory"), ("ptrace", "memory")])
+def test_below_a_file_nothing_is_made(engine: str, store: str) -> None:
+    expected = as_real_root("made_below_files")
+    assert "42 43" in expected[7]
+    assert under(engine, "made_below_files", "--store", store) == expected

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = (
     "status", "status_of_others", "status_of_threads", "owners_of_tasks", "descriptors", "id_maps", "realtime_limit",
+    "given_files_of_tasks",
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--mode", action="append", choices=modes, help="who acts on files; what programs may be executed")
     made.add_argument("--base", action="append", help="a directory of the filesystem to use; default /tmp")
     made.add_argument("--runs", type=int, default=1, help="filefuzz: with how many supervisors, one after the other")
-    made.add_argument("--strict", action="store_true", help="with this option (privfuzz and spacefuzz always are)")
+    made.add_argument("--strict", action="store_true", help="with this option (mix-, priv- and spacefuzz always are)")
     made.add_argument("--store", action="append", help="repeatable; each case has a database of its own")
     made.add_argument("--extras", action="store_true", help="credfuzz: compare /proc/self/status too")
     made.add_argument("--context", type=int, default=3, help="lines around a difference")

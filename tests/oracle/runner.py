@@ -21,8 +21,12 @@ from typing import Self
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
-PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "privfuzz", "spacefuzz", "errors", "probe")
+PROGRAMS = ("credfuzz", "execfuzz", "filefuzz", "flagfuzz", "mixfuzz", "privfuzz", "spacefuzz", "errors", "probe")
 ON_FILES = ("filefuzz", "flagfuzz")
+STRICT = ("mixfuzz", "privfuzz", "spacefuzz")
+"""Who may use what is told only so."""
+ALONE = {"mixfuzz": ["-static"]}
+"""What is compiled in one way only: where it runs there are no libraries."""
 VARIANTS: dict[str, list[str]] = {
     "native": [],
     "static": ["-static"],
@@ -167,7 +171,7 @@ class Oracle:
         source = os.path.join(HERE, f"{program}.c")
         flags = ["-O1", "-g", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
         done = subprocess.run(
-            ["gcc", *flags, *VARIANTS[variant], "-o", out, source],
+            ["gcc", *flags, *VARIANTS[variant], *ALONE.get(program, []), "-o", out, source],
             capture_output=True,
             text=True,
             check=False,
@@ -184,7 +188,7 @@ class Oracle:
         os.chmod(place, 0o1777)  # as /tmp; a program may make files in the directory above its own
         work = os.path.join(place, "work")
         os.mkdir(work)
-        os.chmod(work, 0o777 if case.program in (*ON_FILES, "spacefuzz") else 0o755)
+        os.chmod(work, 0o777 if case.program in (*ON_FILES, "mixfuzz", "spacefuzz") else 0o755)
         argv = [*prefix, program]
         if case.program == "credfuzz":
             argv += [str(case.seed), work, self._mask, *(["x"] if case.extras else [])]
@@ -194,7 +198,7 @@ class Oracle:
         elif case.program == "execfuzz":
             os.mkdir(os.path.join(work, "nosuid"))
             argv = [*NO_SET_ID, work, *argv, str(case.seed), work, self._mask, case.mode]
-        elif case.program == "spacefuzz":
+        elif case.program in ("mixfuzz", "spacefuzz"):
             argv += [str(case.seed), work, self._mask]
         elif case.program in ON_FILES:
             argv += [str(case.seed), work, case.mode]
@@ -249,7 +253,7 @@ class Oracle:
 
     def run_under(self, engine: str, case: Case, options: tuple[str, ...] = ()) -> Result:
         """Under the shim, in a user namespace that maps one uid and one gid; `PURE` is notify without the C half."""
-        denies = case.program in ("privfuzz", "spacefuzz") or case.mode == DENIED  # who may use what is told only so
+        denies = case.program in STRICT or case.mode == DENIED
         strict = ["--strict"] if denies else []
         pure, engine = (["env", "REMAINROOT_PURE=1"], "notify") if engine == PURE else ([], engine)
         shim = [sys.executable, "-m", "remainroot", "--engine", engine, *strict, *options, "--"]

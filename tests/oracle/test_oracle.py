@@ -47,6 +47,8 @@ PRIVILEGED = [
     runner.Case("privfuzz", 910, "m32"),
 ]
 
+MIXED = [runner.Case("mixfuzz", seed) for seed in (30000, 30001, 30002)]
+
 # Restrictions that are none, on a null pointer; the last: O_NOATIME of another's socket.
 ERRORS = [
     runner.Case("errors", seed, variant, mode="lax")
@@ -94,6 +96,12 @@ def test_files_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Cas
 
 @pytest.mark.parametrize(("engine", "case"), in_turn(*zip(PRIVILEGED)), ids=str)
 def test_privileged_calls_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
+    report = runner.compare(oracle, engine, case)
+    assert report is None, report
+
+
+@pytest.mark.parametrize(("engine", "case"), in_turn(*zip(MIXED)), ids=str)
+def test_threads_that_share_little_as_real_root(oracle: runner.Oracle, engine: str, case: runner.Case) -> None:
     report = runner.compare(oracle, engine, case)
     assert report is None, report
 
