@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
-from stat import S_ISLNK
+from stat import S_ISDIR, S_ISLNK
 
 from remainroot.kernel import (
     AT_FDCWD,
@@ -306,6 +306,8 @@ class Walk:
         try:
             self.searching(here)
             if name == b".":
+                if not S_ISDIR(os.fstat(here).st_mode):
+                    raise _error(ENOTDIR)
                 replaced = True
                 return here
             if name == b"..":
