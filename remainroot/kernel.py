@@ -83,6 +83,18 @@ def is_writable(tid: int, address: int, size: int) -> bool:
     return True
 
 
+def overwrite(tid: int, address: int, data: bytes) -> None:
+    """As `write_memory`, of a constant, too, which the task itself may not write: proc_pid_mem(5)."""
+    try:
+        write_memory(tid, address, data)
+    except OSError:
+        fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | O_CLOEXEC)
+        try:
+            os.pwrite(fd, data, address)
+        finally:
+            os.close(fd)
+
+
 # ---------------------------------------------------------------- files
 
 RESOLVE_NO_XDEV: Final = 0x01

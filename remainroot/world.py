@@ -10,7 +10,7 @@ from remainroot.auxv import patch_identity
 from remainroot.births import Births
 from remainroot.connections import Connections
 from remainroot.credentials import CAP_DAC_OVERRIDE
-from remainroot.kernel import O_CLOEXEC, O_PATH, write_memory
+from remainroot.kernel import O_CLOEXEC, O_PATH, overwrite
 from remainroot.namespaces import INITIAL, OVERFLOW
 from remainroot.readers import known, unmark
 from remainroot.store.base import SET_ID, Owner
@@ -391,7 +391,7 @@ class World:
         """The call that a handler answered with `Lend` is over: its memory is as the task left it."""
         try:
             for address, data in kept.items():
-                write_memory(tid, address, data)
+                overwrite(tid, address, data)
         except OSError:
             pass  # killed meanwhile
 

@@ -144,7 +144,8 @@ PROC = [
     "/proc/self/fd", "/proc/self/nowhere", "/proc/self/cwd/nowhere", "/proc/mounts", "/proc/net", "/proc/net/dev",
     "/dev/fd", "/dev/fd/", "/dev/stdin", "self", "self/", "self/cwd", "self/cwd/file", "mine", "fd0", "/proc/1/stat",
     "self/../version", "/proc/self/../self/cwd/file", "/proc/self/cwd/file/.", "/proc/self/cwd/file/", "mine/.",
-    "mine/..", "/proc/self/cwd/fifo/.", "/proc/self/cwd/link/.", "/proc/self/cwd/dir/./sub/.", "/proc/self/cwd/file/./x",
+    "mine/..", "/proc/self/cwd/fifo/.", "/proc/self/cwd/link/.", "/proc/self/cwd/dir/./sub/.",
+    "/proc/self/cwd/file/./x",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from remainroot import beforehand
 from remainroot.credentials import KEEP
 from remainroot.dispatch import CONTINUE, Lend, handles
 from remainroot.handlers.binds import bind
-from remainroot.kernel import AT_FDCWD
+from remainroot.kernel import AT_FDCWD, overwrite
 from remainroot.namespaces import INITIAL
 from remainroot.store.base import Owner
 
@@ -204,9 +204,9 @@ def _number(text: bytes) -> int:
 
 
 def _exchange(call: Call, address: int, options: bytes, zeros: bytes) -> Outcome:
-    """Have the kernel find each id to be 0; not where the task may not write to its options itself."""
+    """Have the kernel find each id to be 0; not in memory that is others', too, and that the task may not write to."""
     try:
-        call.write(address, zeros)
+        overwrite(call.tid, address, zeros)
     except OSError:
         return CONTINUE
     return Lend({address: options}, waits=False)

@@ -26,12 +26,19 @@ tmpfs uid=x
 tmpfs uid=42,nothing=1
 mount -t tmpfs none m; stat -c %u:%g m; umount m
 /usr/bin/python3 -c '
-import ctypes, fcntl, os
+import ctypes, fcntl, mmap, os
 libc = ctypes.CDLL(None, use_errno=True)
 options = ctypes.create_string_buffer(b"uid=42,gid=43")
 for _ in range(3):
     print(libc.mount(b"none", b"m", b"tmpfs", 0, options), options.value, os.stat("m").st_uid, os.stat("m").st_gid)
 print(libc.mount(b"none", b"nowhere", b"tmpfs", 0, options), ctypes.get_errno(), options.value)
+area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE)
+area.write(b"uid=42,gid=43")
+constant = ctypes.addressof(ctypes.c_char.from_buffer(area))
+libc.mprotect(ctypes.c_void_p(constant), 4096, 1)
+for _ in range(2):
+    print(libc.mount(b"none", b"m", b"tmpfs", 0, ctypes.c_void_p(constant)), ctypes.string_at(constant))
+    print(os.stat("m").st_uid, os.stat("m").st_gid)
 def terminal():
     master = os.open("/dev/pts/ptmx", os.O_RDWR)
     fcntl.ioctl(master, 0x40045431, bytes(4))
