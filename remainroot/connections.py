@@ -3,7 +3,8 @@
 
 The kernel notes the peer's process and its ids at the moment of connect(2), listen(2) or socketpair(2), and its ids are
 all the same to us. So those calls of tasks that are not plain root are noted here, by process, and found again by the
-process that the kernel names. What is not noted was done by plain root.
+process that the kernel names. What is not noted was done by plain root; of a process that something is noted of, what
+it does as plain root is, too.
 """
 
 from __future__ import annotations
@@ -66,16 +67,17 @@ class Connections:
     def __init__(self) -> None:
         self.passing = False
         """Some socket of the tree wants its senders' credentials (SO_PASSCRED)."""
-        self._processes: dict[int, _Process] = {}
+        self.processes: dict[int, _Process] = {}
+        """Of whom something is noted."""
 
     def _process(self, pid: int) -> _Process:
         start = start_time(pid)
-        found = self._processes.pop(pid, None)
+        found = self.processes.pop(pid, None)
         if found is None or found.start != start:
             found = _Process(start)
-            if len(self._processes) >= _MOST:
-                del self._processes[next(iter(self._processes))]
-        self._processes[pid] = found
+            if len(self.processes) >= _MOST:
+                del self.processes[next(iter(self.processes))]
+        self.processes[pid] = found
         return found
 
     def note(self, pid: int, kind: str, key: Key, state: State) -> None:
@@ -95,14 +97,14 @@ class Connections:
         claims.append((text, sender))
 
     def _known(self, pid: int) -> _Process | None:
-        found = self._processes.get(pid)
+        found = self.processes.get(pid)
         if found is None or (found.start != start_time(pid) and os.path.exists(f"/proc/{pid}")):
             return None
         return found
 
     def has(self, pid: int) -> bool:
         """Whether anything is known of this process."""
-        return pid in self._processes and self._known(pid) is not None
+        return pid in self.processes and self._known(pid) is not None
 
     def find(self, pid: int, kind: str, key: Key) -> State | None:
         """What `pid` was when it did this; None: plain root, as far as is known."""

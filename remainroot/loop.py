@@ -151,6 +151,7 @@ class Loop:
             not world.births.pending,
             not world.loose_set_ids,
             not world.pdeathsigs,
+            not world.connections.processes,
             world.mounts,
         )
         if now == self._known:
@@ -195,6 +196,8 @@ class Loop:
             valid &= ~(TRUNCATES | CREATES_ANYWHERE | CREATES | WRITES)
         if world.tasks.mixed:
             valid &= ~FORKS
+        if world.connections.processes:
+            valid &= ~PLAIN_PEER  # of one that is plain root again, it must be noted
         if world.weak:
             valid &= ~(TRUNCATES | CHMODS | CREATES_ANYWHERE | CREATES | NODES)
         return valid

@@ -56,7 +56,8 @@ def _is_nobody(call: Call) -> bool:
     """Whether what this task does need not be noted."""
     if call.world.tasks.untouched:
         return True
-    return is_plain(call.creds)
+    connections = call.world.connections
+    return is_plain(call.creds) and not (connections.processes and connections.has(thread_group(call.tid)))
 
 
 def _connect(call: Call, fd: int, address: int) -> Outcome:

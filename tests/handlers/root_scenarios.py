@@ -703,6 +703,19 @@ def pairs() -> None:
         print(peer(socket.socketpair()[0], os.getpid()))
 
     print(in_child(child))
+    for uid, groups in ((5, [7, 8]), (0, []), (6, [9]), (0, [])):  # plain root again, where it was another before
+        LIBC.syscall(116, len(groups), array.array("I", groups).tobytes())
+        os.setresgid(uid, uid, 0)
+        os.setresuid(uid, uid, 0)
+        server, client = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        server.bind(b"\0remainroot-again-%d" % me)
+        server.listen()
+        client.connect(server.getsockname())
+        accepted = server.accept()[0]
+        print([peer(one, me) for one in (*socket.socketpair(), client, accepted)])
+        for one in (server, client, accepted):
+            one.close()
+        os.setresuid(0, 0, 0)
 
 
 def file_owners() -> None:
