@@ -335,8 +335,9 @@ static void step(unsigned number, uint64_t state)
 int main(int argc, char **argv)
 {
     static const struct user OWNERS[TARGETS] = {{0, 0, 0}, {33, 33, 33}, {42, 43, 33}};
-    int status;
-    if (argc < 2)
+    int status, ready[2];
+    char byte;
+    if (argc < 2 || pipe(ready))
         return 2;
     rng = strtoull(argv[1], NULL, 10) * 1000003;
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -347,11 +348,16 @@ int main(int argc, char **argv)
         target[at] = fork();
         if (target[at] == 0) {
             become(&OWNERS[at]);
+            if (write(ready[1], "", 1) != 1)
+                exit(9);
+            close(ready[0]), close(ready[1]);
             for (;;)
                 pause();
         }
+        if (read(ready[0], &byte, 1) != 1)
+            return 9;
     }
-    usleep(50000);
+    close(ready[0]), close(ready[1]);
     for (unsigned number = 0; number < 40; number++) {
         uint64_t state = rnd64();
         pid_t pid = fork();
