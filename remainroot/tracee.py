@@ -22,6 +22,7 @@ from remainroot.kernel import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     fs_type,
+    mount_id,
     open_path,
 )
 
@@ -145,7 +146,8 @@ class Files:
         start, flags = self._start(tid, dirfd, path, at)
         try:
             try:
-                return open_path(start, path, flags, follow=follow)
+                if not (flags & RESOLVE_BENEATH and b".." in path and self._is_outside(tid, start)):
+                    return open_path(start, path, flags, follow=follow)
             except OSError as error:
                 if error.errno != ELOOP and error.errno != EXDEV and not self._by_way_of_proc(start, path, flags):
                     raise
@@ -172,6 +174,12 @@ class Files:
         if not self.roots_differ:
             return AT_FDCWD, RESOLVE_NO_MAGICLINKS
         return os.open(f"/proc/{tid}/root", _O_DIR), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+    @staticmethod
+    def _is_outside(tid: int, start: int) -> bool:
+        """Whether a relative path begins outside the task's root (chroot(2)), so that it may meet it on its way."""
+        root = os.readlink(b"/proc/%d/root" % tid).rstrip(b"/") + b"/"
+        return not (os.readlink(b"/proc/self/fd/%d" % start) + b"/").startswith(root)
 
     def _by_way_of_proc(self, start: int, path: bytes, flags: int) -> bool:
         """Whether a path that names nothing to us may name something to the task.
@@ -312,7 +320,7 @@ class Walk:
                 return here
             if name == b"..":
                 st = os.fstat(here)
-                if (st.st_dev, st.st_ino) == self.root_key:
+                if (st.st_dev, st.st_ino) == self.root_key and mount_id(here) == mount_id(self.root):
                     self.restarting()
                     replaced = True
                     return here

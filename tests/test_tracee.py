@@ -231,12 +231,16 @@ def test_another_root(task: Task, tree: Path, *, bound: bool) -> None:
         task.do("mount", "none", "/", "", REC | PRIVATE)
         task.do("mount", "/proc", str(tree / "proc"), "", BIND | REC)
         task.do("mount", "/dev", str(tree / "dev"), "", BIND | REC)
+        (tree / "again/here").mkdir(parents=True, exist_ok=True)
+        task.do("mount", str(tree), str(tree / "again/here"), "", BIND)
     outside = task.do("open", "/", os.O_RDONLY)
     inside = task.do("open", str(tree / "dir"), os.O_RDONLY)
     task.do("chroot", str(tree))
     task.do("chdir", "/")
     agree(files, task, *PATHS, *LINKS, *(PROC if bound else []))
     agree(files, task, "etc-link", "/etc/only-here", "/file", "/../file", "/dir/../../../file")
+    if bound:  # the root's directory on another mount is not the root
+        agree(files, task, *(f"/proc/self/cwd/again/here/{path}" for path in ("..", "../here/file", "../file", "file")))
     agree(files, task, *PATHS, *LINKS, dirfd=inside)
     task.do("chdir", "/dir/sub")
     agree(files, task, "file", "..", "../..", "../../..", "../../../file", "/file", "../../absolute")
@@ -244,6 +248,8 @@ def test_another_root(task: Task, tree: Path, *, bound: bool) -> None:
     agree(files, task, ".", "..", "etc", "etc/passwd", "tmp/..", "/file", dirfd=outside)
     task.do("fchdir", outside)
     agree(files, task, ".", "..", "etc", "etc/passwd", "tmp/../etc", "/file", "/..")
+    # It meets the root on its way, and `..` stays there.
+    agree(files, task, *(f"{tree}/{path}"[1:] for path in ("..", "../file", "../../dir/../file", "dir/../../dlink")))
 
 
 def test_another_mount_namespace(task: Task, tmp_path: Path) -> None:

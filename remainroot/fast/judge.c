@@ -196,6 +196,8 @@ static enum verdict judge_path(Loop *self, const struct rule *rule, const char *
 		if (verdict != IS_LINK)
 			return verdict;
 	}
+	if (may_meet_root(self, own, path))
+		return PYTHON;
 	base = base_of(self, own, absolute, &how);
 	if (base == -1)
 		return PYTHON;

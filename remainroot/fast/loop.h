@@ -188,6 +188,8 @@ int open_of_task(Loop *self, const char *name, int flags);
 bool is_alone(Loop *self, pid_t tid);
 /* Whether the task's /proc is procfs, and numbers processes as we do: then its "self" is the task's process. */
 bool has_our_proc(Loop *self);
+/* Whether a relative path may meet the task's root on its way (`own`: where it begins). Where in doubt, true. */
+bool may_meet_root(Loop *self, const char *own, const char *path);
 /* Where a path is resolved from, for `how` to be completed: a descriptor to close, AT_FDCWD for our own root, or -1. */
 int base_of(Loop *self, const char *own, bool absolute, struct how *how);
 /* A descriptor of the directory `path`, or of the task's `own` ("cwd", "fd/N") where that is empty; or -1. */

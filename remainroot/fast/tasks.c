@@ -66,6 +66,27 @@ bool has_our_proc(Loop *self)
 	return length == (ssize_t)strlen(own) && memcmp(link, own, length) == 0;
 }
 
+/*
+ * Whether a relative path begins outside the task's root, and may meet it on its way: there `..` leads nowhere. Where in
+ * doubt, true.
+ */
+bool may_meet_root(Loop *self, const char *own, const char *path)
+{
+	char root[PATH_SIZE], here[PATH_SIZE];
+	ssize_t length, size;
+	int fd;
+
+	if (!self->roots_differ || *path == '/' || !strstr(path, ".."))
+		return false;
+	fd = task_directory(self, self->notification.pid, false);
+	length = readlinkat(fd, "root", root, sizeof root);
+	size = readlinkat(fd, own, here, sizeof here);
+	if (length < 1 || size < length || size == sizeof here)
+		return true;
+	length -= root[length - 1] == '/'; /* the root is everybody's */
+	return memcmp(root, here, length) != 0 || (size > length && here[length] != '/');
+}
+
 /* Where a path is resolved from, for `how` to be completed: a descriptor to close, AT_FDCWD for our own root, or -1. */
 int base_of(Loop *self, const char *own, bool absolute, struct how *how)
 {
@@ -81,6 +102,8 @@ int open_directory(Loop *self, const char *own, const char *path)
 
 	if (!*path)
 		return open_of_task(self, own, O_PATH | O_DIRECTORY);
+	if (may_meet_root(self, own, path))
+		return -1;
 	base = base_of(self, own, *path == '/', &how);
 	if (base == -1)
 		return -1;

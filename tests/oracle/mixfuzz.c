@@ -19,7 +19,7 @@
 
 enum { THREADS = 3, FIRST_FD = 60, FDS = 6 };
 
-static const char *const NAMES[] = {"a", "b", "c", "d", "e/x", "e/y", "m/a", "m/b", "n/a", "n/e/x", "e", "l", "../top/a", "./b"};
+static const char *const NAMES[] = {"a", "b", "c", "d", "e/x", "e/y", "m/a", "m/b", "n/a", "n/e/x", "e", "l", "../top/a", "./e/../b"};
 static const char *const DIRECTORIES[] = {".", "e", "m", "n", "..", "/", "n/e"};
 static const unsigned OWNERS[] = {0, 0, 1, 33, 1000, 1000, 65534, 100000, ~0u};
 static const unsigned WHO[] = {0, 0, 1, 33, 1000, 1000, 65534};
