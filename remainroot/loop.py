@@ -32,6 +32,7 @@ from remainroot.quick import (
     SCHEDULES,
     SEES,
     SEES_ATTRIBUTES,
+    SIGNALS,
     SPECIAL_NAME,
     TRUNCATES,
     UNGUARDED,
@@ -71,7 +72,7 @@ def powers(state: State, *, strict: bool = False) -> int:
     if not state.pretences:
         found |= LIMITED
     if creds == ROOT:
-        found |= REACHES | REACHES_ANYWHERE
+        found |= REACHES | REACHES_ANYWHERE | SIGNALS
         if state.dumpable == 1:
             found |= EXECUTES
     return found

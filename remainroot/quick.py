@@ -77,6 +77,9 @@ GOES: Final = 1 << 21
 
 NOTHING, STAT, STATX = range(3)
 
+SIGNALS: Final = 1 << 22
+"""Signal its own threads, unseen: as what the kernel takes everybody for, it may, and is told rightly."""
+
 FREE, CLOSED, SEARCH, ENTER, READ, OPEN, ASK = range(7)
 """What a guard asks about those whom it does not leave alone (`Quick.way`): nothing; what is not known here; that they
 may search the directories on the way to the file; that they may search it, too; that they may read it; the same of an
@@ -127,6 +130,8 @@ class Quick:
     A call that makes a file whose mode is the argument `node`, and its device number the next: where that is a device,
     it is made with one of the powers `give`.
 
+    `group`: the argument must be the number of the caller's process.
+
     `way`: what the call's guard asks, if it has one. Whoever is not UNGUARDED is let through where the loop has gone
     the way, and finds that everybody, or the caller as the owner, may do what is asked; else it is the guard's to say.
 
@@ -172,6 +177,7 @@ class Quick:
         arguments: int = _NONE,
         real: bool = False,
         way: int = CLOSED,
+        group: int = _NONE,
     ) -> None:
         self._fields = (
             *(id, surely, likely, *clear, indirect, *clear_too, *unless),
@@ -179,7 +185,7 @@ class Quick:
         )
         self._answer = (buffer, form, mask, give, give_directory, changes, list_of_ids)
         self._results = results or {}
-        self._others = (open_flags, looks, opens, node, arguments, real)
+        self._others = (open_flags, looks, opens, node, arguments, real, group)
         self._way = way
 
     def pack(self, row: Row) -> bytes:
@@ -193,7 +199,7 @@ class Quick:
                           self._way if row.guarded or self._way == ASK else FREE)  # fmt: skip
 
 
-_RULE: Final = Struct("=40q")
+_RULE: Final = Struct("=41q")
 
 
 def stat(
@@ -291,6 +297,7 @@ MAKE: Final = Quick(surely=MAKES)
 TRUNCATE: Final = Quick(surely=TRUNCATES)
 """A call that may take set-id bits away, which with TRUNCATES nobody's are ours to keep."""
 SCHEDULE: Final = Quick(surely=SCHEDULES)
+OWN_SIGNAL: Final = Quick(surely=SIGNALS, group=0)
 MEET: Final = Quick(surely=PLAIN_PEER)
 LIST: Final = Quick(surely=LISTS)
 

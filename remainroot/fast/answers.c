@@ -100,6 +100,8 @@ static bool is_excepted(Loop *self, const struct rule *rule)
 		return true;
 	if (rule->unless_arg >= 0 && (uint32_t)call->args[rule->unless_arg] == (uint32_t)rule->unless_value)
 		return true;
+	if (rule->group >= 0 && !is_of_group(self, (int32_t)(uint32_t)call->args[rule->group]))
+		return true;
 	return rule->name >= 0 && !name_is_plain(self, call->args[rule->name] & rule->word);
 }
 

@@ -56,7 +56,7 @@ struct rule {
 	int64_t unless_arg, unless_value;
 	int64_t path, dirfd, flags, flags_known, flags_fixed, parent, modes, owner, uid, gid, name;
 	int64_t buffer, form, mask, give, give_directory, changes, list, result;
-	int64_t open_flags, looks, opens, node, arguments, real, way;
+	int64_t open_flags, looks, opens, node, arguments, real, group, way;
 };
 
 /* Quick.way: what the call's guard asks about those whom it does not leave alone, or the call itself. */
@@ -184,6 +184,8 @@ const struct who *who_of(Loop *self, pid_t tid, uint64_t *number);
 int task_directory(Loop *self, pid_t tid, bool fresh);
 /* A file of the waiting task's directory of procfs ("cwd", "fd/N", "status"), opened with these flags, or -1. */
 int open_of_task(Loop *self, const char *name, int flags);
+/* Whether the waiting task is of the process of this number, as we count. */
+bool is_of_group(Loop *self, int32_t tgid);
 /* Whether the task has no other threads. */
 bool is_alone(Loop *self, pid_t tid);
 /* Whether the task's /proc is procfs, and numbers processes as we do: then its "self" is the task's process. */

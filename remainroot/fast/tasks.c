@@ -113,6 +113,14 @@ int open_directory(Loop *self, const char *own, const char *path)
 	return fd;
 }
 
+bool is_of_group(Loop *self, int32_t tgid)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "%s%d/task/%d", self->proc >= 0 ? "" : "/proc/", tgid, (int)self->notification.pid);
+	return tgid == (int32_t)self->notification.pid || (tgid > 0 && faccessat(self->proc, name, F_OK, 0) == 0);
+}
+
 bool is_alone(Loop *self, pid_t tid)
 {
 	struct stat st;

@@ -12,7 +12,8 @@ import os
 from errno import EPERM, ESRCH
 from stat import S_ISDIR
 
-from remainroot.credentials import CAP_KILL
+from remainroot import quick
+from remainroot.credentials import CAP_KILL, ROOT
 from remainroot.dispatch import CONTINUE, DONE, Fail, Letter, Post, differs, handles
 from remainroot.handlers import letters
 from remainroot.handlers.peers import (
@@ -153,13 +154,19 @@ def _to_thread(call: Call, tid: int, signo: int) -> Outcome:
     return letters.to_one(call, tid, signo, whole=False)
 
 
-@handles("tgkill")
+@handles("tgkill", quick=quick.OWN_SIGNAL)
 def tgkill(call: Call) -> Outcome:
     """Send a signal to a thread of a process: tgkill(2)."""
     tgid, pid = call.signed(0), call.signed(1)
-    if call.world.tasks.untouched and (call.tid in (tgid, pid) or tgid == thread_group(call.tid)):
+    if _is_plain_root(call) and (call.tid in (tgid, pid) or tgid == thread_group(call.tid)):
         return CONTINUE  # to its own process; or it is in a pid namespace of its own, where no guardian is
     return _to_thread_of(call, tgid, pid, call.signed(2), _to_thread)
+
+
+def _is_plain_root(call: Call) -> bool:
+    """Whether the kernel would refuse the caller's process no signal, and says who it is."""
+    tasks = call.world.tasks
+    return tasks.untouched or (call.creds == ROOT and not tasks.is_mixed(call.tid))
 
 
 def _to_thread_of(call: Call, tgid: int, pid: int, signo: int, way: Way | None = None) -> Outcome:
