@@ -125,10 +125,11 @@ class Syscall:
 
     Its kernel name, its handler, when the filter lets it through (any of `when`; empty: always), when it needs no
     handler (`remainroot.quick`; None: never), and when it may be said to have succeeded with nobody there to answer
-    (any of `blind`; empty: always; None: never). `readers`: of those whom `remainroot.readers` knows, each such call is
-    the handler's. `waits`: it is caught only where calls wait for us in the kernel, and not in a stop. `strictly`: with
-    `--strict` each is the handler's, but for those that this lets through (None: no more than without). Not `lax`: it
-    is caught with that option only. `guarded`: a guard stands before the handler.
+    (any of `blind`; empty: always; None: never). `readers`: which of those whom `remainroot.readers` knows have
+    each such call seen (0: none). `waits`: it is caught only where calls wait for us in the kernel, and not in a stop.
+    `strictly`: with `--strict` each is the handler's, but for those that this lets through (None: no more than
+    without). Not `lax`: it is caught with that option only. `guarded`: a guard stands before the
+    handler.
     """
 
     __slots__ = ("blind", "guarded", "handler", "lax", "name", "quick", "readers", "strictly", "waits", "when")
@@ -141,7 +142,7 @@ class Syscall:
         quick: Quick | None,
         blind: tuple[When, ...] | None,
         *,
-        readers: bool = False,
+        readers: int = 0,
         waits: bool = False,
         strictly: Quick | None = None,
         lax: bool = True,
@@ -175,7 +176,7 @@ def handles(
     when: tuple[When, ...] = (),
     quick: Quick | None = None,
     blind: tuple[When, ...] | None = None,
-    readers: bool = False,
+    readers: int = 0,
     waits: bool = False,
     strictly: Quick | None = None,
     lax: bool = True,

@@ -8,7 +8,9 @@ theirs: the kernel leaves below the stack the room that it may grow by (RLIMIT_S
 While such a program is executed its limit is one that no stack will ever reach, and is itself again before the program
 runs. So the mark lies in the program's memory: forks keep it, an exec ends it, nothing shows it, nobody has to follow.
 
-That works where a 64-bit program of x86-64 makes its calls from a library, or is position-independent itself.
+That works where a 64-bit program of x86-64 makes its calls from a library, or is position-independent itself. Who makes
+calls without a library (Go's programs, container tools among them, and static ones) makes them from where the program
+itself lies. Nobody else's come from there, and so they are seen too.
 """
 
 from __future__ import annotations
@@ -30,11 +32,16 @@ ARCH: Final = 0xC000003E
 """AUDIT_ARCH_X86_64, whose calls may be a reader's."""
 LOW: Final = 0x3F00
 HIGH: Final = 0x5000
-"""The upper halves of the addresses where a reader's libraries lie: LOW <= half < HIGH.
+"""The upper halves of the addresses where a marked program's libraries lie: LOW <= half < HIGH.
 
 They begin below 0x5000_0000_0000 (`_ROOM` below the top), at random up to 2^32 pages further down. Nothing else is
 there: libraries lie above 0x6fff_0000_0000 otherwise, below 0x3aab_0000_0000 where the stack has no limit or the layout
 is the old one (personality(2), ADDR_COMPAT_LAYOUT), programs from 0x5555_5555_4000 upwards.
+"""
+TOP: Final = 0x6F00
+"""Those of a program itself, which makes its calls without a library: HIGH <= half < TOP, and 0 at a fixed address.
+
+Position-independent ones begin at 0x5555_5555_4000, at random up to 2^32 pages further up.
 """
 _ROOM: Final = 0x3000_0000_0000
 _RLIMIT_STACK: Final = 3
@@ -48,6 +55,9 @@ otherwise."""
 MOST_ARGUMENTS: Final = 32
 ARGUMENT: Final = 128
 """So many arguments are looked at, and so many bytes of each."""
+
+MARKED, ANY = 1, 2
+"""Which readers' calls are seen: of programs that are marked; of those that make calls without a library, too."""
 
 UNMARKABLE, OTHER, READER = range(3)
 """Kinds of programs: one that has no mark, one that is a reader only by its arguments, one that always is."""

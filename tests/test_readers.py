@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from remainroot import readers
 from remainroot.kernel import O_PATH
-from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment
+from tests import compiling
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, in_turn
 
 HALVES = ("0", "1")
 """REMAINROOT_PURE: with the compiled half, without."""
@@ -212,7 +213,31 @@ def test_memory_of_a_reader_is_where_nobody_else_is() -> None:
     """Between what lies high and what lies low, however much is left to chance (32 bits of pages at most)."""
     chance = (1 << 32) * 4096 >> 32
     assert readers.HIGH <= 0x5555
+    assert 0x5555 + chance < readers.TOP
     assert 0x2AAB + chance < readers.LOW
     top = 0x7FFF_FFFF_F000 - (readers._ROOM + (1 << 34))  # what is left for chance of the stack itself
     assert top >> 32 < readers.HIGH
     assert top - (chance << 32) >> 32 >= readers.LOW + 0xF0
+
+
+@pytest.mark.parametrize(
+    ("engine", "pure", "flags"),
+    in_turn(*((pure, flags) for flags in (("-no-pie",), ("-static", "-no-pie"), ("-pie",)) for pure in HALVES)),
+)
+def test_programs_that_make_their_calls_themselves_read_what_root_reads(
+    engine: str, pure: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Go's programs do so, container tools among them, which ask the id maps whether they may make device nodes."""
+    program = compiling.program(compiling.FIXTURES / "own_calls.c", "x86_64", *flags)
+    script = f"mknod null c 1 3; mknod zero c 1 5; exec setpriv --reuid=33 --regid=34 --clear-groups {program}"
+
+    def shown(start: list[str], where: str) -> list[bytes]:
+        (tmp_path / where).mkdir()
+        done = subprocess.run(
+            [*start, "sh", "-c", script], cwd=tmp_path / where, capture_output=True, check=True, timeout=TIMEOUT,
+            env={**environment(), "REMAINROOT_PURE": pure},
+        )  # fmt: skip
+        told = (b"Uid", b"Gid", b"Groups", b"CapPrm", b"CapEff", b" ", b"\n", b"\0")
+        return [line for line in done.stdout.splitlines(keepends=True) if line.startswith(told)]
+
+    assert shown([*PLACE, *REMAINROOT[:-1], engine, "--"], "fake") == shown([], "real")

@@ -16,7 +16,7 @@ from remainroot import readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from typing import Final
 
     from remainroot.dispatch import When
@@ -65,11 +65,11 @@ class Spared:
         return [(op, 0, len(code) - at - 1 if op in jumps else 0, k) for at, (op, _, _, k) in enumerate(code)]
 
 
-def _tests(when: tuple[When, ...], action: int, *, reads: bool) -> list[Instruction]:
+def _tests(when: tuple[When, ...], action: int, reads: int) -> list[Instruction]:
     """The code of one syscall: `action` if one of the argument tests passes (or there are none), else allow.
 
-    With `reads`, `action` too where a reader makes it (`remainroot.readers`), which the upper half of the instruction
-    pointer tells.
+    With `reads`, `action` too where such a reader makes it (`remainroot.readers`), which the upper half of the
+    instruction pointer tells.
     """
     code: list[Instruction] = []
     for test in when:
@@ -83,7 +83,9 @@ def _tests(when: tuple[When, ...], action: int, *, reads: bool) -> list[Instruct
         code.append((_JEQ, 0, len(rest), test.value) if test.op == "eq" else (_JEQ, len(rest), 0, test.value))
         code += rest
     if when and reads:
-        code += [(_LOAD, 0, 0, _FROM), (_JGE, 0, 2, readers.LOW), (_JGE, 1, 0, readers.HIGH), (_RET, 0, 0, action)]
+        own = reads == readers.ANY
+        code += [(_LOAD, 0, 0, _FROM), *([(_JEQ, 2, 0, 0)] if own else [])]
+        code += [(_JGE, 0, 2, readers.LOW), (_JGE, 1, 0, readers.TOP if own else readers.HIGH), (_RET, 0, 0, action)]
     code.append((_RET, 0, 0, RET_ALLOW if when else action))
     return code
 
@@ -104,20 +106,20 @@ def _search(rows: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
 def assemble(
     rules: Rules,
     action: int,
-    reading: Mapping[int, Collection[int]] | None = None,
+    reading: Mapping[int, Mapping[int, int]] | None = None,
     spared: Mapping[int, Mapping[int, Spared]] | None = None,
 ) -> bytes:
     """The program that gives `action` to the calls in `rules` (by architecture, by number) and allows all others.
 
-    Of readers, it gives it to all calls whose number is in `reading`, too. `spared` are calls of `rules`, by
-    architecture and number, that are allowed from one place.
+    It gives it to all calls, too, whose number is in `reading`, of the readers that stand there. `spared` are calls of
+    `rules`, by architecture and number, that are allowed from one place.
     """
     code: list[Instruction] = [(_LOAD, 0, 0, _ARCH)]
     for arch, rows in rules.items():
-        numbers = (reading or {}).get(arch, ())
+        kinds = (reading or {}).get(arch, {})
         allowed = {nr: call.code() for nr, call in (spared or {}).get(arch, {}).items()}
         bodies = [
-            (nr, [*allowed.get(nr, ()), *_tests(when, action, reads=nr in numbers)])
+            (nr, [*allowed.get(nr, ()), *_tests(when, action, kinds.get(nr, 0))])
             for nr, when in sorted(rows.items())
         ]
         body = [(_LOAD, 0, 0, _NR), *_search(bodies)]
@@ -144,5 +146,5 @@ def program(action: int, *, strict: bool = False) -> bytes:
         for arch, calls in SPARED.items()
         if arch in table
     }
-    reading = {readers.ARCH: {nr for nr, row in table.get(readers.ARCH, {}).items() if row.readers}}
+    reading = {readers.ARCH: {nr: row.readers for nr, row in table.get(readers.ARCH, {}).items()}}
     return assemble(rules, action, reading, spared)

@@ -140,10 +140,12 @@ def set_sender(uid: int) -> None:
     _siginfo[5] = c_int(uid).value
 
 
-def by_reader() -> bool:
-    """Whether INFO, of an entry stop, says that a reader makes the call (`remainroot.readers`)."""
+def by_reader(kind: int) -> bool:
+    """Whether INFO, of an entry stop, says that such a reader makes the call (`remainroot.readers`)."""
     half: int = _info_from.unpack_from(_info_view)[0]
-    return readers.LOW <= half < readers.HIGH and call_number()[0] == readers.ARCH
+    own = kind == readers.ANY
+    found = readers.LOW <= half < (readers.TOP if own else readers.HIGH) or (own and not half)
+    return found and call_number()[0] == readers.ARCH
 
 
 def failed() -> bool:

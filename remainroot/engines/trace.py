@@ -342,8 +342,8 @@ class PtraceEngine(_Ptracing):
         super().__init__(settings)
         self.wanted: Wanted = {}
         """The calls to answer, filled by `spawn` from the declarations where it is empty."""
-        self.reading: set[tuple[int, int]] = set()
-        """Architecture and number of the calls that are a reader's, too; anybody's, once there are device nodes."""
+        self.reading: dict[tuple[int, int], int] = {}
+        """By architecture and number: which readers' calls are seen, too; anybody's, once there are device nodes."""
         self._answered: dict[int, int] = {}
         """The results given at an entry stop, until the exit stop.
 
@@ -376,7 +376,9 @@ class PtraceEngine(_Ptracing):
             strict = self.settings.strict
             self.wanted = wanted_calls(strict=strict)
             table = build_table(strict=strict)
-            self.reading = {(arch, nr) for arch, rows in table.items() for nr, row in rows.items() if row.readers}
+            self.reading = {
+                (arch, nr): row.readers for arch, rows in table.items() for nr, row in rows.items() if row.readers
+            }
         return lambda: None
 
     def _attach(self, pid: int) -> None:
@@ -428,7 +430,9 @@ class PtraceEngine(_Ptracing):
                 continue
             args = call_args()
             seen = not conditions or meets(conditions, args)
-            if not seen and not ((arch, nr) in reading and (world.readable_nodes or pt.by_reader())):
+            if not seen and not (
+                (kinds := reading.get((arch, nr))) and (world.readable_nodes or pt.by_reader(kinds))
+            ):
                 request(resume, tid, 0, 0)
                 continue
             outcome = answer(tid, arch, nr, args)

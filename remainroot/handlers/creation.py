@@ -26,7 +26,7 @@ from stat import (
 )
 from struct import Struct
 
-from remainroot import quick
+from remainroot import quick, readers
 from remainroot.credentials import CAP_MKNOD
 from remainroot.dispatch import CONTINUE, DONE, Fail, InstallFd, handles, has_bits
 from remainroot.handlers.opening import open_existing
@@ -140,13 +140,13 @@ def _quick_open(flags: int, mode: int, path: int, dirfd: int = -1) -> Quick:
     return quick.create(path=path, dirfd=dirfd, clear=clear, clear_too=clear_too, open_flags=flags)
 
 
-@handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0), readers=True)
+@handles("open", when=has_bits(1, *_OPEN_BITS), quick=_quick_open(1, 2, path=0), readers=readers.ANY)
 def open_(call: Call) -> Outcome:
     """open(2) to create, to write, or with O_NOATIME; of some programs each (see `remainroot.readers`)."""
     return _open(call, AT_FDCWD, 0, call.unsigned(1), call.unsigned(2))
 
 
-@handles("openat", when=has_bits(2, *_OPEN_BITS), quick=_quick_open(2, 3, dirfd=0, path=1), readers=True)
+@handles("openat", when=has_bits(2, *_OPEN_BITS), quick=_quick_open(2, 3, dirfd=0, path=1), readers=readers.ANY)
 def openat(call: Call) -> Outcome:
     """openat(2), as open."""
     return _open(call, call.signed(0), 1, call.unsigned(2), call.unsigned(3))

@@ -13,7 +13,7 @@ from stat import S_IFMT
 from struct import Struct
 
 from remainroot import abi as abis
-from remainroot import quick
+from remainroot import quick, readers
 from remainroot.dispatch import CONTINUE, Fail, Return, equals, handles
 from remainroot.kernel import O_CLOEXEC, O_PATH, PROC_SUPER_MAGIC, duplicate_fd, fs_type, syscall
 from remainroot.store.base import is_placeholder
@@ -31,7 +31,7 @@ _DT_REG: Final = 8
 _MOST: Final = 1 << 20
 
 
-@handles("getdents64", when=equals(1, 0), readers=True, strictly=quick.LIST)
+@handles("getdents64", when=equals(1, 0), readers=readers.MARKED, strictly=quick.LIST)
 def getdents64(call: Call) -> Outcome:
     """getdents64(2): a device node is listed as one; of some programs (`remainroot.readers`); `--strict`: of all."""
     if not call.world.store.placeholders:

@@ -13,7 +13,7 @@ from errno import EACCES, EBADF, EPERM
 from struct import Struct
 from time import time_ns
 
-from remainroot import quick
+from remainroot import quick, readers
 from remainroot.dispatch import CONTINUE, DONE, Fail, equals, handles
 from remainroot.handlers.attributes import is_anothers
 from remainroot.handlers.paths import Unresolved, find_fd, find_path
@@ -81,13 +81,13 @@ def times_of(call: Call, index: int) -> Wanted:
     return Wanted((values[0], values[1] * 1000), (values[2], values[3] * 1000))
 
 
-@handles("utime", "utimes", when=equals(1, 0), strictly=quick.times(path=0), readers=True)
+@handles("utime", "utimes", when=equals(1, 0), strictly=quick.times(path=0), readers=readers.MARKED)
 def utimes(call: Call) -> Outcome:
     """utime(2), utimes(2): of another's file the times are remembered."""
     return _by_path(call, AT_FDCWD, 0, 0, 1)
 
 
-@handles("futimesat", when=equals(2, 0), strictly=quick.times(path=1, dirfd=0), readers=True)
+@handles("futimesat", when=equals(2, 0), strictly=quick.times(path=1, dirfd=0), readers=readers.MARKED)
 def futimesat(call: Call) -> Outcome:
     """futimesat(2), as utimes."""
     return _by_path(call, call.signed(0), 1, 0, 2) if call.ptr(1) else _by_descriptor(call, 2)
@@ -95,7 +95,7 @@ def futimesat(call: Call) -> Outcome:
 
 @handles(
     "utimensat", "utimensat_time64", when=equals(2, 0) + equals(0, 0),
-    strictly=quick.times(path=1, dirfd=0, flags=3), readers=True,
+    strictly=quick.times(path=1, dirfd=0, flags=3), readers=readers.MARKED,
 )  # fmt: skip
 def utimensat(call: Call) -> Outcome:
     """utimensat(2): of another's file the times are remembered; by its descriptor a device node's are the node's."""

@@ -149,16 +149,20 @@ def test_every_condition_of_every_declaration(code: list[Instruction]) -> None:
 
 def test_readers_calls_are_caught_whatever_their_arguments(code: list[Instruction]) -> None:
     """And those of the same numbers that are made from anywhere else are not, up to both edges."""
-    low, high = readers.LOW << 32, readers.HIGH << 32
-    reading = {(readers.ARCH, nr) for nr, row in build_table()[readers.ARCH].items() if row.readers}
-    assert {(ARCH, abis.X86_64.numbers[name]) for name in ("open", "openat")} <= reading
+    low, high, top = readers.LOW << 32, readers.HIGH << 32, readers.TOP << 32
+    kinds = {(readers.ARCH, nr): row.readers for nr, row in build_table()[readers.ARCH].items() if row.readers}
+    for name, kind in (("open", readers.ANY), ("openat", readers.ANY), ("getdents64", readers.MARKED)):
+        assert kinds[ARCH, abis.X86_64.numbers[name]] == kind
     for arch, rows in build_table().items():
         for nr, row in rows.items():
             usual = RET_USER_NOTIF if row.passes((0,) * 6) else RET_ALLOW
+            reads = kinds.get((arch, nr), 0)
             for origin in (low, low + 5, high - 1):
-                wanted = RET_USER_NOTIF if (arch, nr) in reading else usual
+                assert interpret(code, arch, nr, [], origin) == (RET_USER_NOTIF if reads else usual), row.name
+            for origin in (0, 0x40_1000, high, 0x5555_5555_4000, top - 1):
+                wanted = RET_USER_NOTIF if reads == readers.ANY else usual
                 assert interpret(code, arch, nr, [], origin) == wanted, row.name
-            for origin in (0, low - 1, high, 0x5555_5555_4000, 0x7FFF_F000_0000, low >> 32, 1 << 63):
+            for origin in (1 << 32, low - 1, top, 0x7FFF_F000_0000, 1 << 63):
                 assert interpret(code, arch, nr, [], origin) == usual, row.name
 
 
