@@ -116,7 +116,7 @@ class Loop:
         keys = compiled.Keys()
         self._complete = store.watched_by(keys)
         self._loop = compiled.Loop(
-            world.tasks.tag, hidden[0], hidden[1], keys, store.table, store.carried, SPECIAL_NAME, rules
+            world.tasks.tag, hidden[0], hidden[1], keys, store.table, SPECIAL_NAME, rules
         )
         refused = (OOM_SCORE_ADJ,) if "oom" in world.settings.refused else ()
         self._loop.leave_writes(_listed(tuple(name for name in WRITTEN_NAMES if name not in refused)))
@@ -143,6 +143,7 @@ class Loop:
             tasks.count,
             world.files.roots_differ,
             store.empty,
+            store.carried,
             store.placeholders,
             world.readable_nodes,
             store.group_directories,
@@ -166,8 +167,9 @@ class Loop:
         differ, nodes, readable = world.files.roots_differ, store.placeholders, world.readable_nodes
         pdeathsigs = bool(world.pdeathsigs)
         self._loop.set_conditions(
-            self._valid(), self._shared, tasks.untouched, differ, empty, self._complete, nodes, readable, pdeathsigs
-        )
+            self._valid(), self._shared, tasks.untouched, differ, empty, store.carried, self._complete, nodes, readable,
+            pdeathsigs,
+        )  # fmt: skip
 
     def _tell_states(self) -> None:
         """What the states mean that are new. Of one that the loop is not told of, nobody may anything without us."""

@@ -103,11 +103,12 @@ static PyObject *loop_set_who(Loop *self, PyObject *args)
 
 static PyObject *loop_set_conditions(Loop *self, PyObject *args)
 {
-	int untouched, roots_differ, store_empty, complete, nodes, readable, pdeathsigs;
+	int untouched, roots_differ, store_empty, carried, complete, nodes, readable, pdeathsigs;
 
-	if (!PyArg_ParseTuple(args, "IIppppppp:set_conditions", &self->powers, &self->shared, &untouched, &roots_differ, &store_empty,
-			      &complete, &nodes, &readable, &pdeathsigs))
+	if (!PyArg_ParseTuple(args, "IIpppppppp:set_conditions", &self->powers, &self->shared, &untouched, &roots_differ, &store_empty,
+			      &carried, &complete, &nodes, &readable, &pdeathsigs))
 		return NULL;
+	self->carried = carried;
 	self->pdeathsigs = pdeathsigs;
 	self->nodes = nodes;
 	self->readable_nodes = readable;
@@ -176,11 +177,10 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	size_t count;
 	unsigned int hidden_uid, hidden_gid;
 	unsigned long long tag;
-	int carried;
 	Loop *self;
 
 	(void)kwargs;
-	if (!PyArg_ParseTuple(args, "KIIO!OpSS:Loop", &tag, &hidden_uid, &hidden_gid, keys_type, &keys, &owners, &carried,
+	if (!PyArg_ParseTuple(args, "KIIO!OSS:Loop", &tag, &hidden_uid, &hidden_gid, keys_type, &keys, &owners,
 			      &special, &packed))
 		return NULL;
 	rules = (const struct rule *)PyBytes_AS_STRING(packed);
@@ -207,7 +207,6 @@ static PyObject *loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->packed = Py_NewRef(packed);
 	for (size_t at = 0; at < count; at++)
 		*noted(self, rules, rules[at].arch, rules[at].nr) = at + 1;
-	self->carried = carried;
 	self->special = Py_NewRef(special);
 	return (PyObject *)self;
 }
@@ -245,7 +244,7 @@ static PyMethodDef loop_methods[] = {
 	  "set_who(number, uid, euid, gid, egid, powers, dumpable, guarded): what the state of that number means; `guarded`: the\n"
 	  "guards of --strict do not leave it alone." },
 	{ "set_conditions", (PyCFunction)loop_set_conditions, METH_VARARGS,
-	  "set_conditions(powers, shared, untouched, roots_differ, store_empty, keys_complete, nodes, readable_nodes,\n"
+	  "set_conditions(powers, shared, untouched, roots_differ, store_empty, carried, keys_complete, nodes, readable_nodes,\n"
 	  "pdeathsigs): what holds until the next call; `shared`: the powers that every state has." },
 	{ "listen", (PyCFunction)loop_listen, METH_VARARGS,
 	  "listen(listener, interruptible): the conversation's descriptor; whether a signal interrupts calls that were\n"
@@ -260,7 +259,7 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-	{ Py_tp_doc, "Loop(tag, hidden_uid, hidden_gid, keys, owners, carried, special, rules): the notify engine's conversation with the kernel." },
+	{ Py_tp_doc, "Loop(tag, hidden_uid, hidden_gid, keys, owners, special, rules): the notify engine's conversation with the kernel." },
 	{ Py_tp_new, loop_new },
 	{ Py_tp_dealloc, loop_dealloc },
 	{ Py_tp_methods, loop_methods },

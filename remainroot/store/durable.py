@@ -3,16 +3,20 @@
 
 Which of the two is asked follows from the file, so that one question is enough for nearly all: a regular file or
 directory of ours, on a file system that has user attributes, has its owner in an attribute or has none.
+
+Where an attribute finds no room (a full disk, a file that has as many as its file system lets it have), a real root
+could give the file away all the same: its owner goes to the database, too, and from then on that is asked about each
+file. A file beside the database tells later runs.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENODATA, EOPNOTSUPP, EPERM, EROFS
+from errno import E2BIG, EACCES, EDQUOT, ENODATA, ENOSPC, EOPNOTSUPP, EPERM, EROFS
 from stat import S_ISDIR, S_ISREG
 
 from remainroot.errors import RemainrootError
-from remainroot.store.base import Owner, Store
+from remainroot.store.base import FLAGS, Owner, Store
 from remainroot.store.memory import MemoryStore
 from remainroot.store.sqlite import SqliteStore
 from remainroot.store.xattr import ATTRIBUTES, XattrStore, carries_xattrs
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 _XATTR_REPLACE: Final = 2
 _REFUSED: Final = (EOPNOTSUPP, EPERM, EACCES)
+_NO_ROOM: Final = (ENOSPC, EDQUOT, E2BIG)
+CROWDED: Final = "-crowded"
+"""Ends the name of the file beside the database that says: a file may have its owner there for want of room."""
 SYSTEM_DIRECTORY: Final = "/var/lib/remainroot"
 DATABASE: Final = "owners.db"
 
@@ -69,7 +76,8 @@ class DurableStore(Store):
         self.other: Store = SqliteStore(database) if database else MemoryStore()
         self.keeps_modes = self.xattr.keeps_modes
         self._uid = os.geteuid()
-        self._always_both = always_both
+        self._crowded = f"{os.path.abspath(database)}{CROWDED}" if database else ""
+        self._always_both = always_both = always_both or os.path.exists(self._crowded)
         self.carried = self._uid == 0 and not always_both
         self.carrying: dict[int, bool] = {}
         """By device number: whether its file system knows user attributes."""
@@ -114,11 +122,24 @@ class DurableStore(Store):
             try:
                 self.xattr.put(fd, st, owner)
             except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._ask_both()
+                    self.other.put(fd, st, owner)
+                    self.xattr.forget(fd, st)
+                    return
                 if error.errno not in _REFUSED:
                     raise
             else:
                 return
         self.other.put(fd, st, owner)
+
+    def _ask_both(self) -> None:
+        """From now on the database may know of any file. OSError if later runs cannot be told."""
+        if not self._always_both and self._crowded:
+            os.makedirs(os.path.dirname(self._crowded), 0o700, exist_ok=True)
+            os.close(os.open(self._crowded, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._always_both = True
+        self.carried = False
 
     def forget(self, fd: int, st: os.stat_result) -> None:
         """Remove it from wherever it may be."""
@@ -147,6 +168,10 @@ class DurableStore(Store):
             try:
                 self.xattr.put_attribute(fd, st, name, value)
             except OSError as error:
+                if error.errno in _NO_ROOM and name == FLAGS:
+                    self._ask_both()
+                    self.other.put_attribute(fd, st, name, value)
+                    return
                 if error.errno not in _REFUSED:
                     raise
             else:

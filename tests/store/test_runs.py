@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.launching import REMAINROOT, environment, is_running, remainroot, start, until
+from remainroot.store.durable import CROWDED as CROWDED_FILE
+from tests.launching import (
+    PLACE,
+    REMAINROOT,
+    TIMEOUT,
+    environment,
+    in_turn,
+    is_running,
+    remainroot,
+    start,
+    until,
+)
 from tests.oracle.runner import descendants
 
 if TYPE_CHECKING:
@@ -177,6 +188,35 @@ def test_a_full_disk_fails_the_call(tmp_path: Path, kind: str, regular: str) -> 
     lines = done.stdout.splitlines()
     assert "No space left on device" in lines[0], done
     assert lines[1:] == ["1:2", "1:2", "0:0", "again", regular, "none"]
+
+
+CROWDED = """
+touch a b; mkdir d; i=0; while touch f$i 2>/dev/null; do i=$((i + 1)); done
+chown 5:6 a b d f0; stat -c '%n %u:%g %a' a b d f0 f1
+chmod 4755 a; setpriv --reuid=5 --clear-groups chmod 604 b; stat -c '%n %u:%g %a' a b
+chown 0:0 f0 b; stat -c '%n %u:%g %a' f0 b
+rm f1; touch f1; chown 7 a; stat -c '%n %u:%g %a' a f1
+chattr +i d 2>/dev/null; lsattr -d d | cut -c 5
+"""
+
+
+@pytest.mark.parametrize(("engine", "pure"), in_turn(("0",), ("1",)))
+def test_owners_that_find_no_room_on_their_files(tmp_path: Path, engine: str, pure: str) -> None:
+    """The files' disk is full: it takes no attribute more, and gives a file away all the same. Two runs."""
+    twice = 'mount -t tmpfs -o nr_inodes=12 none small; cd small; "$@" "$CROWDED"; "$@" "stat -c \'%n %u:%g %a\' *"'
+
+    def shown(place: list[str], *start: str) -> str:
+        done = subprocess.run(
+            [*place, "--mount", "sh", "-ec", twice, "sh", *start, "sh", "-ec"], cwd=tmp_path, capture_output=True,
+            env={**environment(), "REMAINROOT_PURE": pure, "CROWDED": CROWDED}, text=True, check=False, timeout=TIMEOUT,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    (tmp_path / "small").mkdir()
+    start = [*REMAINROOT[:-1], engine, f"--store=durable:{tmp_path}/state/owners.db", "--"]
+    assert shown([*PLACE], *start) == shown(["unshare"], "env")
+    assert (tmp_path / f"state/owners.db{CROWDED_FILE}").exists()
 
 
 def test_another_mount_is_the_same_tree(tmp_path: Path) -> None:
