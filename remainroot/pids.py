@@ -39,14 +39,14 @@ def _namespace(tid: int, above: int = 0) -> tuple[int, int]:
 
 
 def sees(caller: int, depth: int, tid: int, numbers: list[int]) -> bool:
-    """Whether `tid`, which has these `numbers`, is in the caller's pid namespace, or in one within that.
+    """Whether `tid`, with these `numbers`, is in the caller's pid namespace of that `depth`, or in one within that.
 
     There may be others at the same depth: those of other containers.
     """
     if len(numbers) < depth:
         return False
     try:
-        return _namespace(tid, len(numbers) - depth) == _namespace(caller)
+        return _namespace(tid, len(numbers) - depth) == _namespace(caller, len(levels(caller)) - depth)
     except PermissionError:
         return parent_of(tid) == os.getpid()  # PID 1 of a box, which hides itself
 
@@ -66,14 +66,17 @@ def number_for(viewer: int, tid: int) -> int:
         return 0
 
 
-def task_called(caller: int, pid: int) -> int:
-    """The task that `caller` calls `pid`, by its number here; 0 if there is none."""
+def task_called(caller: int, pid: int, depth: int = 0) -> int:
+    """The task that `caller` calls `pid`, by its number here; 0 if there is none.
+
+    `depth`: that is called so in the pid namespace of this depth which the caller is in (0: its own).
+    """
     own = levels(caller)
-    if len(own) == 1:
+    depth = depth or len(own)
+    if depth == 1:
         return pid if os.path.exists(f"/proc/{pid}") else 0
-    if own[-1] == pid:
+    if own[depth - 1] == pid:
         return caller
-    depth = len(own)
     for tid in _tasks():
         try:
             numbers = levels(tid)
@@ -96,12 +99,15 @@ def _tasks() -> Iterator[int]:
             continue  # gone
 
 
-def thread_called(caller: int, pid: int, tid: int) -> int:
-    """The thread of the process `pid` that `caller` calls `tid`, by its number here; 0 if there is none."""
-    process = task_called(caller, pid)
+def thread_called(caller: int, pid: int, tid: int, depth: int = 0) -> int:
+    """The thread of the process `pid` that `caller` calls `tid`, by its number here; 0 if there is none.
+
+    `depth` as in `task_called`.
+    """
+    process = task_called(caller, pid, depth)
     if not process or pid == tid:
         return process
-    depth = len(levels(caller))
+    depth = depth or len(levels(caller))
     if depth == 1:
         return tid
     for name in os.listdir(f"/proc/{process}/task"):

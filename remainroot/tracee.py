@@ -100,6 +100,37 @@ def umask_of(tid: int) -> int:
     return int(status_field(tid, b"Umask"), 8)
 
 
+def _depth_of(top: int, tid: int) -> int:
+    """As `Files.proc_depth`, of the procfs with this first directory."""
+    try:
+        # It shows us by our number, or a number that is none of ours, or not at all.
+        if os.readlink("self", dir_fd=top) == str(os.getpid()):
+            return 1
+    except OSError:
+        pass
+    numbers = status_field(tid, b"NStgid").split()
+    for depth in range(2, len(numbers) + 1):
+        number = numbers[depth - 1]
+        try:
+            if _field(f"/proc/self/fd/{top}/{int(number)}/status", b"NStgid").split() == numbers[depth - 1 :]:
+                return depth
+        except OSError:
+            continue  # nobody there has that number
+    return 0
+
+
+def _is_link(start: int, path: bytes, flags: int) -> bool:
+    """Whether the path, its last component not followed, names a symbolic link."""
+    try:
+        fd = open_path(start, path, flags, follow=False)
+    except OSError:
+        return False
+    try:
+        return S_ISLNK(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+
+
 class Files:
     """Resolves what tasks mean. Every descriptor handed out is O_PATH and the caller's to close."""
 
@@ -107,9 +138,10 @@ class Files:
         self.roots_differ = False
         """A task may have another root directory or mount namespace than the supervisor (it made such a call)."""
         self._proc_devices: dict[int, bool] = {}
-        self._own_proc = 0
+        self._depths: dict[int, int] = {}
+        """By device number of a procfs: `proc_depth`."""
         try:
-            self._own_proc = os.stat("/proc/self/").st_dev
+            self._depths[os.stat("/proc/self/").st_dev] = 1
         except OSError:
             pass
 
@@ -193,6 +225,8 @@ class Files:
                 fd = open_path(start, path, flags, follow=follow)
             except OSError:
                 path = path.rstrip(b"/")
+                if follow and _is_link(start, path, flags):
+                    return True  # to what is not there for us
                 path = path[: path.rfind(b"/") + 1]
                 follow = True
                 continue
@@ -243,14 +277,33 @@ class Files:
     def forget_devices(self) -> None:
         """A file system was mounted; its device may have the number of one that is gone."""
         self._proc_devices.clear()
+        own = os.stat("/proc/self/").st_dev
+        self._depths = {device: depth for device, depth in self._depths.items() if device == own}
 
-    def is_our_proc(self, st: os.stat_result) -> bool:
-        """Whether this file of procfs numbers tasks as the supervisor does."""
-        return st.st_dev == self._own_proc
+    def proc_depth(self, st: os.stat_result, tid: int, top: int = -1) -> int:
+        """Of which pid namespace this file's procfs is: 1 the supervisor's, 2 one within that, and so on.
 
-    def self_name(self, tid: int, proc_device: int, name: bytes) -> bytes:
-        """What /proc/self and /proc/thread-self point to for the task, in the procfs with that device number."""
-        level = 0 if proc_device == self._own_proc else -1
+        It is that of a number in the task's NSpid. `top` is the first directory of the procfs; else the task's /proc
+        may be it. 0: that cannot be told; it is taken to be the task's own.
+        """
+        depth = self._depths.get(st.st_dev, 0)
+        if not depth:
+            try:
+                fd = os.open(f"/proc/{tid}/root/proc", _O_ANY) if top < 0 else os.dup(top)
+                try:
+                    if os.fstat(fd).st_dev == st.st_dev:
+                        depth = _depth_of(fd, tid)
+                finally:
+                    os.close(fd)
+            except OSError:
+                pass
+            if depth:
+                self._depths[st.st_dev] = depth
+        return depth
+
+    def self_name(self, tid: int, top: int, name: bytes) -> bytes:
+        """What /proc/self and /proc/thread-self point to for the task, in the procfs whose first directory is `top`."""
+        level = self.proc_depth(os.fstat(top), tid, top) - 1
         tgid = status_field(tid, b"NStgid").split()[level]
         if name == b"self":
             return tgid  # for each field the kernel writes the whole status
@@ -333,19 +386,19 @@ class Walk:
             if self.links > _MAX_LINKS:
                 os.close(found)
                 raise _error(ELOOP)
-            return self._follow(here, name, found, st, rest)
+            return self._follow(here, name, found, rest)
         finally:
             if not replaced:
                 os.close(here)
 
-    def _follow(self, here: int, name: bytes, link: int, st: os.stat_result, rest: list[bytes]) -> int:
+    def _follow(self, here: int, name: bytes, link: int, rest: list[bytes]) -> int:
         """Where the symbolic link `link` (closed), found as `name` in `here`, leads to: the directory to go on from."""
         try:
             self.following(here, link, last=not any(rest))
             if fs_type(link) == PROC_SUPER_MAGIC:
                 at_top = os.fstat(here).st_ino == _PROC_ROOT_INO
                 if at_top and name in (b"self", b"thread-self"):
-                    target = self.files.self_name(self.tid, st.st_dev, name)
+                    target = self.files.self_name(self.tid, here, name)
                     rest.extend(target.split(b"/")[::-1])
                     return os.dup(here)
                 if not at_top:

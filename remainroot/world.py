@@ -254,7 +254,7 @@ class World:
         """The owner of a task's files in procfs: its effective ids, root's if it is not dumpable (proc(5)).
 
         A zombie has no memory that could be. A directory that all may read and search has the task's ids all the same.
-        A procfs that is not the supervisor's is taken to number tasks as `asker` does.
+        A procfs of which that cannot be told is taken to number tasks as `asker` does.
         """
         import re  # rarely needed, and 4 ms of start-up
 
@@ -262,11 +262,12 @@ class World:
         if match is None:
             return None
         tid = int(match[2] or match[1])
-        if not self.files.is_our_proc(st):
+        depth = self.files.proc_depth(st, asker)
+        if depth != 1:
             from remainroot.pids import thread_called  # rarely needed, too
 
             try:
-                tid = thread_called(asker, int(match[1]), tid)
+                tid = thread_called(asker, int(match[1]), tid, depth)
             except OSError:
                 tid = 0
             if not tid:

@@ -82,6 +82,29 @@ static bool names_nothing(void)
 	return errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ENAMETOOLONG;
 }
 
+/* Whether this path, which leads nowhere for us, is a link's: it may lead somewhere for the task. */
+static bool leads_nowhere(int base, const char *path, const struct how *how)
+{
+	struct how unfollowed = { how->flags | O_NOFOLLOW, how->mode, how->resolve };
+	char name[PATH_SIZE];
+	size_t size = strlen(path);
+	int error = errno;
+	struct status status;
+	struct place place;
+	bool link = false;
+
+	while (size > 1 && path[size - 1] == '/')
+		size--;
+	snprintf(name, sizeof name, "%.*s", (int)size, path);
+	place = (struct place){ syscall(SYS_openat2, base, name, &unfollowed, sizeof unfollowed), "", 0, true };
+	if (place.at >= 0) {
+		link = status_of(&place, &status) == 0 && S_ISLNK(status.mode);
+		close(place.at);
+	}
+	errno = error;
+	return link;
+}
+
 /*
  * `path` names nothing for us. The kernel says best what is wrong with it: unless it leads through procfs, where there
  * may be something for the task. Then the rest of it, without what is not there, is on procfs or ends at a link there.
@@ -119,11 +142,11 @@ static enum verdict not_found(Loop *self, int base, char *path, struct how *how)
 			place = (struct place){ base, path, 0, true };
 		} else {
 			fd = syscall(SYS_openat2, base, path, how, sizeof *how);
-			if (fd < 0)
-				continue;
 			place = (struct place){ fd, "", 0, true };
 		}
-		found = status_of(&place, &status) == 0;
+		found = (*place.name || fd >= 0) && status_of(&place, &status) == 0;
+		if (!found && leads_nowhere(base, path, how))
+			return PYTHON;
 	}
 	plain = found && !on_proc(self, &place, &status);
 	if (fd >= 0)

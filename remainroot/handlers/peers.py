@@ -46,7 +46,8 @@ def task_of(call: Call, st: os.stat_result, parts: list[bytes]) -> int:
     if len(parts) < 2 or not parts[-2].isdigit():
         return 0
     pid = int(parts[-2])
-    return pid if call.world.files.is_our_proc(st) else supervisors_pid(call, pid)
+    depth = call.world.files.proc_depth(st, call.tid)
+    return pid if depth == 1 else task_called(call.tid, pid, depth)
 
 
 GROUP, SESSION, TERMINAL = 2, 3, 4

@@ -15,7 +15,7 @@ from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISLNK
 from remainroot import acl, permissions
 from remainroot.credentials import CAP_NET_ADMIN, CAP_SYS_RESOURCE
 from remainroot.dispatch import Refused, guards
-from remainroot.handlers.peers import owner_of_namespace, supervisors_pid
+from remainroot.handlers.peers import owner_of_namespace
 from remainroot.kernel import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -29,6 +29,7 @@ from remainroot.kernel import (
     RESOLVE_NO_XDEV,
 )
 from remainroot.permissions import EXECUTE, WRITE
+from remainroot.pids import task_called
 from remainroot.store.base import Owner, is_placeholder
 from remainroot.tasks import thread_group, user_namespace
 from remainroot.tracee import Walk, mountinfo_id, mounts
@@ -262,7 +263,8 @@ class Searcher:
         if not words[0].isdigit():
             return 0, []
         pid = int(words[0])
-        return pid if files.is_our_proc(file.st) else supervisors_pid(self.call, pid), words[1:]
+        depth = files.proc_depth(file.st, self.call.tid)
+        return pid if depth == 1 else task_called(self.call.tid, pid, depth), words[1:]
 
     def _is_of_own_namespace(self, file: File) -> bool:
         """Whether it is a setting (proc_sys_user(5), proc_sys_net(5)) of a namespace of which the caller is master.

@@ -13,7 +13,7 @@ import pytest
 
 from tests.compiling import FIXTURES, abis, program
 from tests.handlers.rooted import as_real_root, bare, under
-from tests.launching import ENGINES, remainroot, start
+from tests.launching import ENGINES, PLACE, REMAINROOT, TIMEOUT, environment, in_turn, remainroot, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +110,31 @@ def test_senders_of_signals(engine: str, abi: str) -> None:
     if engine == "notify":
         expected = re.sub(r"(end of a user: .*) uid 33", r"\1 uid 0", expected)
     assert shown == expected
+
+
+LOOK = """
+: >f; chown 0:43 f; exec 5<f
+stat -L -c %g /proc/self/fd/5 /dev/fd/5 /proc/thread-self/fd/5
+chgrp 7 /dev/fd/5; stat -c %g f
+head -n 1 /proc/self/uid_map; stat -c %U /proc/self/status
+setpriv --reuid=33 --clear-groups stat -c %U /proc/self/status
+"""
+OUTSIDE = "unshare --pid --fork"
+NESTS = ("", OUTSIDE, f"{OUTSIDE} --mount-proc", f"{OUTSIDE} --mount-proc {OUTSIDE}")
+
+
+@pytest.mark.parametrize(("engine", "pure", "nest"), in_turn(*((pure, nest) for nest in NESTS for pure in ("0", "1"))))
+def test_any_procfs_is_the_task_s(engine: str, pure: str, nest: str, tmp_path: Path) -> None:
+    """Another one than the supervisor's, as in a chroot; of a pid namespace around the task's; of the task's own."""
+    fresh = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    inner = ["unshare", "--mount", "sh", "-ec", f'mount -t proc none /proc; exec {nest} sh -ec "$0"', LOOK]
+
+    def shown(place: list[str], *start: str) -> str:
+        done = subprocess.run(
+            [*place, *fresh, *start, *inner], cwd=tmp_path, env={**environment(), "REMAINROOT_PURE": pure},
+            capture_output=True, text=True, check=False, timeout=TIMEOUT,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    assert shown([*PLACE], *REMAINROOT[:-1], engine, "--") == shown(["unshare"])
