@@ -1215,7 +1215,8 @@ def senders_outside() -> None:
         if LIBC.unshare(0x1000_0000):
             os._exit(1)
         os.write(tell, b"x")
-        os.read(go, 1)
+        if not os.read(go, 1):
+            os._exit(1)
         for _ in range(4):
             info = signal.sigwaitinfo([signal.SIGUSR1])
             print("inside", info.si_code, info.si_uid, os.getuid())
