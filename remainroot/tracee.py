@@ -138,12 +138,13 @@ class Files:
         self.roots_differ = False
         """A task may have another root directory or mount namespace than the supervisor (it made such a call)."""
         self._proc_devices: dict[int, bool] = {}
-        self._depths: dict[int, int] = {}
-        """By device number of a procfs: `proc_depth`."""
+        self._own: dict[int, int] = {}
         try:
-            self._depths[os.stat("/proc/self/").st_dev] = 1
+            self._own[os.stat("/proc/self/").st_dev] = 1
         except OSError:
             pass
+        self._depths = self._own.copy()
+        """By device number of a procfs: `proc_depth`."""
 
     # -- descriptors
 
@@ -277,8 +278,7 @@ class Files:
     def forget_devices(self) -> None:
         """A file system was mounted; its device may have the number of one that is gone."""
         self._proc_devices.clear()
-        own = os.stat("/proc/self/").st_dev
-        self._depths = {device: depth for device, depth in self._depths.items() if device == own}
+        self._depths = self._own.copy()
 
     def proc_depth(self, st: os.stat_result, tid: int, top: int = -1) -> int:
         """Of which pid namespace this file's procfs is: 1 the supervisor's, 2 one within that, and so on.
