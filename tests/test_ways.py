@@ -199,9 +199,18 @@ def test_a_list_is_seen_as_soon_as_it_is_there(bench: Bench, top: Path) -> None:
     assert handed_over(bench, {"asked": lambda: os.stat("open/deep/file")}) == ["asked"]
 
 
-def test_a_device_node_is_no_file_to_read(bench: Bench, top: Path) -> None:
-    """What stands for it is one."""
+@pytest.mark.parametrize("uid", [0, USER])
+def test_a_device_node_is_no_file_to_read(top: Path, uid: int) -> None:
+    """What stands for it is one; to root, too, whom no guard is there for."""
+    settings = Settings()
+    settings.strict = True
+    world = World(settings, memory_store())
+    if uid:
+        drop(world, uid=uid)
     (top / "open/node").touch()
-    override(bench.world, top / "open/node", Owner(0, 0, 0o20666, os.makedev(1, 5)))
-    steps: dict[str, Callable[[], object]] = {"read": lambda: os.open("open/node", os.O_RDONLY)}
-    assert handed_over(bench, steps) == ["read"]
+    override(world, top / "open/node", Owner(0, 0, 0o20666, os.makedev(1, 5)))
+    steps: dict[str, Callable[[], object]] = {
+        "read": lambda: os.open("open/node", os.O_RDONLY),
+        "read another": lambda: os.open("open/file", os.O_RDONLY),
+    }
+    assert handed_over(Bench(world), steps) == ["read"]

@@ -40,6 +40,8 @@ static enum verdict judge(Loop *self, const struct rule *rule, const struct plac
 		return PYTHON;
 	if (rule->opens && !rule->parent)
 		return keeps_modes(self, place, status, rule->modes) ? PYTHON : THROUGH;
+	if (rule->way == OPEN && self->nodes && keeps_modes(self, place, status, DEVICE_BIT))
+		return PYTHON;
 	if (status->mode & rule->modes)
 		return PYTHON;
 	if (rule->uid >= 0 && !id_stays(rule, args[rule->uid], status->uid))
