@@ -206,7 +206,7 @@ def compiled() -> Fact:
 
     if ours.compiled is not None:
         return fact("compiled half", "ok", "in use")
-    why = "REMAINROOT_PURE is set" if os.environ.get("REMAINROOT_PURE", "0") not in ("", "0") else "it was not built"
+    why = "REMAINROOT_PURE is set" if ours.PURE else "it was not built"
     return fact("compiled half", "note", f"not in use: {why}; everything works, slower", "install with a C compiler")
 
 

@@ -50,10 +50,12 @@ AT_EMPTY_PATH: Final = 0x1000
 O_PATH: Final = 0o10000000
 O_CLOEXEC: Final = os.O_CLOEXEC
 
+PURE: Final = os.environ.get("REMAINROOT_PURE", "0") not in ("", "0")
+
 
 def _compiled() -> Any:
     """The compiled half of this package, or None."""
-    if os.environ.get("REMAINROOT_PURE", "0") not in ("", "0"):
+    if PURE:
         return None
     try:
         from remainroot import _fast

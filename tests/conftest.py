@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 MUST_WORK = os.environ.get("REMAINROOT_MUST_WORK") == "1"
 SLOW = os.environ.get("REMAINROOT_SLOW") == "1"
+RLIMIT_RTTIME = 15
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -23,6 +25,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def plain_again() -> Iterator[None]:
+    """What a test makes of its own process, and so of its children, by the number of a state, ends with it."""
+    before = resource.getrlimit(RLIMIT_RTTIME)
+    yield
+    resource.setrlimit(RLIMIT_RTTIME, before)
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -38,7 +38,7 @@ from remainroot.tasks import State
 from remainroot.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 assert handlers.__all__  # its import declares the syscalls
 TOP = Path(__file__).parent.parent
@@ -503,13 +503,6 @@ def drop(world: World, *, uid: int = 33) -> None:
     """The children to come are this user's."""
     world.tasks.untouched = False
     resource.setrlimit(15, (world.tasks.tag + world.tasks._number(State(user(uid, uid, ()))), resource.RLIM_INFINITY))
-
-
-@pytest.fixture
-def plain_again() -> Iterator[None]:
-    before = resource.getrlimit(15)
-    yield
-    resource.setrlimit(15, before)
 
 
 @pytest.mark.parametrize("patience", [-1, 1000])

@@ -33,15 +33,6 @@ pytestmark = [
 USER = 33
 
 @pytest.fixture
-def plain_again() -> Iterator[None]:
-    import resource
-
-    before = resource.getrlimit(15)
-    yield
-    resource.setrlimit(15, before)
-
-
-@pytest.fixture
 def top() -> Iterator[Path]:
     """A directory that everybody may search, as all above it."""
     made = Path(tempfile.mkdtemp(prefix="remainroot-ways-", dir="/var/tmp"))

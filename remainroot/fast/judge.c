@@ -248,19 +248,22 @@ static enum verdict judge_way(Loop *self, const struct rule *rule, const char *o
 	uint64_t opens = rule->way == OPEN ? args[rule->clear_arg] : 0;
 	bool real = rule->way == ASK && !(flags & AT_EACCESS), follow = !(flags & AT_SYMLINK_NOFOLLOW) && !(opens & O_NOFOLLOW);
 	uint32_t want = rule->way == ENTER ? SEARCHED | IF_DIRECTORY : rule->way == READ || rule->way == OPEN ? TO_READ : 0;
+	enum verdict verdict;
+	struct status status;
+	struct place place;
 	int fd;
 
 	if (rule->way == CLOSED || !self->caller)
 		return PYTHON;
 	if (rule->way == ASK)
 		want = args[rule->clear_arg];
-	fd = go(self, own, path, follow, self->caller->ids[real ? 0 : 1], want);
+	fd = go(self, own, path, follow, self->caller->ids[real ? 0 : 1], want, &status);
 	if (fd < 0)
 		return fd == NOWHERE ? THROUGH : PYTHON;
-	if (rule->way != ASK)
-		return judge_open(self, rule, fd, false);
+	place = (struct place){ .at = fd, .name = "" };
+	verdict = rule->way == ASK ? THROUGH : judge(self, rule, &place, &status);
 	close(fd);
-	return THROUGH;
+	return verdict;
 }
 
 /* Leave of `path` the directory that its last component is in; false if there is no such component. */

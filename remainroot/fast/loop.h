@@ -253,9 +253,10 @@ enum { GONE = 0, UNSURE = -1, NOWHERE = -2 };
 
 /*
  * The file that `path` leads to from the task's `own`, by an O_PATH descriptor of ours, if the user may certainly go
- * there and do what it wants with the file. NOWHERE: there is none, and it may go where it would be. Else UNSURE.
+ * there and do what it wants with the file; its `status`. NOWHERE: there is none, and it may go where it would be. Else
+ * UNSURE.
  */
-int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want);
+int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want, struct status *status);
 
 /* ---------------------------------------------------------------- judge.c, changes.c, handlers.c */
 

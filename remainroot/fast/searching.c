@@ -137,7 +137,7 @@ static int step(Loop *self, struct spot *spot, const char *name, char *rest, cha
 	return how;
 }
 
-int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want)
+int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid, uint32_t want, struct status *status)
 {
 	struct spot spot = { .uid = uid, .fd = -1 };
 	char rest[PATH_SIZE], *next = rest, *name;
@@ -156,6 +156,7 @@ int go(Loop *self, const char *own, const char *path, bool follow, uint32_t uid,
 		want = S_ISDIR(spot.status.mode) ? want & ~IF_DIRECTORY : 0;
 	if (how == GONE && want && !permits(self, &spot, want))
 		how = UNSURE;
+	*status = spot.status;
 	if (how == GONE)
 		return spot.fd;
 	if (spot.fd >= 0)
